@@ -1,0 +1,153 @@
+"""Protocols: what is scored on which dataset, read from versioned JSON files.
+
+A file under ``protocols/`` (or any path that ends in ``.json``) holds `schema_version`, `name`, `version`,
+`title`, `tasks` with ``au`` (`vocabulary`, `scored`) and/or ``emotion`` (`classes`, `aliases`), optionally
+`folds` (how many folds the literature averages) and `reference_texts` ("required" or "optional").
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from faba_bench.errors import ProtocolError
+
+SCHEMA_VERSION = 1
+TASKS = ("au", "emotion")
+
+
+@dataclass(frozen=True)
+class AUTask:
+    """AU numbers an answer may name, and those whose F1 enters the mean."""
+
+    vocabulary: tuple[int, ...]
+    scored: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EmotionTask:
+    """Class names in index order; `aliases` maps lower-case spellings in label files to class names."""
+
+    classes: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One dataset's scoring rules."""
+
+    name: str
+    version: int
+    title: str
+    au: AUTask | None
+    emotion: EmotionTask | None
+    folds: int | None = None
+    reference_texts: str = "optional"
+    note: str = ""
+    source: str = ""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks this protocol scores."""
+        return tuple(task for task in TASKS if getattr(self, task) is not None)
+
+    def require(self, task: str) -> AUTask | EmotionTask:
+        """The rules for a task; raises `ProtocolError` when the protocol lacks it."""
+        if task not in TASKS:
+            raise ProtocolError(f"unknown task {task!r}: it is one of {', '.join(TASKS)}")
+        rules: AUTask | EmotionTask | None = getattr(self, task)
+        if rules is None:
+            others = [name for name in protocol_names() if getattr(load_protocol(name), task) is not None]
+            raise ProtocolError(
+                f"protocol {self.name!r} has no task {task!r}, only {', '.join(self.tasks)}; "
+                f"{task!r} is scored by {', '.join(others)}"
+            )
+        return rules
+
+
+@lru_cache(maxsize=1)
+def protocol_names() -> tuple[str, ...]:
+    """Names of the protocols that come with the package."""
+    folder = resources.files("faba_bench").joinpath("protocols")
+    return tuple(sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".json")))
+
+
+@lru_cache(maxsize=64)
+def load_protocol(name: str) -> Protocol:
+    """A protocol by name, or from a JSON file when the name ends in ``.json``.
+
+    Raises `ProtocolError` for an unknown name (with the nearest ones) and for a file that is not a protocol.
+    """
+    if name.endswith(".json"):
+        path = Path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProtocolError(f"cannot read the protocol file {name}: {error}") from error
+        return _parse(text, name)
+    if name not in protocol_names():
+        near = difflib.get_close_matches(name.lower(), protocol_names(), n=3, cutoff=0.5)
+        suggestion = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ProtocolError(
+            f"unknown protocol {name!r}{suggestion} Known: {', '.join(protocol_names())}; "
+            "a path that ends in .json reads your own"
+        )
+    item = resources.files("faba_bench").joinpath("protocols").joinpath(f"{name}.json")
+    return _parse(item.read_text(encoding="utf-8"), f"{name}.json")
+
+
+def _parse(text: str, where: str) -> Protocol:
+    try:
+        data = json.loads(text)
+        if data["schema_version"] != SCHEMA_VERSION:
+            raise ProtocolError(
+                f"{where}: schema_version {data['schema_version']!r}, this release reads {SCHEMA_VERSION}"
+            )
+        tasks = data["tasks"]
+        return Protocol(
+            name=str(data["name"]),
+            version=int(data["version"]),
+            title=str(data["title"]),
+            au=_au(tasks["au"], where) if "au" in tasks else None,
+            emotion=_emotion(tasks["emotion"], where) if "emotion" in tasks else None,
+            folds=int(data["folds"]) if "folds" in data else None,
+            reference_texts=str(data.get("reference_texts", "optional")),
+            note=str(data.get("note", "")),
+            source=str(data.get("source", "")),
+        )
+    except json.JSONDecodeError as error:
+        raise ProtocolError(f"{where}, line {error.lineno}: not JSON: {error.msg}") from error
+    except KeyError as error:
+        raise ProtocolError(f"{where}: the key {error} is missing") from error
+    except (TypeError, AttributeError) as error:
+        raise ProtocolError(f"{where}: not a protocol: {error}") from error
+
+
+def _au(data: Mapping[str, Any], where: str) -> AUTask:
+    vocabulary = tuple(int(number) for number in data["vocabulary"])
+    scored = tuple(int(number) for number in data["scored"])
+    unknown = sorted(set(scored) - set(vocabulary))
+    if unknown or not scored or len(set(scored)) != len(scored):
+        raise ProtocolError(
+            f"{where}: 'scored' must be distinct numbers of 'vocabulary', at least one"
+            + (f"; not in it: {unknown}" if unknown else "")
+        )
+    return AUTask(vocabulary, scored)
+
+
+def _emotion(data: Mapping[str, Any], where: str) -> EmotionTask:
+    classes = tuple(str(name) for name in data["classes"])
+    aliases = {str(key).lower(): str(value) for key, value in data.get("aliases", {}).items()}
+    strangers = sorted(set(aliases.values()) - set(classes))
+    if strangers or len(set(classes)) != len(classes) or not classes:
+        raise ProtocolError(
+            f"{where}: 'classes' must be distinct names, at least one, and 'aliases' must lead to them"
+            + (f"; no such classes: {strangers}" if strangers else "")
+        )
+    return EmotionTask(classes, aliases)

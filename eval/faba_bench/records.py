@@ -1,0 +1,273 @@
+"""Reading annotations and answers, with every problem named and located."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faba_bench.errors import InputProblems, quote_ids
+from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol, protocol_names
+
+Target = str | tuple[int, ...]
+_AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One annotation: `question_id` is its "id" or else its position, `target` a class name or AU numbers.
+
+    `reference` is the text under "gpt4", None where the dataset has no texts.
+    """
+
+    question_id: str | int
+    image: str | None
+    target: Target
+    reference: str | None
+
+
+def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol) -> list[Record]:
+    """Read evaluation records ``{"image", "label", "gpt4", "landmark"}``, optionally with "id".
+
+    `source` is a JSON file with a list, a JSON-lines file, or the list itself.  Raises `InputProblems` that
+    lists all bad records, with a hint when the labels belong to another protocol or task.
+    """
+    rules = protocol.require(task)
+    where, raw = _raw_annotations(source)
+    problems: list[str] = []
+    records: list[Record] = []
+    bad_labels: list[object] = []
+    first_seen: dict[str, int] = {}
+    without_text: list[str] = []
+    for position, item in enumerate(raw):
+        if not isinstance(item, Mapping):
+            problems.append(f"{where}, record {position}: not an object but {type(item).__name__}")
+            continue
+        identity = item.get("id")
+        question_id = position if identity is None else identity
+        name = f"{where}, record {position} (id {question_id!r})"
+        if isinstance(question_id, bool) or not isinstance(question_id, str | int):
+            problems.append(f"{name}: the id must be a string or an integer")
+            continue
+        key = str(question_id)
+        if key in first_seen:
+            problems.append(f"{name}: duplicate id {key!r}, first used by record {first_seen[key]}")
+            continue
+        first_seen[key] = position
+        target = _target(item, name, rules, problems, bad_labels)
+        reference = item.get("gpt4")
+        if reference is None:
+            without_text.append(name)
+        elif not isinstance(reference, str):
+            problems.append(f"{name}: 'gpt4' must be a text, not {type(reference).__name__}")
+        if target is not None and (reference is None or isinstance(reference, str)):
+            image = item.get("image")
+            records.append(Record(question_id, image if isinstance(image, str) else None, target, reference))
+    if without_text and (protocol.reference_texts == "required" or len(without_text) < len(raw)):
+        problems += [f"{name}: no reference text ('gpt4')" for name in without_text]
+    if not raw:
+        problems.append(f"{where}: no records")
+    if problems:
+        raise InputProblems("annotations", problems, _hint(raw, bad_labels, task, protocol))
+    return records
+
+
+def iterate_answers(source: Path | str | Iterable[Mapping[str, Any]], problems: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (place, question id as a string, text) for each answer; bad ones are added to `problems`.
+
+    `source` is a JSON-lines file with ``question_id`` and ``text``, as LLaVA writes it, or such objects.
+    Only one line is held in memory.
+    """
+    if isinstance(source, str | Path):
+        yield from _file_answers(Path(source), problems)
+        return
+    for number, item in enumerate(source):
+        yield from _checked_answer(item, f"answer {number}", problems)
+
+
+def parse_emotion_label(label: object, rules: EmotionTask) -> str:
+    """A class name from a label: a name (any case), an alias, or an index as number or digits.
+
+    Raises ValueError with what is allowed.
+    """
+    if isinstance(label, int) and not isinstance(label, bool):
+        index: int | None = label
+    elif isinstance(label, str):
+        word = label.strip().lower()
+        for name in rules.classes:
+            if name.lower() == word:
+                return name
+        if word in rules.aliases:
+            return rules.aliases[word]
+        index = int(word) if re.fullmatch(r"[0-9]{1,3}", word) else None
+    else:
+        index = None
+    if index is not None and 0 <= index < len(rules.classes):
+        return rules.classes[index]
+    listed = ", ".join(f"{number} {name}" for number, name in enumerate(rules.classes))
+    raise ValueError(f"label {label!r} is no class; the classes are {listed}")
+
+
+def parse_au_label(label: object, rules: AUTask) -> tuple[int, ...]:
+    """AU numbers from a label such as "1, 4, 25"; "" means none; a list of integers will do as well.
+
+    Raises ValueError for another layout and for numbers outside the vocabulary.
+    """
+    if isinstance(label, list | tuple) and all(isinstance(n, int) and not isinstance(n, bool) for n in label):
+        numbers = [int(number) for number in label]
+    elif isinstance(label, str) and not label.strip():
+        numbers = []
+    elif isinstance(label, str) and _AU_LABEL.fullmatch(label):
+        # As written: the authors compare strings, so a "01" would silently never match.
+        if any(part != str(int(part)) for part in label.split(", ")):
+            raise ValueError(f"label {label!r} has leading zeros; write '1, 4, 25'")
+        numbers = [int(part) for part in label.split(", ")]
+    else:
+        raise ValueError(f"label {label!r} is no list of action units; write '1, 4, 25' (a comma and a space)")
+    unknown = sorted(set(numbers) - set(rules.vocabulary))
+    if unknown:
+        vocabulary = " ".join(map(str, rules.vocabulary))
+        raise ValueError(f"label {label!r}: AU {quote_ids(unknown)} outside the vocabulary {vocabulary}")
+    return tuple(dict.fromkeys(numbers))
+
+
+def parse_label(label: object, rules: AUTask | EmotionTask) -> Target:
+    """`parse_au_label` or `parse_emotion_label`, whichever the rules are for."""
+    return parse_au_label(label, rules) if isinstance(rules, AUTask) else parse_emotion_label(label, rules)
+
+
+def _target(
+    item: Mapping[str, Any],
+    name: str,
+    rules: AUTask | EmotionTask,
+    problems: list[str],
+    bad_labels: list[object],
+) -> Target | None:
+    if "label" not in item:
+        problems.append(f"{name}: no 'label'")
+        return None
+    try:
+        return parse_label(item["label"], rules)
+    except ValueError as error:
+        problems.append(f"{name}: {error}")
+        bad_labels.append(item["label"])
+        return None
+
+
+def _hint(raw: Sequence[Any], bad_labels: Sequence[object], task: str, protocol: Protocol) -> str:
+    """Name the protocols that all labels would fit, when this one is wrong for them."""
+    if not bad_labels:
+        return ""
+    labels = [item["label"] for item in raw if isinstance(item, Mapping) and "label" in item]
+    fitting = []
+    for name in protocol_names():
+        other = load_protocol(name)
+        for other_task in other.tasks:
+            if (name, other_task) != (protocol.name, task) and _all_fit(labels, other.require(other_task)):
+                fitting.append(f"--task {other_task} --protocol {name}")
+    if not fitting:
+        return protocol.note
+    return f"all labels fit {' or '.join(fitting)}: wrong protocol for these labels?"
+
+
+def _all_fit(labels: Iterable[object], rules: AUTask | EmotionTask) -> bool:
+    try:
+        for label in labels:
+            parse_label(label, rules)
+    except ValueError:
+        return False
+    return True
+
+
+def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+    if not isinstance(source, str | Path):
+        return "annotations", list(source)
+    path = Path(source)
+    text = _read(path)
+    if path.suffix == ".jsonl":
+        return str(path), _json_lines(path, text)
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputProblems(
+            "annotations", [f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}"]
+        ) from error
+    except RecursionError as error:
+        raise InputProblems("annotations", [f"{path}: JSON nested too deeply"]) from error
+    if not isinstance(data, list):
+        raise InputProblems(
+            "annotations", [f"{path}: the file must hold a list of records, not {type(data).__name__}"]
+        )
+    return str(path), data
+
+
+def _json_lines(path: Path, text: str) -> list[Any]:
+    items: list[Any] = []
+    problems: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                items.append(json.loads(line))
+            except (json.JSONDecodeError, RecursionError) as error:
+                problems.append(f"{path}, line {number}: not JSON: {error}")
+    if problems:
+        raise InputProblems("annotations", problems)
+    return items
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputProblems("annotations", [f"cannot read {path}: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputProblems("annotations", [_not_utf8(path, line, error)]) from error
+
+
+def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> str:
+    return f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert the file to UTF-8"
+
+
+def _file_answers(path: Path, problems: list[str]) -> Iterator[tuple[str, str, str]]:
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        problems.append(f"cannot read {path}: {error.strerror or error}")
+        return
+    with stream:
+        for number, raw in enumerate(stream, start=1):
+            place = f"{path}, line {number}"
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                problems.append(_not_utf8(path, number, error))
+                continue
+            if not line.strip():
+                continue
+            try:
+                item = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                problems.append(f"{place}: not JSON: {error}")
+                continue
+            yield from _checked_answer(item, place, problems)
+
+
+def _checked_answer(item: object, place: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:
+    if not isinstance(item, Mapping):
+        problems.append(f"{place}: not an object but {type(item).__name__}")
+        return
+    question_id = item.get("question_id")
+    if isinstance(question_id, bool) or not isinstance(question_id, str | int):
+        problems.append(f"{place}: 'question_id' must be a string or an integer, not {question_id!r}")
+        return
+    text = item.get("text")
+    if not isinstance(text, str):
+        problems.append(f"{place} (question_id {question_id!r}): 'text' must be a text, not {text!r}")
+        return
+    yield place, str(question_id), text
+
+

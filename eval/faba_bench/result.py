@@ -1,0 +1,88 @@
+"""The output object: reading it back, checking it, turning its samples into arrays.
+
+`SCHEMA_VERSION` counts up when a key changes its meaning or goes; new keys do not count.
+The JSON schema is `result.schema.json` beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from faba_bench.aggregate import Samples
+from faba_bench.errors import ResultError, quote_ids
+
+SCHEMA_VERSION = 1
+MODES = ("reference", "strict")
+
+
+def load_result(path: Path | str) -> dict[str, Any]:
+    """Read a result file that ``faba-bench score --json`` wrote.
+
+    Raises `ResultError` naming the file and what is wrong with it.
+    """
+    try:
+        data = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ResultError(f"cannot read {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ResultError(f"{path}: not a JSON result: {error}") from error
+    check_result(data, str(path))
+    return dict(data)
+
+
+def check_result(data: Any, where: str) -> None:
+    """Raise `ResultError` unless `data` is a result object of this schema."""
+    if not isinstance(data, Mapping) or "modes" not in data or "task" not in data:
+        raise ResultError(f"{where}: not a result of faba-bench score (no 'task' or no 'modes')")
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ResultError(f"{where}: schema_version {version!r}, this release reads {SCHEMA_VERSION}")
+    for mode in MODES:
+        for key in ("s_re", "s_ge", "s_rege", "per_label", "samples"):
+            if key not in data["modes"].get(mode, {}):
+                raise ResultError(f"{where}: modes.{mode}.{key} is missing")
+
+
+def write_result(result: Mapping[str, Any], path: Path | str) -> None:
+    """Write a result as JSON (UTF-8, one key a line, samples one a line)."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def as_samples(result: Mapping[str, Any], mode: str, like: Mapping[str, Any] | None = None) -> Samples:
+    """The samples of a mode as arrays, in the order of `like`'s samples when given."""
+    body = result["modes"][mode]
+    rows = body["samples"]
+    if like is not None:
+        by_id = {str(row["question_id"]): row for row in rows}
+        rows = [by_id[str(row["question_id"])] for row in like["modes"][mode]["samples"]]
+    task = str(result["task"])
+    labels = [int(label) for label in body["per_label"]] if task == "au" else list(body["per_label"])
+    return Samples(task, mode, rows, labels)
+
+
+def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any], mode: str = "reference") -> None:
+    """Raise `ResultError` unless both results score the same samples by the same protocol."""
+    if mode not in MODES:
+        raise ResultError(f"unknown mode {mode!r}: it is one of {', '.join(MODES)}")
+    for key in ("task", "protocol"):
+        if first[key] != second[key]:
+            raise ResultError(f"the results differ in {key}: {first[key]!r} and {second[key]!r}")
+    ours = {str(row["question_id"]): row["target"] for row in first["modes"][mode]["samples"]}
+    theirs = {str(row["question_id"]): row["target"] for row in second["modes"][mode]["samples"]}
+    only_ours = [key for key in ours if key not in theirs]
+    only_theirs = [key for key in theirs if key not in ours]
+    if only_ours or only_theirs:
+        parts = []
+        if only_ours:
+            parts.append(f"only in the first: {quote_ids(only_ours)}")
+        if only_theirs:
+            parts.append(f"only in the second: {quote_ids(only_theirs)}")
+        raise ResultError("the results score different question ids; " + "; ".join(parts))
+    changed = [key for key in ours if ours[key] != theirs[key]]
+    if changed:
+        raise ResultError(f"the results have different targets for question ids {quote_ids(changed)}")

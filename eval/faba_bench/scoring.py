@@ -1,0 +1,279 @@
+"""Scoring answers: parse each one as it is read, then aggregate.
+
+Texts are not kept: an answer is parsed when its line is read, and what stays is one small object a
+sample, so memory grows with the number of annotations and not with the length of the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faba_bench import aggregate, bootstrap
+from faba_bench.errors import BenchError, InputProblems, quote_ids
+from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
+from faba_bench.records import Record, iterate_answers, load_annotations
+from faba_bench.result import MODES, SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What one mode read out of one answer."""
+
+    value: Any
+    unparsed: bool
+    evidence: str
+    rouge_l: float | None
+
+
+Reader = Callable[[str, str | None], Parsed]
+
+
+def score(
+    task: str,
+    protocol: str,
+    annotations: Sequence[Mapping[str, Any]] | Path | str,
+    answers: Iterable[Mapping[str, Any]] | Path | str,
+    *,
+    seed: int = 0,
+    bootstrap: int = 1000,
+    allow_missing: bool = False,
+) -> dict[str, Any]:
+    """Score answers against annotations in both modes.
+
+    Args:
+        task: "au" or "emotion".
+        protocol: a protocol's name or the path of a protocol file.
+        annotations: evaluation records (design section 5), or a JSON file of them.
+        answers: objects with "question_id" and "text", or a JSON-lines file of them, in any order.
+        seed: of the bootstrap.
+        bootstrap: how many resamples; 0 leaves the intervals out.
+        allow_missing: score records without an answer as empty answers, with a warning.
+
+    Returns:
+        The output object: "task", "protocol", "n", "modes" with "reference" and "strict".  Keys that begin
+        with "s_" are percent, everything else is a fraction or a count.
+
+    Raises:
+        InputProblems: lists every bad record, bad answer, and missing, duplicate or unknown question id.
+        ProtocolError: an unknown protocol or one without the task.
+    """
+    if bootstrap < 0:
+        raise BenchError(f"bootstrap must be 0 or more, not {bootstrap}")
+    rules_of = load_protocol(protocol)
+    records = load_annotations(annotations, task, rules_of)
+    rules = rules_of.require(task)
+    readers = {mode: _reader(mode, rules) for mode in MODES}
+    parsed, empty, missing = _read_all(records, answers, readers, allow_missing)
+    modes = {mode: _mode_body(task, mode, rules, records, parsed[mode]) for mode in MODES}
+    _add_intervals(task, rules, modes, bootstrap, seed)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": task,
+        "protocol": rules_of.name,
+        "protocol_version": rules_of.version,
+        "n": len(records),
+        "seed": seed,
+        "bootstrap": bootstrap,
+        "warnings": _warnings(rules_of, task, modes, empty, missing),
+        "modes": modes,
+    }
+
+
+def score_rules(protocol: Protocol, task: str) -> tuple[Any, ...]:
+    """The labels that a task's table holds: scored AU numbers, or class names."""
+    rules = protocol.require(task)
+    return rules.scored if isinstance(rules, AUTask) else rules.classes
+
+
+def _reader(mode: str, rules: AUTask | EmotionTask) -> Reader:
+    if mode == "reference":
+        return _reference_au(rules) if isinstance(rules, AUTask) else _reference_emotion()
+    return _strict_au(rules) if isinstance(rules, AUTask) else _strict_emotion(rules)
+
+
+def _reference_au(rules: AUTask) -> Reader:
+    from faba_bench.reference.au import read_aus
+    from faba_bench.reference.rouge import rouge_l_reference
+
+    vocabulary = frozenset(rules.vocabulary)
+
+    def read(text: str, reference: str | None) -> Parsed:
+        found = read_aus(text, vocabulary)
+        rouge = None if reference is None else rouge_l_reference(text, reference)
+        return Parsed(list(found.value), False, found.evidence, rouge)
+
+    return read
+
+
+def _reference_emotion() -> Reader:
+    from faba_bench.reference.emotion import read_emotion
+    from faba_bench.reference.rouge import rouge_l_reference
+
+    def read(text: str, reference: str | None) -> Parsed:
+        found = read_emotion(text)
+        rouge = None if reference is None else rouge_l_reference(text, reference)
+        return Parsed(found.value, found.value is None, found.evidence, rouge)
+
+    return read
+
+
+def _strict_au(rules: AUTask) -> Reader:
+    from faba_bench.strict.au import read_aus
+    from faba_bench.strict.rouge import rouge_l_strict
+
+    vocabulary = frozenset(rules.vocabulary)
+
+    def read(text: str, reference: str | None) -> Parsed:
+        found = read_aus(text, vocabulary)
+        rouge = None if reference is None else rouge_l_strict(text, reference)
+        return Parsed(list(found.value), not found.parsed, found.evidence, rouge)
+
+    return read
+
+
+def _strict_emotion(rules: EmotionTask) -> Reader:
+    from faba_bench.strict.emotion import read_emotion
+    from faba_bench.strict.rouge import rouge_l_strict
+
+    def read(text: str, reference: str | None) -> Parsed:
+        found = read_emotion(text, rules.classes)
+        rouge = None if reference is None else rouge_l_strict(text, reference)
+        return Parsed(found.value, found.value is None, found.evidence, rouge)
+
+    return read
+
+
+def _read_all(
+    records: Sequence[Record],
+    answers: Iterable[Mapping[str, Any]] | Path | str,
+    readers: Mapping[str, Reader],
+    allow_missing: bool,
+) -> tuple[dict[str, list[Parsed]], list[str], list[str]]:
+    """Parsed answers per mode in the annotations' order, and the ids of empty and missing answers."""
+    position = {str(record.question_id): index for index, record in enumerate(records)}
+    places: list[str | None] = [None] * len(records)
+    slots: dict[str, list[Parsed | None]] = {mode: [None] * len(records) for mode in readers}
+    problems: list[str] = []
+    unknown: list[str] = []
+    empty: list[str] = []
+    for place, key, text in iterate_answers(answers, problems):
+        index = position.get(key)
+        if index is None:
+            unknown.append(key)
+            problems.append(f"{place}: unknown question id {key!r}, no annotation has it")
+            continue
+        if places[index] is not None:
+            problems.append(f"{place}: duplicate question id {key!r}, first answered at {places[index]}")
+            continue
+        places[index] = place
+        if not text.strip():
+            empty.append(key)
+        if not problems:  # with a problem there will be no result: only look for more problems
+            for mode, read in readers.items():
+                slots[mode][index] = read(text, records[index].reference)
+    missing = [str(record.question_id) for record, place in zip(records, places, strict=True) if place is None]
+    if missing and not allow_missing:
+        count = "1 record has" if len(missing) == 1 else f"{len(missing)} records have"
+        problems.append(f"{count} no answer, question ids missing: {quote_ids(missing, 100)}")
+    if problems:
+        raise InputProblems("answers", problems, _answers_hint(unknown, missing, records))
+    for mode, read in readers.items():
+        for key in missing:
+            index = position[key]
+            slots[mode][index] = read("", records[index].reference)
+    filled = {mode: [item for item in items if item is not None] for mode, items in slots.items()}
+    return filled, empty, missing
+
+
+def _answers_hint(unknown: Sequence[str], missing: Sequence[str], records: Sequence[Record]) -> str:
+    if len(missing) == len(records) and unknown:
+        return (
+            f"no id matches: annotations use ids such as {str(records[0].question_id)!r}, "
+            f"answers such as {unknown[0]!r}; are they from the same question file?"
+        )
+    return ""
+
+
+def _mode_body(
+    task: str, mode: str, rules: AUTask | EmotionTask, records: Sequence[Record], parsed: Sequence[Parsed]
+) -> dict[str, Any]:
+    samples = [
+        {
+            "question_id": record.question_id,
+            "parsed": item.value,
+            "target": list(record.target) if task == "au" else record.target,
+            "rouge_l": item.rouge_l,
+            "unparsed": item.unparsed,
+            "evidence": item.evidence,
+        }
+        for record, item in zip(records, parsed, strict=True)
+    ]
+    unparsed = sum(item.unparsed for item in parsed)
+    body: dict[str, Any] = {
+        "n_scored": len(samples) - (unparsed if mode == "reference" else 0),
+        "n_unparsed": unparsed,
+    }
+    if isinstance(rules, AUTask):
+        table = _au_body(rules, mode, samples)
+    else:
+        table = aggregate.emotion_table(
+            [sample["parsed"] for sample in samples], [sample["target"] for sample in samples], rules.classes, mode
+        )
+    s_re = aggregate.percent(table["macro_f1"] if task == "au" else table["accuracy"])
+    s_ge = aggregate.percent(aggregate.mean_or_none([sample["rouge_l"] for sample in samples]))
+    body |= {"s_re": s_re, "s_ge": s_ge, "s_rege": None if s_re is None or s_ge is None else s_re + s_ge}
+    return body | table | {"samples": samples}
+
+
+def _au_body(rules: AUTask, mode: str, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    guess = aggregate.au_indicator([sample["parsed"] for sample in samples], rules.scored)
+    truth = aggregate.au_indicator([sample["target"] for sample in samples], rules.scored)
+    table = aggregate.au_table(guess, truth, rules.scored, mode)
+    used = [row for row in table.values() if row["status"] == "scored"]
+    return {
+        "per_label": table,
+        "macro_f1": aggregate.mean_or_none([row["f1"] for row in used]),
+        "mean_accuracy": aggregate.mean_or_none([row["accuracy"] for row in used]),
+        "labels_left_out": [int(label) for label, row in table.items() if row["status"] != "scored"],
+    }
+
+
+def _add_intervals(
+    task: str, rules: AUTask | EmotionTask, modes: dict[str, dict[str, Any]], samples: int, seed: int
+) -> None:
+    labels = rules.scored if isinstance(rules, AUTask) else rules.classes
+    arrays = {mode: aggregate.Samples(task, mode, body["samples"], labels) for mode, body in modes.items()}
+    found = bootstrap.intervals(arrays, samples, seed)
+    for mode, body in modes.items():
+        for name, bounds in found[mode].items():
+            body[f"{name}_ci"] = bounds
+
+
+def _warnings(
+    protocol: Protocol, task: str, modes: Mapping[str, Mapping[str, Any]], empty: Sequence[str], missing: Sequence[str]
+) -> list[str]:
+    found: list[str] = []
+    if missing:
+        found.append(f"{len(missing)} records had no answer and were scored as empty: {quote_ids(missing)}")
+    if empty:
+        found.append(f"{len(empty)} answers are empty: {quote_ids(empty)}")
+    for mode, body in modes.items():
+        lost = [sample["question_id"] for sample in body["samples"] if sample["unparsed"]]
+        if lost:
+            fate = "left out of S_re" if mode == "reference" else "counted with nothing recognised"
+            found.append(f"{mode}: {len(lost)} answers unparsed, {fate}: {quote_ids(lost)}")
+        textless = sum(sample["rouge_l"] is None for sample in body["samples"])
+        if 0 < textless < len(body["samples"]):
+            found.append(f"{mode}: {textless} samples have no ROUGE and are left out of S_ge")
+        for label in body.get("labels_left_out", ()):
+            row = body["per_label"][str(label)]
+            extra = f", {row['false_positives']} false positives" if row["false_positives"] else ""
+            found.append(f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean")
+    if all(sample["rouge_l"] is None for sample in modes["strict"]["samples"]):
+        found.append("the annotations hold no reference texts: S_ge and REGE have no value")
+    if task == "emotion" and protocol.emotion and "Contempt" in protocol.emotion.classes:
+        found.append("the reference mode cannot predict Contempt: the authors' word lists have no such class")
+    return found

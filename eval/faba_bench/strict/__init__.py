@@ -1,0 +1,1 @@
+"""What a careful scorer does (design section 9, strict mode)."""

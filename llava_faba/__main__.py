@@ -1,0 +1,6 @@
+"""``python -m llava_faba``, the same as ``llava-faba``."""
+
+from llava_faba.cli.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Aligned face crops from photographs, by an expert's own landmarks."""

@@ -1,0 +1,113 @@
+"""The FABA dataset and collator: LLaVA's own, with a facial prior beside every image."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from llava.train.train import DataCollatorForSupervisedDataset, LazySupervisedDataset, rank0_print
+
+from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
+from llava_faba.data.records import find_problems, read_records, report
+from llava_faba.errors import RecordError
+from llava_faba.priors.store import PriorStore
+
+
+class FabaDataset(LazySupervisedDataset):
+    """LLaVA's supervised dataset over FABA records.
+
+    Items carry ``facial_prior``, float32 (prior size,), when any record has a prior; zeros for a record without one.
+    Token ids, labels and images are made by LLaVA's code. ``prior_size`` is None when no record has a prior.
+
+    Raises RecordError at construction, listing every faulty record, unless ``data_args.skip_bad_records``.
+    """
+
+    def __init__(self, data_path: str, tokenizer: Any, data_args: Any) -> None:
+        records = read_records(data_path)  # says which file and line is broken; upstream's json.load does not
+        super().__init__(data_path=data_path, tokenizer=tokenizer, data_args=data_args)
+        folder = Path(data_args.image_folder or ".")
+        store = getattr(data_args, "facial_prior_store", None)
+        well_formed = [record for record in records if isinstance(record, dict)]
+        self.priors: PriorSource = (
+            StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed)
+        )
+        self.list_data_dict = _without_bad_records(data_path, records, folder, self.priors, data_args)
+
+    @property
+    def prior_size(self) -> int | None:
+        return self.priors.size
+
+    def all_priors(self) -> np.ndarray:
+        """The priors of all records that have one, float32 (n, prior size)."""
+        found = [self.priors.get(record) for record in self.list_data_dict]
+        return np.stack([prior for prior in found if prior is not None])
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        try:
+            item = super().__getitem__(i)
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken image
+            record = self.list_data_dict[i]
+            raise RecordError(
+                f"{self.data_args.data_path}, record {i} ({record.get('id', 'no id')}), image "
+                f"{record.get('image')}: {error}. Run 'llava-faba data validate' to find all such records."
+            ) from error
+        if self.prior_size is not None:
+            prior = self.priors.get(self.list_data_dict[i])
+            item["facial_prior"] = (
+                torch.zeros(self.prior_size) if prior is None else torch.from_numpy(prior)
+            )
+        return item
+
+
+class FabaCollator(DataCollatorForSupervisedDataset):
+    """LLaVA's collator; batches carry ``facial_priors``, float32 (batch, prior size), one row per image.
+
+    ``with_priors``: set to False for a model without a prior, which does not take them.
+    """
+
+    with_priors: bool = True
+
+    def __call__(self, instances: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        batch = super().__call__(instances)
+        if self.with_priors and "facial_prior" in instances[0]:
+            batch["facial_priors"] = torch.stack([instance["facial_prior"] for instance in instances])
+        return batch
+
+
+def wrap_make_supervised_data_module(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Replace ``llava.train.train.make_supervised_data_module``; returns what upstream's returns, with our classes."""
+
+    @functools.wraps(original)
+    def make_supervised_data_module(tokenizer: Any, data_args: Any) -> dict[str, Any]:
+        return {
+            "train_dataset": FabaDataset(
+                tokenizer=tokenizer, data_path=data_args.data_path, data_args=data_args
+            ),
+            "eval_dataset": None,
+            "data_collator": FabaCollator(tokenizer=tokenizer),
+        }
+
+    return make_supervised_data_module
+
+
+def _without_bad_records(
+    data_path: str, records: list[Any], folder: Path, priors: PriorSource, data_args: Any
+) -> list[Any]:
+    problems = find_problems(records, folder, priors)
+    if not problems:
+        return records
+    text = report(data_path, problems)
+    if not getattr(data_args, "skip_bad_records", False):
+        raise RecordError(
+            f"{text}\nMend them ('llava-faba data validate' shows all), or pass --skip_bad_records True."
+        )
+    rank0_print(f"{text}\nLeft out, as --skip_bad_records asks.")
+    bad = {problem.position for problem in problems}
+    kept = [record for position, record in enumerate(records) if position not in bad]
+    if not kept:
+        raise RecordError(f"{text}\nNo record is left.")
+    return kept

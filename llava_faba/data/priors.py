@@ -1,0 +1,74 @@
+"""Where a record's prior comes from: a store made by ``priors extract``, or the record's own .npy file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from llava_faba.errors import PriorError
+from llava_faba.priors.store import PriorStore
+
+
+class PriorSource(Protocol):
+    """Priors of records. ``size`` is None as long as no record has one."""
+
+    size: int | None
+
+    def get(self, record: Mapping[str, Any]) -> np.ndarray | None:
+        """The record's prior, float32 (size,), or None when it has none. Raises PriorError for a broken one."""
+
+
+class StoredPriors:
+    """Priors from a store, by the record's image path. A record with an image must be in the store."""
+
+    def __init__(self, store: PriorStore) -> None:
+        self.store = store
+        self.size: int | None = store.size
+
+    def get(self, record: Mapping[str, Any]) -> np.ndarray | None:
+        return self.store.get(record["image"]) if "image" in record else None
+
+
+class NumpyPriors:
+    """Priors from the .npy files that records name under "landmark", relative to the image folder."""
+
+    def __init__(self, image_folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+        self._folder = image_folder
+        self.size: int | None = None
+        for record in records:
+            with contextlib.suppress(PriorError):  # a broken file is found again, and reported, with the others
+                prior = self.get(record)
+                if prior is not None:
+                    self.size = len(prior)
+                    break
+
+    def get(self, record: Mapping[str, Any]) -> np.ndarray | None:
+        name = record.get("landmark")
+        if not name:
+            return None
+        return read_npy_prior(self._folder / name, self.size)
+
+
+def read_npy_prior(path: Path, size: int | None = None) -> np.ndarray:
+    """A prior from a .npy file: any number of axes, flattened to float32 (size,).
+
+    Raises PriorError when the file is missing, broken, not numeric, not finite, or of another size.
+    """
+    try:
+        vector = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise PriorError(f"{path}: this facial prior does not exist.") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise PriorError(f"{path}: not a readable .npy file: {error}") from error
+    if not np.issubdtype(vector.dtype, np.number):
+        raise PriorError(f"{path}: holds {vector.dtype}, not numbers.")
+    vector = vector.astype(np.float32).reshape(-1)
+    if size is not None and vector.size != size:
+        raise PriorError(f"{path}: holds {vector.size} numbers, but the facial prior has {size}.")
+    if not np.isfinite(vector).all():
+        raise PriorError(f"{path}: holds values that are not finite.")
+    return vector

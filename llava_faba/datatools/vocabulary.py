@@ -1,0 +1,106 @@
+"""Names and numbers of the two tasks: action units (AUs), emotion classes, questions, protocols.
+
+The protocols are those of FABA-Bench: ``vocabulary`` is what an answer may name, ``scored`` what the mean
+F1 is taken over. AU names are those of the Facial Action Coding System (Ekman, Friesen & Hager, 2002).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+AU_NAMES: dict[int, str] = {
+    1: "Inner brow raiser",
+    2: "Outer brow raiser",
+    4: "Brow lowerer",
+    5: "Upper lid raiser",
+    6: "Cheek raiser",
+    7: "Lid tightener",
+    8: "Lips toward each other",
+    9: "Nose wrinkler",
+    10: "Upper lip raiser",
+    11: "Nasolabial deepener",
+    12: "Lip corner puller",
+    13: "Sharp lip puller",
+    14: "Dimpler",
+    15: "Lip corner depressor",
+    16: "Lower lip depressor",
+    17: "Chin raiser",
+    18: "Lip pucker",
+    19: "Tongue show",
+    20: "Lip stretcher",
+    21: "Neck tightener",
+    22: "Lip funneler",
+    23: "Lip tightener",
+    24: "Lip pressor",
+    25: "Lips part",
+    26: "Jaw drop",
+    27: "Mouth stretch",
+    28: "Lip suck",
+    29: "Jaw thrust",
+    30: "Jaw sideways",
+    31: "Jaw clencher",
+    32: "Lip bite",
+    33: "Cheek blow",
+    34: "Cheek puff",
+    35: "Cheek suck",
+    36: "Tongue bulge",
+    37: "Lip wipe",
+    38: "Nostril dilator",
+    39: "Nostril compressor",
+    41: "Lid droop",
+    42: "Slit",
+    43: "Eyes closed",
+    44: "Squint",
+    45: "Blink",
+    46: "Wink",
+}
+
+EMOTIONS: tuple[str, ...] = ("Happiness", "Sadness", "Surprise", "Anger", "Neutral", "Disgust", "Fear")
+"""The classes in the index order of the evaluation files."""
+
+CONTEMPT = "Contempt"
+"""AffectNet's eighth class; FABA-Bench has no such class, so only 8-class AffectNet data names it."""
+
+TASKS: tuple[str, ...] = ("au", "emotion")
+
+QUESTIONS: dict[str, str] = {
+    "au": "What AUs are conveyed by this face?",
+    "emotion": "What emotions are conveyed by this face?",
+}
+
+IMAGE_TOKEN = "<image>"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """AU numbers of one FABA-Bench protocol, ascending."""
+
+    vocabulary: tuple[int, ...]
+    scored: tuple[int, ...]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "faba": Protocol(
+        (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 20, 23, 24, 25, 26, 27, 43),
+        (1, 2, 4, 5, 6, 10, 12, 17, 24, 25, 26, 43),
+    ),
+    "bp4d": Protocol(
+        (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
+        (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
+    ),
+    "disfa": Protocol((1, 2, 4, 6, 9, 12, 25, 26), (1, 2, 4, 6, 9, 12, 25, 26)),
+    "gft": Protocol(
+        (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26),
+        (1, 2, 4, 6, 10, 12, 14, 15, 23, 24),
+    ),
+    "emotionet": Protocol(
+        (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26, 43),
+        (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26, 43),
+    ),
+}
+
+
+def au_phrase(number: int) -> str:
+    """``AU4 - Brow lowerer``; a number without a known name stays bare."""
+    name = AU_NAMES.get(number)
+    return f"AU{number} - {name}" if name else f"AU{number}"

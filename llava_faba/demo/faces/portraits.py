@@ -1,0 +1,165 @@
+"""The portraits: where they come from, and how each becomes a neutral face on a common canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .landmarks import LANDMARKS
+from .mattes import MATTES, matte
+from .warp import FloatArray, ThinPlate, sample
+
+FloatImage = NDArray[np.float32]
+
+LEFT, TOP, SPAN = -2.4, -2.0, 4.8
+"""The canvas in face units: its left and top edge, and its side."""
+DENSITY = 88
+"""Canvas pixels to a face unit."""
+CANVAS = round(SPAN * DENSITY)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph that a package ships."""
+
+    name: str
+    person: str
+    package: str
+    file: str
+    credit: str
+    licence: str
+    traits: tuple[str, ...]
+    """What a caption may say of it; nothing that an expression could change."""
+
+
+SOURCES: tuple[Source, ...] = (
+    Source(
+        name="collins",
+        person="Eileen Collins, astronaut",
+        package="scikit-image (skimage.data.astronaut)",
+        file="skimage/data/astronaut.png",
+        credit="NASA, Great Images in NASA database",
+        licence="public domain (NASA work)",
+        traits=("short brown hair", "a young woman with short hair", "an orange flight suit"),
+    ),
+    Source(
+        name="hopper",
+        person="Grace Hopper, rear admiral",
+        package="matplotlib (mpl-data/sample_data)",
+        file="matplotlib/mpl-data/sample_data/grace_hopper.jpg",
+        credit="James S. Davis, US Navy",
+        licence="public domain (US Navy work)",
+        traits=("a dark cap and glasses", "an old woman with glasses", "a navy uniform"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A neutral face: lips closed, brows at rest, eyes open.
+
+    Attributes:
+        texture: (CANVAS, CANVAS, 4) float32, RGB in 0..255 and in the fourth plane the share of the person
+            (1) against the background (0).
+        points: (68, 2) landmarks in face units.
+        teeth: the row of teeth, (h, w, 3) in 0..255; see :mod:`.mouth`.
+    """
+
+    name: str
+    texture: FloatImage
+    points: FloatArray
+    teeth: FloatImage
+
+
+class PortraitMissing(RuntimeError):
+    """The package that ships a portrait is not installed, or no longer ships it."""
+
+
+def read_source(name: str) -> NDArray[np.uint8]:
+    """The photograph as its package ships it, (h, w, 3).
+
+    Raises:
+        PortraitMissing: with the package to install.
+    """
+    from PIL import Image
+
+    source = next((s for s in SOURCES if s.name == name), None)
+    if source is None:
+        raise PortraitMissing(f"no portrait {name!r}; there are: {', '.join(s.name for s in SOURCES)}")
+    path = _installed(source.file)
+    if path is None:
+        raise PortraitMissing(
+            f"the portrait {name!r} ({source.person}) is read from {source.file} of the package "
+            f"{source.package.split()[0]}, which is not there; install that package"
+        )
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _installed(file: str) -> Path | None:
+    from importlib.util import find_spec
+
+    package, _, rest = file.partition("/")
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / rest
+    return path if path.is_file() else None
+
+
+def to_canvas(units: FloatArray) -> FloatArray:
+    """Pixel positions on the canvas of positions in face units (pixel centres are whole numbers)."""
+    return (units - (LEFT, TOP)) * DENSITY - 0.5
+
+
+def canvas_units() -> FloatArray:
+    """Positions of all canvas pixels in face units, (CANVAS * CANVAS, 2)."""
+    ticks = (np.arange(CANVAS) + 0.5) / DENSITY
+    x, y = np.meshgrid(ticks + LEFT, ticks + TOP)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _frame(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Origin and 2x2 matrix that take face units to the portrait's pixels."""
+    left, right = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
+    axis = right - left
+    return (left + right) / 2, np.array([[axis[0], -axis[1]], [axis[1], axis[0]]])
+
+
+@lru_cache(maxsize=4)
+def load_portrait(name: str) -> Portrait:
+    """The portrait on the canvas, made neutral. Takes about a second; kept for the process."""
+    from scipy.ndimage import spline_filter1d  # noqa: F401  (scipy is needed below: fail here, by name)
+
+    from .neutral import close_lips, strengthen_brows, teeth_strip
+
+    picture = read_source(name).astype(np.float32)
+    pixels = LANDMARKS[name]
+    origin, matrix = _frame(pixels)
+    points = (pixels - origin) @ np.linalg.inv(matrix).T
+    where = canvas_units() @ matrix.T + origin
+    colour = _enlarge(picture, where)
+    teeth = teeth_strip()
+    if name == "collins":
+        colour, points = close_lips(colour, points)
+    colour = strengthen_brows(colour, points, name)
+    person = matte(MATTES[name], CANVAS, to_canvas)
+    texture = np.concatenate([colour, person[..., None]], axis=2).astype(np.float32)
+    return Portrait(name, np.ascontiguousarray(texture), points, teeth)
+
+
+def _enlarge(picture: FloatImage, where: FloatArray) -> FloatImage:
+    from scipy.ndimage import map_coordinates
+
+    planes = [
+        map_coordinates(picture[..., c], [where[:, 1], where[:, 0]], order=3, mode="nearest") for c in range(3)
+    ]
+    return np.clip(np.stack(planes, axis=-1).reshape(CANVAS, CANVAS, 3), 0, 255).astype(np.float32)
+
+
+__all__ = ["CANVAS", "DENSITY", "SOURCES", "Portrait", "PortraitMissing", "Source", "ThinPlate", "load_portrait",
+           "read_source", "sample", "to_canvas"]  # fmt: skip

@@ -1,0 +1,140 @@
+"""The interface of a facial prior expert, and the coordinates that landmark experts share.
+
+Coordinates are continuous: pixel i covers the interval from i to i + 1, so that resizing a picture only scales them.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+class PriorStatus(str, enum.Enum):
+    """What came of one picture. Anything but FOUND and SEVERAL_FACES has a zero vector."""
+
+    FOUND = "found"
+    NOT_FOUND = "not_found"
+    SEVERAL_FACES = "several_faces"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels, and where they lie in the image that they come from.
+
+    ``pixels``: uint8 RGB (h, w, 3). A point p of the pixels is ``p * scale + offset`` in the original image, which
+    measures ``size`` = (width, height). An image as it was read is its own original.
+    """
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def whole(cls, pixels: np.ndarray) -> Picture:
+        return cls(pixels, (pixels.shape[1], pixels.shape[0]))
+
+
+@dataclass(frozen=True)
+class PriorResult:
+    """Priors of n pictures: ``features`` float32 (n, size), one status each, and the landmarks where there are any.
+
+    ``landmarks[i]``: float32 (points, 2 or 3) in the pixel coordinates of the original image, or None.
+    """
+
+    features: np.ndarray
+    statuses: list[PriorStatus]
+    landmarks: list[np.ndarray | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Located:
+    """One face in one picture: its status and its points (points, 2 or 3), or None without a face."""
+
+    status: PriorStatus
+    points: np.ndarray | None = None
+
+
+class PriorExpert(abc.ABC):
+    """A frozen model that describes the face in a picture by a vector.
+
+    Class attributes: ``name`` (the registry's), ``weights_licence`` (one sentence).
+    Instance attributes: ``size`` (numbers in a prior), ``version`` (changes when equal input gives other numbers).
+    """
+
+    name: ClassVar[str]
+    weights_licence: ClassVar[str] = ""
+    version: str = "1"
+    size: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be passed to the constructor to get the same numbers again; JSON values only."""
+        return {}
+
+    @abc.abstractmethod
+    def extract(self, pictures: Sequence[Picture]) -> PriorResult:
+        """Priors of ``pictures``; no face is a status, not an error."""
+
+    def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+        """The landmarks (points, 2 or 3) behind a prior of an image of ``size`` (width, height), if it has any."""
+        return None
+
+
+class LandmarkExpert(PriorExpert):
+    """An expert whose prior is the positions of points on the face.
+
+    The prior is x, y(, z) interleaved; from x and y the image's centre is subtracted, and all are divided by half of
+    the image's longer side. So LLaVA's padding to a square moves nothing, and a face that fills an image of any size
+    gives numbers between -1 and 1.
+    """
+
+    points: ClassVar[int]
+    dimensions: ClassVar[int] = 2
+
+    def __init__(self) -> None:
+        self.size = self.points * self.dimensions
+
+    @abc.abstractmethod
+    def locate(self, images: Sequence[np.ndarray]) -> list[Located]:
+        """Points in each uint8 RGB image (h, w, 3), in continuous pixel coordinates of that image."""
+
+    def extract(self, pictures: Sequence[Picture]) -> PriorResult:
+        features = np.zeros((len(pictures), self.size), dtype=np.float32)
+        statuses: list[PriorStatus] = []
+        landmarks: list[np.ndarray | None] = []
+        located = self.locate([picture.pixels for picture in pictures])
+        for row, (picture, face) in enumerate(zip(pictures, located, strict=True)):
+            statuses.append(face.status)
+            if face.points is None:
+                landmarks.append(None)
+                continue
+            points = self._in_original(face.points, picture)
+            landmarks.append(points)
+            features[row] = self.feature(points, picture.size)
+        return PriorResult(features, statuses, landmarks)
+
+    def feature(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """The prior (size,) of points (points, dimensions) in an image of ``size`` (width, height)."""
+        centred = np.array(points, dtype=np.float64)
+        centred[:, :2] -= np.array(size) / 2
+        return (centred / (max(size) / 2)).reshape(-1).astype(np.float32)
+
+    def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+        if not np.any(feature):
+            return None
+        points = feature.astype(np.float64).reshape(-1, self.dimensions) * (max(size) / 2)
+        points[:, :2] += np.array(size) / 2
+        return points.astype(np.float32)
+
+    def _in_original(self, points: np.ndarray, picture: Picture) -> np.ndarray:
+        moved = np.array(points, dtype=np.float64)
+        moved[:, :2] = moved[:, :2] * np.array(picture.scale) + np.array(picture.offset)
+        moved[:, 2:] *= float(np.mean(picture.scale))
+        return moved.astype(np.float32)

@@ -1,0 +1,74 @@
+"""Experts by name, through the entry-point group ``llava_faba.experts``.
+
+A third party adds an expert by declaring an entry point of that group that names a subclass of ``PriorExpert``; its
+module is imported when the expert is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from llava_faba.errors import ExpertError, nearest
+from llava_faba.experts.base import PriorExpert
+
+GROUP = "llava_faba.experts"
+
+
+def _declared() -> dict[str, EntryPoint]:
+    declared: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        other = declared.get(point.name)
+        if other is not None and other.value != point.value:
+            raise ExpertError(
+                f"two packages declare the facial prior expert '{point.name}': {other.value} and {point.value}; "
+                "uninstall one of them."
+            )
+        declared[point.name] = point
+    return declared
+
+
+def expert_names() -> list[str]:
+    """The names of all installed experts, sorted."""
+    return sorted(_declared())
+
+
+def expert_class(name: str) -> type[PriorExpert]:
+    """The class of an expert. Raises ExpertError naming the known ones and the nearest."""
+    declared = _declared()
+    if name not in declared:
+        raise ExpertError(
+            f"no facial prior expert is called '{name}'.{nearest(name, declared)} "
+            f"Installed: {', '.join(sorted(declared)) or 'none (reinstall llava-faba)'}."
+        )
+    try:
+        found = declared[name].load()
+    except ImportError as error:
+        raise ExpertError(f"facial prior expert '{name}' cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, PriorExpert)):
+        raise ExpertError(f"entry point {declared[name].value} of expert '{name}' is not a PriorExpert class.")
+    return found
+
+
+def create_expert(
+    name: str, settings: dict[str, Any] | None = None, *, size: int | None = None
+) -> PriorExpert:
+    """Make an expert with the given settings.
+
+    ``size``: the prior size that the caller needs; ``precomputed`` takes any, the others must agree.
+    Raises ExpertError for an unknown expert, settings that it does not take, missing weights, or another size.
+    """
+    cls = expert_class(name)
+    arguments = dict(settings or {})
+    if name == "precomputed" and size is not None:
+        arguments.setdefault("size", size)
+    try:
+        expert = cls(**arguments)
+    except TypeError as error:
+        raise ExpertError(f"facial prior expert '{name}' does not take the settings {arguments}: {error}") from error
+    if size is not None and expert.size != size:
+        raise ExpertError(
+            f"facial prior expert '{name}' gives {expert.size} numbers, but {size} are needed; "
+            "choose the expert that made the priors."
+        )
+    return expert

@@ -1,0 +1,1 @@
+"""Asking a loaded model: one picture at a time (``predict``) and many (``generate``)."""

@@ -1,0 +1,176 @@
+"""What lies in a model folder, and reading its weights without running anybody's code.
+
+Weights are read with ``weights_only=True``: a pickle that would call a function is refused, whatever torch's default.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llava_faba.errors import CheckpointError
+
+ADAPTER_CONFIG = "adapter_config.json"
+NON_LORA = "non_lora_trainables"
+PROJECTOR_FILE = "landmark_feature_projector"
+_PROJECTOR_KEY = "landmark_feature_projector."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A local model folder. ``config`` and ``adapter`` are its parsed config.json and adapter_config.json."""
+
+    folder: Path
+    config: dict[str, Any]
+    adapter: dict[str, Any] | None
+
+    @property
+    def is_emola(self) -> bool:
+        return self.config.get("landmark_feature_hidden_size") is not None
+
+    @property
+    def is_adapter(self) -> bool:
+        return self.adapter is not None
+
+    def base(self, model_base: str | None) -> str:
+        """The base model of an adapter: the caller's, or the one that the adapter names, found where it may lie.
+
+        Raises CheckpointError when there is neither.
+        """
+        if model_base is not None:
+            return model_base
+        named = (self.adapter or {}).get("base_model_name_or_path")
+        if not named:
+            raise CheckpointError(
+                f"{self.folder} holds LoRA weights without naming their base model; pass model_base."
+            )
+        parent = self.folder.resolve().parent
+        places = [Path(named), self.folder / named, parent / named, parent / Path(named).name]
+        for place in places:
+            if (place / "config.json").is_file():
+                return str(place)
+        if named.startswith((".", "/")):
+            raise CheckpointError(
+                f"{self.folder}: its base model '{named}' (adapter_config.json) does not exist; also looked beside "
+                "the adapter. Pass model_base."
+            )
+        return str(named)
+
+    def weights_file(self, stem: str) -> Path | None:
+        for suffix in (".safetensors", ".bin"):
+            path = self.folder / (stem + suffix)
+            if path.is_file():
+                return path
+        return None
+
+    def projector_weights(self) -> dict[str, torch.Tensor]:
+        """The prior projector's weights of an adapter folder, under the names that the model gives them.
+
+        ``landmark_feature_projector.*`` first, then ``non_lora_trainables.*``, where the authors' trainer puts it too.
+        Raises CheckpointError when there is none: a random projector is never used instead.
+        """
+        from llava_faba.model.projector import projector_state
+
+        for stem in (PROJECTOR_FILE, NON_LORA):
+            path = self.weights_file(stem)
+            state = projector_state(read_weights(path)) if path else {}
+            if state:
+                return {f"model.{_PROJECTOR_KEY}{name}": value for name, value in state.items()}
+        raise CheckpointError(
+            f"{self.folder}: no facial prior projector: neither {PROJECTOR_FILE}.bin nor {NON_LORA}.bin holds one. "
+            "The checkpoint is incomplete; copy the missing file from where it was trained."
+        )
+
+    def check_weights(self) -> None:
+        """Refuse unsafe or, for a merged EmoLA model, projector-less weights before anything is built from them."""
+        names: set[str] = set()
+        for path in sorted(self.folder.glob("*.bin")):
+            if path.name != "training_args.bin":
+                names.update(read_weights(path))
+        for path in sorted(self.folder.glob("*.safetensors")):
+            names.update(_safetensors_names(path))
+        if self.is_emola and not self.is_adapter and not any(_PROJECTOR_KEY in name for name in names):
+            raise CheckpointError(
+                f"{self.folder}: config.json describes a facial prior but the weights hold no prior projector "
+                f"({_PROJECTOR_KEY}*); the checkpoint is incomplete."
+            )
+
+
+def inspect_checkpoint(model_path: str | Path) -> Checkpoint:
+    """Look at a model folder, or at a hub id, whose files are then fetched by ``huggingface_hub``.
+
+    Raises CheckpointError when there is no such folder or model, or its config.json is missing or broken.
+    """
+    folder = Path(model_path)
+    if not folder.is_dir():
+        folder = _download(str(model_path))
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise CheckpointError(f"{folder}: not a model folder, config.json is missing.")
+    adapter_file = folder / ADAPTER_CONFIG
+    return Checkpoint(
+        folder, _read_json(config_file), _read_json(adapter_file) if adapter_file.is_file() else None
+    )
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a .bin or .safetensors file, on the CPU.
+
+    Raises CheckpointError for a missing or broken file and for a pickle that holds anything but tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file.")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(str(path))
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_map(path))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused, because it holds more than tensors and could run code when read: {error}"
+        ) from error
+    except Exception as error:
+        raise CheckpointError(f"{path}: not a readable PyTorch weights file: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not a dictionary of tensors.")
+    return state
+
+
+def _can_map(path: Path) -> bool:
+    """Only the zip format can be memory-mapped."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _safetensors_names(path: Path) -> set[str]:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        return set(file.keys())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected an object, found {type(value).__name__}.")
+    return value
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise CheckpointError(f"{name}: no such folder, and not a model id ('owner/name') on the hub.")
+    try:
+        return Path(snapshot_download(name))
+    except Exception as error:  # the hub client raises a dozen kinds
+        raise CheckpointError(f"{name}: no such folder, and the hub does not give it: {error}") from error

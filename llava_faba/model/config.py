@@ -1,0 +1,81 @@
+"""What a checkpoint's config.json says about its facial prior.
+
+The keys of the reference format (``model_type: emollava``, ``landmark_feature_hidden_size``) are kept; ours are added
+beside them, so that an older reader still finds what it knows:
+
+=================================  ==========================================================================
+``landmark_feature_hidden_size``   numbers in a prior; its presence is what makes a config an EmoLA config
+``facial_prior_expert``            name of the expert that made the priors (absent: ``emola-106``, the authors')
+``facial_prior_expert_version``    its version, for the reader
+``facial_prior_expert_settings``   its settings, needed to compute the same prior again
+``facial_prior_projector_type``    ``linear``, ``mlpNx_gelu`` or ``identity`` (absent: as ``mm_projector_type``)
+``facial_prior_normalization``     ``none``, ``standardize`` or ``pose`` (absent: ``none``)
+``facial_prior_statistics``        what the normalization was fitted to (see ``model/normalization.py``)
+=================================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from llava.model.language_model.llava_llama import LlavaConfig
+
+from llava_faba.errors import CheckpointError
+
+PRIOR_SIZE_KEY = "landmark_feature_hidden_size"
+REFERENCE_EXPERT = "emola-106"
+
+
+class EmolaConfig(LlavaConfig):
+    """LLaVA's config under the reference implementation's model type."""
+
+    model_type = "emollava"
+
+
+def prior_size(config: Any) -> int | None:
+    """Numbers in a facial prior, or None for a plain LLaVA config (an object or a dict read from config.json)."""
+    if isinstance(config, dict):
+        return config.get(PRIOR_SIZE_KEY)
+    return getattr(config, PRIOR_SIZE_KEY, None)
+
+
+def has_prior(config: Any) -> bool:
+    """Whether this is the config of an EmoLA model."""
+    return prior_size(config) is not None
+
+
+def expert_name(config: Any) -> str:
+    """The expert whose priors the model was trained on."""
+    return getattr(config, "facial_prior_expert", None) or REFERENCE_EXPERT
+
+
+def resolve_vision_tower(config: Any, *folders: str | os.PathLike[str] | None) -> None:
+    """Make ``config.mm_vision_tower`` an existing path when it is a local one, in place.
+
+    Training saves the path it was given, often relative or of another machine. Looked for, in order: as it is;
+    relative to each of ``folders`` and their parents; a folder of the same name there. Names on the hub
+    (``openai/...``, ``laion/...``) are left alone.
+
+    Raises CheckpointError when a local path is nowhere to be found.
+    """
+    tower = getattr(config, "mm_vision_tower", None)
+    if not tower or Path(tower).exists():
+        return
+    candidates = []
+    for folder in folders:
+        if folder is None or not Path(folder).is_dir():
+            continue
+        for root in (Path(folder), Path(folder).resolve().parent):
+            candidates += [root / tower, root / Path(tower).name]
+    for candidate in candidates:
+        if (candidate / "config.json").is_file():
+            config.mm_vision_tower = str(candidate.resolve())
+            return
+    if tower.startswith((".", "/")):
+        looked = ", ".join(str(candidate) for candidate in candidates) or "nowhere else"
+        raise CheckpointError(
+            f"the vision tower '{tower}' named in config.json (mm_vision_tower) does not exist; also looked at "
+            f"{looked}. Put the tower there or edit mm_vision_tower."
+        )

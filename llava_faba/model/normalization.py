@@ -1,0 +1,122 @@
+"""What is done to a facial prior between the expert and the projector.
+
+Landmark coordinates are small movements on top of large constants. ``standardize`` removes the constants: per
+coordinate, minus the training set's mean, divided by its standard deviation. ``pose`` first removes translation,
+scale and rotation by a similarity (Procrustes) alignment to the mean shape, then standardizes what is left.
+``none`` is what the paper does. A zero vector means "no face" and stays zero in every method.
+
+Statistics live in the checkpoint's config.json as plain numbers (docs/decisions/0003-normalization-in-config.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from llava_faba.errors import CheckpointError, PriorError
+
+METHODS = ("none", "standardize", "pose")
+
+# Below this many image half-sides a coordinate is constant, and dividing by it would only amplify noise.
+_SMALLEST_SCALE = 1e-4
+
+
+def fit_statistics(method: str, priors: np.ndarray) -> dict[str, list[float]] | None:
+    """Statistics of ``method`` over ``priors`` (n, size), float; all-zero rows ("no face") are left out.
+
+    Returns None for ``none``. Raises PriorError when no row holds a face, or when ``pose`` is asked of priors that
+    are not x, y pairs.
+    """
+    if method == "none":
+        return None
+    _check_method(method)
+    found = np.asarray(priors, dtype=np.float64)
+    found = found[np.any(found != 0, axis=1)]
+    if len(found) == 0:
+        raise PriorError(f"facial_prior_normalization '{method}' cannot be fitted: no prior holds a face.")
+    statistics: dict[str, list[float]] = {}
+    if method == "pose":
+        shape = _mean_shape(found)
+        statistics["shape"] = shape.tolist()
+        found = _aligned(torch.from_numpy(found), torch.from_numpy(shape)).numpy()
+    statistics["mean"] = found.mean(axis=0).tolist()
+    statistics["scale"] = np.maximum(found.std(axis=0), _SMALLEST_SCALE).tolist()
+    return statistics
+
+
+class PriorNormalizer:
+    """Applies a fitted normalization to float priors (batch, size), on any device, in float32."""
+
+    def __init__(self, method: str, statistics: Mapping[str, Any] | None, size: int) -> None:
+        _check_method(method)
+        self.method = method
+        self._values: dict[str, torch.Tensor] = {}
+        for key in {"none": (), "standardize": ("mean", "scale"), "pose": ("shape", "mean", "scale")}[method]:
+            values = (statistics or {}).get(key)
+            if values is None or len(values) != size:
+                raise CheckpointError(
+                    f"config.json: facial_prior_normalization is '{method}' but facial_prior_statistics has no "
+                    f"'{key}' of {size} numbers; the checkpoint is incomplete."
+                )
+            self._values[key] = torch.tensor(values, dtype=torch.float32)
+
+    @classmethod
+    def from_config(cls, config: Any, size: int) -> PriorNormalizer:
+        return cls(
+            getattr(config, "facial_prior_normalization", None) or "none",
+            getattr(config, "facial_prior_statistics", None),
+            size,
+        )
+
+    def __call__(self, priors: torch.Tensor) -> torch.Tensor:
+        priors = priors.float()
+        if self.method == "none":
+            return priors
+        values = {key: value.to(priors.device) for key, value in self._values.items()}
+        found = (priors != 0).any(dim=-1, keepdim=True)
+        result = _aligned(priors, values["shape"]) if self.method == "pose" else priors
+        result = (result - values["mean"]) / values["scale"]
+        return torch.where(found, result, torch.zeros_like(result))
+
+
+def _check_method(method: str) -> None:
+    if method not in METHODS:
+        raise CheckpointError(
+            f"facial_prior_normalization '{method}' is unknown; this version knows {', '.join(METHODS)}."
+        )
+
+
+def _mean_shape(priors: np.ndarray) -> np.ndarray:
+    """Generalised Procrustes mean of x, y pairs (n, 2p) -> (2p,), centred, unit norm, upright."""
+    if priors.shape[1] % 2:
+        raise PriorError(
+            f"facial_prior_normalization 'pose' needs x, y pairs; priors of {priors.shape[1]} numbers are not. "
+            "Use 'standardize'."
+        )
+    shape = _unit(priors.mean(axis=0))
+    for _ in range(5):  # converges in two or three rounds on faces
+        shape = _unit(_aligned(torch.from_numpy(priors), torch.from_numpy(shape)).numpy().mean(axis=0))
+    return shape
+
+
+def _unit(shape: np.ndarray) -> np.ndarray:
+    points = shape.reshape(-1, 2)
+    points = points - points.mean(axis=0)
+    return (points / np.linalg.norm(points)).reshape(-1)
+
+
+def _aligned(priors: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+    """Least-squares similarity of each row's x, y pairs onto ``shape``; (n, 2p) -> (n, 2p).
+
+    In the complex plane the best rotation and scale of centred points z onto a shape s is one number,
+    sum(conj(z) s) / sum(|z|^2).
+    """
+    z = torch.view_as_complex(priors.reshape(len(priors), -1, 2).contiguous())
+    s = torch.view_as_complex(shape.reshape(-1, 2).contiguous())
+    z = z - z.mean(dim=-1, keepdim=True)
+    power = (z.abs() ** 2).sum(dim=-1, keepdim=True).clamp_min(torch.finfo(priors.dtype).tiny)
+    turn = (z.conj() * s).sum(dim=-1, keepdim=True) / power
+    return torch.view_as_real(z * turn).reshape(priors.shape)

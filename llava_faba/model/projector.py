@@ -1,0 +1,99 @@
+"""The prior projector: facial prior (batch, prior size) to one token's embedding (batch, hidden size).
+
+It is a sibling of LLaVA's ``mm_projector`` under the name that the reference checkpoints use
+(docs/decisions/0001-sibling-projector.md), and is built by LLaVA's own projector builder.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from llava.model.multimodal_projector.builder import build_vision_projector
+
+from llava_faba.errors import CheckpointError, UserError
+from llava_faba.model.config import PRIOR_SIZE_KEY, prior_size
+
+PROJECTOR_NAME = "landmark_feature_projector"
+
+
+def build_prior_projector(config: Any) -> torch.nn.Module:
+    """A fresh projector for ``config``: ``linear``, ``mlpNx_gelu`` or ``identity``.
+
+    Raises UserError for an unknown type, and for ``identity`` when prior size and hidden size differ.
+    """
+    size, hidden = prior_size(config), config.hidden_size
+    kind = getattr(config, "facial_prior_projector_type", None) or getattr(config, "mm_projector_type", "linear")
+    if kind == "identity" and size != hidden:
+        raise UserError(
+            f"facial_prior_projector_type 'identity' needs priors of the model's hidden size {hidden}, these have "
+            f"{size}; use 'linear' or 'mlp2x_gelu'."
+        )
+    try:
+        return build_vision_projector(
+            SimpleNamespace(mm_projector_type=kind, mm_hidden_size=size, hidden_size=hidden)
+        )
+    except ValueError as error:
+        raise UserError(
+            f"facial_prior_projector_type '{kind}' is unknown; use 'linear', 'mlp2x_gelu' (or another number of "
+            "layers) or 'identity'."
+        ) from error
+
+
+def projector_state(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The projector's own entries of a state dict, under the projector's own names ("0.weight", ...)."""
+    marker = PROJECTOR_NAME + "."
+    return {key.split(marker, 1)[1]: value for key, value in weights.items() if marker in key}
+
+
+def wrap_initialize_vision_modules(original: Callable[..., None]) -> Callable[..., None]:
+    """Wrap ``LlavaMetaModel.initialize_vision_modules``: where an expert was asked for, make the prior projector."""
+
+    @functools.wraps(original)
+    def initialize_vision_modules(self: Any, model_args: Any, fsdp: Any = None) -> None:
+        original(self, model_args, fsdp=fsdp)
+        if getattr(model_args, "facial_prior_size", None) is not None:
+            _initialize_prior_projector(self, model_args)
+
+    return initialize_vision_modules
+
+
+def _initialize_prior_projector(model: Any, model_args: Any) -> None:
+    config = model.config
+    known = prior_size(config)
+    if known is not None and known != model_args.facial_prior_size:
+        raise UserError(
+            f"the base model was trained on priors of size {known} but expert "
+            f"'{model_args.facial_prior_expert}' gives {model_args.facial_prior_size}; use the expert that the base "
+            "model names in its config.json."
+        )
+    setattr(config, PRIOR_SIZE_KEY, model_args.facial_prior_size)
+    for key, value in model_args.facial_prior_config().items():
+        setattr(config, key, value)
+    if getattr(model, PROJECTOR_NAME, None) is None:
+        setattr(model, PROJECTOR_NAME, build_prior_projector(config))
+    projector = getattr(model, PROJECTOR_NAME)
+    if model_args.pretrain_facial_prior_projector is not None:
+        load_projector_file(projector, Path(model_args.pretrain_facial_prior_projector))
+    # LoRA froze everything that existed when it was added.
+    projector.requires_grad_(not model_args.freeze_facial_prior_projector)
+
+
+def load_projector_file(projector: torch.nn.Module, path: Path) -> None:
+    """Load a ``landmark_feature_projector.bin`` (or a ``non_lora_trainables.bin``) into ``projector``.
+
+    Raises CheckpointError when the file is absent, unsafe, or holds no projector of this shape.
+    """
+    from llava_faba.model.checkpoints import read_weights
+
+    state = projector_state(read_weights(path))
+    if not state:
+        raise CheckpointError(f"{path}: no weights named '{PROJECTOR_NAME}' in this file.")
+    try:
+        projector.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: the prior projector does not fit this model: {error}") from error

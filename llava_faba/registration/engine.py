@@ -1,0 +1,133 @@
+"""Applying the table of seams, and taking it back.
+
+Every seam is checked before the first one is applied, so a LLaVA that does not fit is left untouched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from llava_faba.errors import SeamMismatchError
+from llava_faba.registration.seams import SEAMS, Seam
+from llava_faba.upstream import import_llava
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """One assignment that was made: ``owner.name`` held ``original`` and now holds ``replacement``."""
+
+    owner: Any
+    name: str
+    original: Any
+    replacement: Any
+
+
+_lock = threading.RLock()
+_applied: list[_Applied] = []
+
+
+def is_registered() -> bool:
+    """Whether the seams are applied in this process."""
+    return bool(_applied)
+
+
+def register() -> None:
+    """Attach EmoLA to the installed LLaVA. Calling it again does nothing.
+
+    Raises UpstreamError when LLaVA cannot be imported and SeamMismatchError (naming the seam) when it does not look
+    as expected; nothing is changed then.
+    """
+    with _lock:
+        if _applied:
+            return
+        import_llava()
+        originals = [(seam, *_resolve(seam)) for seam in SEAMS]
+        try:
+            for seam, owner, name, original in originals:
+                _replace(seam, owner, name, original)
+            _register_auto_classes()
+        except BaseException:
+            unregister()
+            raise
+
+
+def unregister() -> None:
+    """Restore every original. Calling it when nothing is registered does nothing."""
+    with _lock:
+        while _applied:
+            change = _applied.pop()
+            for module in _llava_modules():
+                if vars(module).get(change.name) is change.replacement:
+                    setattr(module, change.name, change.original)
+            setattr(change.owner, change.name, change.original)
+        _unregister_auto_classes()
+
+
+def _resolve(seam: Seam) -> tuple[Any, str, Any]:
+    """The object that holds the seam's attribute, the attribute's name, and the original."""
+    owner: Any = importlib.import_module(seam.module)
+    *parents, name = seam.attribute.split(".")
+    try:
+        for parent in parents:
+            owner = getattr(owner, parent)
+        original = getattr(owner, name)
+    except AttributeError as error:
+        raise SeamMismatchError(seam.name, seam.expected, f"no such attribute ({error})") from error
+    found = seam.mismatch(original)
+    if found is not None:
+        raise SeamMismatchError(seam.name, seam.expected, found)
+    return owner, name, original
+
+
+def _replace(seam: Seam, owner: Any, name: str, original: Any) -> None:
+    replacement = seam.build(original)
+    replacement.__llava_faba_seam__ = seam.name
+    setattr(owner, name, replacement)
+    _applied.append(_Applied(owner, name, original, replacement))
+    if _is_copied_elsewhere(seam):
+        # 'from llava.model.builder import load_pretrained_model' copied the original into other modules.
+        for module in _llava_modules():
+            if module is not owner and vars(module).get(name) is original:
+                setattr(module, name, replacement)
+                _applied.append(_Applied(module, name, original, replacement))
+
+
+def _is_copied_elsewhere(seam: Seam) -> bool:
+    """Whether copies of the attribute in other modules of LLaVA stand for the same seam.
+
+    A class global is replaced only in the module that the seam names: elsewhere in LLaVA the same class is a base
+    class or an export, and must stay what it is.
+    """
+    return not seam.is_class and "." not in seam.attribute
+
+
+def _llava_modules() -> list[ModuleType]:
+    return [module for name, module in list(sys.modules.items()) if module and name.split(".")[0] == "llava"]
+
+
+def _register_auto_classes() -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from llava_faba.model.config import EmolaConfig
+    from llava_faba.model.emola import EmolaLlamaForCausalLM
+
+    AutoConfig.register(EmolaConfig.model_type, EmolaConfig, exist_ok=True)
+    AutoModelForCausalLM.register(EmolaConfig, EmolaLlamaForCausalLM, exist_ok=True)
+
+
+def _unregister_auto_classes() -> None:
+    if "llava_faba.model.config" not in sys.modules:
+        return
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    from llava_faba.model.config import EmolaConfig
+
+    # transformers can register a type but has no public way to take it back.
+    CONFIG_MAPPING._extra_content.pop(EmolaConfig.model_type, None)
+    MODEL_FOR_CAUSAL_LM_MAPPING._extra_content.pop(EmolaConfig, None)

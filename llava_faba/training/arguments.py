@@ -1,0 +1,159 @@
+"""The flags of EmoLA training, added to LLaVA's own argument classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llava_faba.errors import UserError
+from llava_faba.experts import create_expert
+from llava_faba.model.normalization import METHODS
+
+NO_PRIOR = "none"
+
+# Help for upstream's own flags, which upstream leaves without any.
+_UPSTREAM_HELP = {
+    "model_name_or_path": "Base model: a LLaVA or Vicuna folder or hub id.",
+    "version": "Conversation template of the training text, 'v1' for LLaVA-1.5.",
+    "freeze_backbone": "Freeze the language model.",
+    "tune_mm_mlp_adapter": "Train only the image projector (LLaVA's pretraining stage).",
+    "vision_tower": "CLIP vision tower: folder or hub id.",
+    "mm_vision_select_layer": "Layer of the vision tower whose features are used, -2 for LLaVA-1.5.",
+    "pretrain_mm_mlp_adapter": "mm_projector.bin to start the image projector from.",
+    "mm_projector_type": "Image projector: 'linear', 'mlp2x_gelu' or 'identity'.",
+    "mm_use_im_start_end": "Put <im_start> and <im_end> around the image token.",
+    "mm_use_im_patch_token": "Add the <im_patch> token to the vocabulary.",
+    "mm_patch_merge_type": "How the crops of one image are merged: 'flat', 'spatial' or 'spatial_unpad'.",
+    "mm_vision_select_feature": "'patch' for patch features, 'cls_patch' with the class token.",
+    "lazy_preprocess": "Kept by LLaVA for compatibility; data is always read lazily.",
+    "is_multimodal": "Set by LLaVA itself.",
+    "image_folder": "Folder that the records' image and landmark paths are relative to.",
+    "image_aspect_ratio": "'pad' (to a square), 'square' (crop) or 'anyres'.",
+    "cache_dir": "Where hub downloads are kept.",
+    "freeze_mm_mlp_adapter": "Do not train the image projector.",
+    "mpt_attn_impl": "Attention implementation of MPT models.",
+    "lora_enable": "Train LoRA adapters instead of the whole language model.",
+    "lora_r": "LoRA rank (paper: 128).",
+    "lora_alpha": "LoRA alpha (paper: 256).",
+    "lora_dropout": "LoRA dropout.",
+    "lora_weight_path": "Unused by LLaVA.",
+    "lora_bias": "Which biases LoRA trains: 'none', 'all' or 'lora_only'.",
+    "mm_projector_lr": "Learning rate of the image projector (paper: 2e-5); default: --learning_rate.",
+    "group_by_modality_length": "Batches of similar length, image records and text-only records apart.",
+    "optim": "Optimizer.",
+    "remove_unused_columns": "Set by LLaVA itself.",
+}
+
+
+def _with_help(cls: Any) -> Any:
+    """Give the fields of an argument class the help that upstream left out."""
+    for name, declared in cls.__dataclass_fields__.items():
+        if name in _UPSTREAM_HELP and "help" not in declared.metadata:
+            declared.metadata = {**declared.metadata, "help": _UPSTREAM_HELP[name]}
+    return cls
+
+
+def emola_model_arguments(original: Any) -> Any:
+    """LLaVA's ModelArguments with the flags of the facial prior."""
+
+    @dataclass
+    class EmolaModelArguments(original):  # type: ignore[misc]
+        facial_prior_expert: str | None = field(
+            default=None,
+            metadata={
+                "help": "Facial prior expert that made the priors, recorded in the checkpoint; 'precomputed' for the "
+                "records' own vectors, 'none' for plain LLaVA on the same data."
+            },
+        )
+        facial_prior_size: int | None = field(
+            default=None,
+            metadata={"help": "Numbers in a prior; needed only for 'precomputed', where the default is 212."},
+        )
+        facial_prior_projector_type: str | None = field(
+            default=None,
+            metadata={
+                "help": "Prior projector: 'linear', 'mlpNx_gelu' or 'identity'; default: as --mm_projector_type."
+            },
+        )
+        facial_prior_normalization: str = field(
+            default="standardize",
+            metadata={
+                "help": "What is done to a prior before the projector: 'none' (the paper), 'standardize' (per "
+                "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized)."
+            },
+        )
+        pretrain_facial_prior_projector: str | None = field(
+            default=None, metadata={"help": "landmark_feature_projector.bin to start the prior projector from."}
+        )
+        freeze_facial_prior_projector: bool = field(
+            default=False, metadata={"help": "Do not train the prior projector."}
+        )
+
+        def __post_init__(self) -> None:
+            if self.facial_prior_normalization not in METHODS:
+                raise UserError(
+                    f"--facial_prior_normalization '{self.facial_prior_normalization}' is unknown; "
+                    f"choose one of {', '.join(METHODS)}."
+                )
+            if self.facial_prior_expert in (None, NO_PRIOR):
+                self.facial_prior_size = None
+                return
+            self._resolve_expert()
+
+        def _resolve_expert(self) -> None:
+            wanted = self.facial_prior_size
+            if self.facial_prior_expert == "precomputed" and wanted is None:
+                wanted = 212  # FABA-Instruct's landmark vectors
+            self._expert = create_expert(self.facial_prior_expert, size=wanted)
+            self.facial_prior_size = self._expert.size
+
+        def facial_prior_config(self) -> dict[str, Any]:
+            """The keys that go into the checkpoint's config.json."""
+            values = {
+                "facial_prior_expert": self.facial_prior_expert,
+                "facial_prior_expert_version": self._expert.version,
+                "facial_prior_expert_settings": self._expert.settings,
+                "facial_prior_normalization": self.facial_prior_normalization,
+            }
+            if self.facial_prior_projector_type is not None:
+                values["facial_prior_projector_type"] = self.facial_prior_projector_type
+            return values
+
+    return _renamed(_with_help(EmolaModelArguments), original)
+
+
+def emola_data_arguments(original: Any) -> Any:
+    """LLaVA's DataArguments with the flags of the FABA dataset."""
+
+    @dataclass
+    class EmolaDataArguments(original):  # type: ignore[misc]
+        facial_prior_store: str | None = field(
+            default=None,
+            metadata={
+                "help": "Store made by 'llava-faba priors extract'; without it the records' own .npy files are read."
+            },
+        )
+        skip_bad_records: bool = field(
+            default=False,
+            metadata={"help": "Leave out records with problems and report them, instead of stopping."},
+        )
+
+    return _renamed(_with_help(EmolaDataArguments), original)
+
+
+def emola_training_arguments(original: Any) -> Any:
+    """LLaVA's TrainingArguments with the flags of EmoLA's optimizer."""
+
+    @dataclass
+    class EmolaTrainingArguments(original):  # type: ignore[misc]
+        facial_prior_projector_lr: float | None = field(
+            default=None,
+            metadata={"help": "Learning rate of the prior projector; default: --learning_rate, as the paper."},
+        )
+
+    return _renamed(_with_help(EmolaTrainingArguments), original)
+
+
+def _renamed(cls: Any, original: Any) -> Any:
+    cls.__name__ = cls.__qualname__ = original.__name__
+    return cls

@@ -1,0 +1,55 @@
+"""Saving: the upstream functions that assume deepspeed and CUDA, and the non-LoRA weights of a checkpoint."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llava_faba.model.checkpoints import NON_LORA
+
+
+def wrap_maybe_zero_3(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Wrap ``maybe_zero_3``: only a parameter that ZeRO-3 has partitioned needs deepspeed."""
+
+    @functools.wraps(original)
+    def maybe_zero_3(param: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if hasattr(param, "ds_id"):
+            return original(param, *args, **kwargs)
+        return param.detach().cpu().clone()
+
+    return maybe_zero_3
+
+
+def wrap_safe_save(original: Callable[..., None]) -> Callable[..., None]:
+    """Wrap ``safe_save_model_for_hf_trainer``: under DeepSpeed it waits for CUDA, which a CPU does not have."""
+
+    @functools.wraps(original)
+    def safe_save_model_for_hf_trainer(trainer: Any, output_dir: str) -> None:
+        if trainer.deepspeed and not torch.cuda.is_available() and not _only_adapter(trainer):
+            trainer.save_model(output_dir)
+            return
+        original(trainer=trainer, output_dir=output_dir)
+
+    return safe_save_model_for_hf_trainer
+
+
+def _only_adapter(trainer: Any) -> bool:
+    return bool(getattr(trainer.args, "tune_mm_mlp_adapter", False))
+
+
+def save_non_lora(model: Any, folder: Path, *, writer: bool) -> None:
+    """Write the trainable weights that are not LoRA, and config.json, into ``folder``.
+
+    Every process must call it (ZeRO-3 gathers the weights); only the one with ``writer`` writes.
+    """
+    from llava.train import train as upstream
+
+    state = upstream.get_peft_state_non_lora_maybe_zero_3(model.named_parameters())
+    if writer:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.config.save_pretrained(folder)
+        torch.save(state, folder / f"{NON_LORA}.bin")

@@ -1,0 +1,60 @@
+"""What surrounds one call of LLaVA's ``train()``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+from transformers import set_seed
+
+from llava_faba.model.dispatch import building_emola
+from llava_faba.training.arguments import NO_PRIOR
+
+
+def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
+    """Wrap ``llava.train.train.train``.
+
+    Asked for an expert, it builds EmoLA; with ``none`` it trains plain LLaVA on the same data from the same seed.
+    Without the flag it is upstream's ``train()``, but for what DeepSpeed needs to run on a CPU.
+    """
+
+    @functools.wraps(original)
+    def train(attn_implementation: str | None = None) -> None:
+        request = _parse_request(sys.argv[1:])
+        _prepare_cpu(request.deepspeed)
+        if request.facial_prior_expert is None:
+            original(attn_implementation=attn_implementation)
+            return
+        # LoRA weights are drawn before the Trainer seeds anything; without this no two runs agree.
+        set_seed(request.seed)
+        wants_prior = request.facial_prior_expert != NO_PRIOR
+        with building_emola() if wants_prior else contextlib.nullcontext():
+            original(attn_implementation=attn_implementation)
+
+    return train
+
+
+def _parse_request(argv: list[str]) -> argparse.Namespace:
+    """The few flags that matter before LLaVA parses all of them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--facial_prior_expert")
+    parser.add_argument("--seed", type=int, default=42)  # the default of transformers.TrainingArguments
+    parser.add_argument("--deepspeed")
+    return parser.parse_known_args(argv)[0]
+
+
+def _prepare_cpu(deepspeed_config: str | None) -> None:
+    """Let DeepSpeed run where there is no GPU: accelerate 0.21 would start NCCL."""
+    import torch
+
+    if torch.cuda.is_available() or deepspeed_config is None:
+        return
+    import deepspeed
+
+    os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
+    if not torch.distributed.is_initialized():
+        deepspeed.init_distributed(dist_backend="gloo")

@@ -1,0 +1,86 @@
+"""LLaVA's trainer, for models with a facial prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llava_faba.data.module import FabaCollator
+from llava_faba.errors import UserError
+from llava_faba.model.config import has_prior, prior_size
+from llava_faba.model.normalization import fit_statistics
+from llava_faba.model.projector import PROJECTOR_NAME
+from llava_faba.training.saving import save_non_lora
+
+
+def emola_trainer(original: Any) -> Any:
+    """LLaVATrainer with what a facial prior needs; with a plain model it leaves priors out of the batches."""
+
+    class EmolaTrainer(original):  # type: ignore[misc]
+        def __init__(self, model: Any = None, *args: Any, **kwargs: Any) -> None:
+            collator, dataset = kwargs.get("data_collator"), kwargs.get("train_dataset")
+            if isinstance(collator, FabaCollator):
+                collator.with_priors = has_prior(model.config)
+            if has_prior(model.config):
+                _prepare_prior(model, dataset)
+            super().__init__(model, *args, **kwargs)
+
+        def create_optimizer(self) -> Any:
+            created = self.optimizer is None
+            optimizer = super().create_optimizer()
+            if created:
+                _split_prior_group(optimizer, self.model, self.args.facial_prior_projector_lr)
+                # DeepSpeed drops an empty group and then no longer agrees with the scheduler about their number.
+                optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+            return optimizer
+
+        def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+            # Under DeepSpeed transformers casts floats to bf16, too coarse for landmark coordinates.
+            priors = inputs.pop("facial_priors", None)
+            prepared = super()._prepare_inputs(inputs)
+            if priors is not None:
+                prepared["facial_priors"] = priors.to(self.args.device)
+            return prepared
+
+        def _save_checkpoint(self, model: Any, *args: Any, **kwargs: Any) -> None:
+            super()._save_checkpoint(model, *args, **kwargs)
+            if self.args.lora_enable:
+                folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+                save_non_lora(self.model, folder, writer=self.args.should_save)
+
+    EmolaTrainer.__name__ = EmolaTrainer.__qualname__ = original.__name__
+    return EmolaTrainer
+
+
+def _prepare_prior(model: Any, dataset: Any) -> None:
+    """Check that data and model agree on the prior's size, and fit the normalization once."""
+    config = model.config
+    found = getattr(dataset, "prior_size", None)
+    if found is None:
+        raise UserError(
+            "no record has a facial prior: pass --facial_prior_store (made by 'llava-faba priors extract'), or give "
+            "the records a 'landmark' file, or train with --facial_prior_expert none."
+        )
+    if found != prior_size(config):
+        raise UserError(
+            f"the data's facial priors have {found} numbers, but expert '{config.facial_prior_expert}' and the model "
+            f"need {prior_size(config)}; extract the priors with that expert or change --facial_prior_expert."
+        )
+    if getattr(config, "facial_prior_statistics", None) is None:
+        statistics = fit_statistics(config.facial_prior_normalization, dataset.all_priors())
+        if statistics is not None:
+            config.facial_prior_statistics = statistics
+
+
+def _split_prior_group(optimizer: Any, model: Any, rate: float | None) -> None:
+    """Move the prior projector into parameter groups with a learning rate of their own."""
+    if rate is None:
+        return
+    own = {id(p) for name, p in model.named_parameters() if PROJECTOR_NAME in name}
+    for group in list(optimizer.param_groups):
+        moved: list[torch.nn.Parameter] = [p for p in group["params"] if id(p) in own]
+        if moved:
+            group["params"] = [p for p in group["params"] if id(p) not in own]
+            optimizer.add_param_group({**group, "params": moved, "lr": rate, "initial_lr": rate})

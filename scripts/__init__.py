@@ -1,0 +1,1 @@
+"""Training entry point and DeepSpeed configurations; installed as ``llava_faba.scripts``."""
