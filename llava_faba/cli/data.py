@@ -30,8 +30,8 @@ def _add_convert(commands: argparse._SubParsersAction[Any]) -> None:
         "convert",
         help="a licensed dataset's label files to training and evaluation records",
         description="Convert a dataset in the layout in which it is handed out. Writes "
-        "train_<task>_anno.json and eval_<task>_anno.json (below fold1/ to fold3/ where the protocol has folds) "
-        " eval_<task>_anno.json (below fold1/ to fold3/ where the protocol has folds) and conversion.json.",
+        "train_<task>_anno.json and eval_<task>_anno.json (below fold1/ to fold3/ where the protocol has "
+        "folds) and conversion.json.",
     )
     parser.add_argument("dataset", metavar="NAME", choices=DATASETS, help=", ".join(DATASETS))
     parser.add_argument("--root", type=Path, required=True, help="the dataset's folder")

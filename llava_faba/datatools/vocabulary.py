@@ -1,12 +1,15 @@
-"""Names and numbers of the two tasks: action units (AUs), emotion classes, questions, protocols.
+"""Names and numbers of the two tasks: action units (AUs), emotion classes, questions.
 
-The protocols are those of FABA-Bench: ``vocabulary`` is what an answer may name, ``scored`` what the mean
-F1 is taken over. AU names are those of the Facial Action Coding System (Ekman, Friesen & Hager, 2002).
+AU names are those of the Facial Action Coding System (Ekman, Friesen & Hager, 2002). Which numbers a
+dataset's protocol knows is FABA-Bench's to say; ``au_protocol`` asks it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faba_bench.protocol import AUTask
 
 AU_NAMES: dict[int, str] = {
     1: "Inner brow raiser",
@@ -71,33 +74,14 @@ QUESTIONS: dict[str, str] = {
 IMAGE_TOKEN = "<image>"
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """AU numbers of one FABA-Bench protocol, ascending."""
+def au_protocol(name: str) -> AUTask:
+    """The AU numbers of a dataset: ``vocabulary`` (may be named) and ``scored`` (enter the mean)."""
+    from faba_bench.protocol import load_protocol
 
-    vocabulary: tuple[int, ...]
-    scored: tuple[int, ...]
-
-
-PROTOCOLS: dict[str, Protocol] = {
-    "faba": Protocol(
-        (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 20, 23, 24, 25, 26, 27, 43),
-        (1, 2, 4, 5, 6, 10, 12, 17, 24, 25, 26, 43),
-    ),
-    "bp4d": Protocol(
-        (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
-        (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
-    ),
-    "disfa": Protocol((1, 2, 4, 6, 9, 12, 25, 26), (1, 2, 4, 6, 9, 12, 25, 26)),
-    "gft": Protocol(
-        (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26),
-        (1, 2, 4, 6, 10, 12, 14, 15, 23, 24),
-    ),
-    "emotionet": Protocol(
-        (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26, 43),
-        (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26, 43),
-    ),
-}
+    rules = load_protocol(name).au
+    if rules is None:
+        raise ValueError(f"the protocol '{name}' scores no action units")
+    return rules
 
 
 def au_phrase(number: int) -> str:

@@ -155,5 +155,7 @@ def emola_training_arguments(original: Any) -> Any:
 
 
 def _renamed(cls: Any, original: Any) -> Any:
+    """Let pickle, which the Trainer saves its arguments with, find the class where LLaVA has it."""
     cls.__name__ = cls.__qualname__ = original.__name__
+    cls.__module__ = original.__module__
     return cls

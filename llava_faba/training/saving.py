@@ -41,15 +41,14 @@ def _only_adapter(trainer: Any) -> bool:
     return bool(getattr(trainer.args, "tune_mm_mlp_adapter", False))
 
 
-def save_non_lora(model: Any, folder: Path, *, writer: bool) -> None:
-    """Write the trainable weights that are not LoRA, and config.json, into ``folder``.
-
-    Every process must call it (ZeRO-3 gathers the weights); only the one with ``writer`` writes.
-    """
+def gather_non_lora(model: Any) -> dict[str, torch.Tensor]:
+    """The trainable weights that are not LoRA, on the CPU; under ZeRO-3 every process must call it."""
     from llava.train import train as upstream
 
-    state = upstream.get_peft_state_non_lora_maybe_zero_3(model.named_parameters())
-    if writer:
-        folder.mkdir(parents=True, exist_ok=True)
-        model.config.save_pretrained(folder)
-        torch.save(state, folder / f"{NON_LORA}.bin")
+    return upstream.get_peft_state_non_lora_maybe_zero_3(model.named_parameters())
+
+
+def write_non_lora(model: Any, state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Write them and config.json into a checkpoint folder, which can then be loaded like a finished model."""
+    model.config.save_pretrained(folder)
+    torch.save(state, folder / f"{NON_LORA}.bin")

@@ -12,7 +12,7 @@ from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
 from llava_faba.model.normalization import fit_statistics
 from llava_faba.model.projector import PROJECTOR_NAME
-from llava_faba.training.saving import save_non_lora
+from llava_faba.training.saving import gather_non_lora, write_non_lora
 
 
 def emola_trainer(original: Any) -> Any:
@@ -45,10 +45,17 @@ def emola_trainer(original: Any) -> Any:
             return prepared
 
         def _save_checkpoint(self, model: Any, *args: Any, **kwargs: Any) -> None:
-            super()._save_checkpoint(model, *args, **kwargs)
-            if self.args.lora_enable:
-                folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-                save_non_lora(self.model, folder, writer=self.args.should_save)
+            # Every process takes part in gathering under ZeRO-3; only one of them gets to _save.
+            self._non_lora = gather_non_lora(self.model) if self.args.lora_enable else None
+            try:
+                super()._save_checkpoint(model, *args, **kwargs)
+            finally:
+                self._non_lora = None
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            super()._save(output_dir, state_dict)
+            if output_dir is not None and getattr(self, "_non_lora", None) is not None:
+                write_non_lora(self.model, self._non_lora, Path(output_dir))
 
     EmolaTrainer.__name__ = EmolaTrainer.__qualname__ = original.__name__
     return EmolaTrainer

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 from faba_bench.parsing import AUParse
-from faba_bench.strict.mentions import find_mentions
+from faba_bench.strict.mentions import Mention, find_mentions
 from faba_bench.strict.negation import NEGATOR, clauses, plain
 
-# Each mention is replaced by a mark of its own length, so that "AUs 6 and 12" is one thing in its clause.
+# Each mention is replaced by marks of its own length, so that "AUs 6 and 12" is one thing in its clause.
 _MARK = "\x01"
-_DENIED_BEHIND = re.compile(
-    r"\s*(?:[:=,–—(-]\s*)?(?:\([^)]*\)\s*)?"
-    r"(?:(?:is|are|was|were|be|being|appears?|seems?|looks?|remains?|both|all|also|clearly|completely|entirely)\s+)*"
-    r"(?:absent|inactive|missing|lacking|none|not\s+(?:present|active|activated|visible|detected|observed|seen|shown|"
-    r"evident|apparent|engaged|involved|there|displayed|expressed)|no(?=\s*(?:$|[.,;\n]))|off|false|0(?![.0-9])|"
-    r"neutral|ruled\s+out|relaxed|unlikely)\b",
+_STATES = (
+    r"absent|inactive|missing|lacking|ruled\s+out|"
+    r"not\s+(?:present|active|activated|visible|detected|observed|seen|shown|evident|apparent|engaged|involved|"
+    r"there|displayed|expressed)"
+)
+_ADVERBS = r"(?:both|all|also|clearly|completely|entirely|likely|notably|largely)"
+_COPULAS = r"(?:is|are|was|were|appears?|seems?|looks?|remains?|to\s+be)"
+# "AU4: absent", "AU4 (absent)", "AU4 = 0", "AU4: No", "AU4 is inactive".
+_STATE_BEHIND = re.compile(
+    rf"\s*(?:[:=,(–—-]\s*)?(?:(?:{_COPULAS}|{_ADVERBS})\s+){{0,4}}"
+    rf"(?:(?:{_STATES}|none|off|false|unlikely)\b|no\b(?=\s*(?:$|[.,;)]|\n))|0(?![.0-9A-Za-z]))",
     re.IGNORECASE,
 )
+# "AU1, AU2 and AU4 are absent": the state is said of all the mentions before it.
+_STATE = re.compile(rf"\s*{_COPULAS}\s+(?:{_ADVERBS}\s+){{0,3}}(?:{_STATES})\b", re.IGNORECASE)
+_JOINED = re.compile(r"(?:[\s,/&+]|\band\b|\bor\b|\bas\s+well\s+as\b)*", re.IGNORECASE)
 _AUXILIARY_NOT = re.compile(
     r"\b(?:is|are|was|were|does|do|did|has|have|can|could|will|would|may|might)(?:\s+\w+ly)?\s+(?:not|never)\b|"
-    r"\b\w+n't\b|\bcannot\b|\b(?:isnt|arent|wasnt|doesnt|dont|didnt|cant)\b|\b(?:are|is)\s+neither\b",
+    r"\b\w+n't\b|\b(?:cannot|isnt|arent|wasnt|doesnt|dont|didnt|cant)\b",
     re.IGNORECASE,
 )
+# "not very strong" is present, and "not accompanied by AU12" speaks of what follows.
 _DEGREE = re.compile(
     r"\s+(?:be\s+)?(?:very|fully|entirely|completely|strongly|particularly|overly|too|as|so|extremely|highly|"
-    r"pronounced|intense|strong|limited|intensely|heavily|exaggerated)\b",
+    r"pronounced|intense|strong|limited|intensely|heavily|exaggerated|the\s+only)\b",
     re.IGNORECASE,
 )
 _COMPANY = re.compile(
     r"\s+(?:be\s+)?(?:accompanied|combined|paired|coupled|joined|mixed|followed|supported)\b", re.IGNORECASE
 )
 _NO_UNITS = re.compile(
-    r"\b(?:no|not\s+any|n't\s+(?:any\s+)?|none\s+of\s+the|without\s+any|zero)\s*(?:\w+\s+){0,3}?"
-    r"(?:AUs?\b|action\s+units?\b)(?!\s*[0-9])",
+    r"(?:\b(?:no|not\s+any|none\s+of\s+the|without\s+any|zero)|n't(?:\s+any)?)\s+(?:\w+\s+){0,3}?"
+    r"(?:AUs?|action\s+units?)\b",
     re.IGNORECASE,
 )
 
@@ -52,81 +61,93 @@ def read_aus(text: str, vocabulary: Collection[int]) -> AUParse:
     if not mentions:
         silent = _NO_UNITS.search(text) is not None
         return AUParse((), silent, "says that there are none" if silent else "names no action unit")
-    marked = list(text)
-    owner: dict[int, tuple[int, ...]] = {}
-    for mention in mentions:
-        marked[mention.start : mention.end] = _MARK * (mention.end - mention.start)
-        owner[mention.start] = mention.numbers
-    ends = {mention.start: mention.end for mention in mentions}
-    masked = "".join(marked)
     affirmed: dict[int, None] = {}
     denied: dict[int, None] = {}
-    for start, end in clauses(masked):
-        places = [place for place in owner if start <= place < end]
-        for place in places:
-            target = denied if _is_denied(masked, start, end, place, ends, places) else affirmed
-            target.update(dict.fromkeys(owner[place]))
+    masked = _masked(text, mentions)
+    for start, end, inside in _by_clause(masked, mentions):
+        for mention, is_denied in zip(inside, _denials(masked, start, end, inside), strict=True):
+            (denied if is_denied else affirmed).update(dict.fromkeys(mention.numbers))
     known = set(vocabulary)
     value = tuple(number for number in affirmed if number in known)
     return AUParse(value, True, _evidence(value, affirmed, denied, known))
 
 
-def _is_denied(
-    text: str, start: int, end: int, place: int, ends: dict[int, int], places: list[int]
-) -> bool:
-    if _DENIED_BEHIND.match(text, ends[place]):
-        return True
-    for match in NEGATOR.finditer(text, start, place):
-        if not _spent(text, start, match, places, ends):
-            return True
-    return _predicate_denies(text, ends[place], end, places, place)
+def _masked(text: str, mentions: Sequence[Mention]) -> str:
+    pieces: list[str] = []
+    position = 0
+    for mention in mentions:
+        pieces += [text[position : mention.start], _MARK * (mention.end - mention.start)]
+        position = mention.end
+    return "".join([*pieces, text[position:]])
 
 
-def _spent(text: str, start: int, negator: re.Match[str], places: list[int], ends: dict[int, int]) -> bool:
-    """Whether a negation before the mention belongs to something else.
+def _by_clause(text: str, mentions: Sequence[Mention]) -> Iterator[tuple[int, int, list[Mention]]]:
+    index = 0
+    for start, end in clauses(text):
+        inside: list[Mention] = []
+        while index < len(mentions) and mentions[index].start < end:
+            inside.append(mentions[index])
+            index += 1
+        if inside:
+            yield start, end, inside
 
-    "AU4 is not present along with AU7": an auxiliary's "not" behind an earlier mention denies that one,
-    except in "AU6 is not accompanied by AU12".
+
+def _denials(text: str, start: int, end: int, inside: Sequence[Mention]) -> list[bool]:
+    """Whether each mention of one clause is denied."""
+    auxiliaries = list(_AUXILIARY_NOT.finditer(text, start, end))
+    forward = _first_forward_negator(text, start, end, inside[0].start, auxiliaries)
+    behind = [
+        match.start()
+        for match in auxiliaries
+        if not _DEGREE.match(text, match.end()) and not _COMPANY.match(text, match.end())
+    ]
+    last_behind = behind[-1] if behind else -1
+    return [
+        forward < mention.start
+        or mention.end <= last_behind
+        or _STATE_BEHIND.match(text, mention.end) is not None
+        or shared
+        for mention, shared in zip(inside, _shared_states(text, end, inside), strict=True)
+    ]
+
+
+def _shared_states(text: str, end: int, inside: Sequence[Mention]) -> list[bool]:
+    """Whether "are absent" stands behind each mention or behind the list of mentions that it is in."""
+    flags: list[bool] = []
+    following: Mention | None = None
+    for mention in reversed(inside):
+        joined = following is not None and _JOINED.fullmatch(text, mention.end, following.start) is not None
+        flags.append((joined and flags[-1]) or _STATE.match(text, mention.end, end) is not None)
+        following = mention
+    return flags[::-1]
+
+
+def _first_forward_negator(
+    text: str, start: int, end: int, first_mention: int, auxiliaries: Sequence[re.Match[str]]
+) -> int:
+    """Where the first negation stands that denies what follows it; `end` when there is none.
+
+    An auxiliary's "not" behind a mention denies that one and nothing further ("AU4 is not seen along with
+    AU7"), except in "AU6 is not accompanied by AU12".
     """
-    earlier = [place for place in places if place < negator.start()]
-    if _DEGREE.match(text, negator.end()):
-        return True
-    if negator.group().lower() == "absent":
-        return bool(earlier)
-    if not earlier:
-        return False
-    auxiliary = any(
-        match.start() <= negator.start() < match.end() for match in _AUXILIARY_NOT.finditer(text, start)
-    )
-    return auxiliary and not _COMPANY.match(text, negator.end())
+    backward = {match.end() for match in auxiliaries}
+    for match in NEGATOR.finditer(text, start, end):
+        if _DEGREE.match(text, match.end()):
+            continue
+        says_of_subject = match.start() > first_mention and match.end() in backward
+        if says_of_subject and not _COMPANY.match(text, match.end()):
+            continue
+        return match.start()
+    return end
 
 
-def _predicate_denies(text: str, after: int, end: int, places: list[int], place: int) -> bool:
-    """ "... is not", "... are not visible" behind a mention, before the clause ends."""
-    match = _AUXILIARY_NOT.search(text, after, end)
-    if match is None or _DEGREE.match(text, match.end()) or _COMPANY.match(text, match.end()):
-        # "absent" may also stand behind several mentions: "AU1 and AU2 are absent".
-        return _shared_absence(text, after, end)
-    return True
-
-
-_SHARED = re.compile(
-    r"(?:[\s,/&+\x01]|\band\b|\bor\b|\bas well as\b|\bboth\b)*"
-    r"(?:is|are|was|were|appears?|seems?|remains?)\s+(?:both\s+|all\s+|also\s+|clearly\s+|completely\s+)?"
-    r"(?:absent|inactive|missing|lacking|ruled\s+out)\b",
-    re.IGNORECASE,
-)
-
-
-def _shared_absence(text: str, after: int, end: int) -> bool:
-    return _SHARED.match(text, after, end) is not None
-
-
-def _evidence(value: tuple[int, ...], affirmed: dict[int, None], denied: dict[int, None], known: set[int]) -> str:
+def _evidence(
+    value: Sequence[int], affirmed: Collection[int], denied: Collection[int], known: Collection[int]
+) -> str:
     parts = [", ".join(f"AU{number}" for number in value) or "none affirmed"]
     gone = [number for number in denied if number not in affirmed]
     if gone:
-        parts.append("denied: " + ", ".join(f"AU{number}" for number in gone))
+        parts.append("denied: " + ", ".join(f"AU{number}" for number in gone[:20]))
     strange = [number for number in affirmed if number not in known]
     if strange:
         parts.append("not in the vocabulary: " + ", ".join(f"AU{number}" for number in strange[:20]))

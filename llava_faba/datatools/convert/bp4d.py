@@ -35,7 +35,7 @@ from llava_faba.datatools.convert.tree import (
     require_root,
     to_int,
 )
-from llava_faba.datatools.vocabulary import PROTOCOLS
+from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
 NAME = "BP4D"
@@ -134,7 +134,7 @@ def _columns(header: list[str], table: Path) -> dict[int, int]:
         digits = cell.upper().removeprefix("AU").strip()
         if digits.isdecimal():
             by_au.setdefault(int(digits), position)
-    missing = [au for au in PROTOCOLS["bp4d"].vocabulary if au not in by_au]
+    missing = [au for au in au_protocol("bp4d").vocabulary if au not in by_au]
     if missing:
         raise UserError(f"{table}: the first line heads no column for AU {', '.join(map(str, missing))}")
-    return {au: by_au[au] for au in PROTOCOLS["bp4d"].vocabulary}
+    return {au: by_au[au] for au in au_protocol("bp4d").vocabulary}

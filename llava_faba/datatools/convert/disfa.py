@@ -38,7 +38,7 @@ from llava_faba.datatools.convert.tree import (
     require_root,
     to_int,
 )
-from llava_faba.datatools.vocabulary import PROTOCOLS
+from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
 NAME = "DISFA"
@@ -110,7 +110,7 @@ def _subject(
     subject: str, labels: Path, frames: dict[int, Path], first: int, options: Options, left_out: Counter[str]
 ) -> list[Sample]:
     intensities: dict[int, dict[int, int]] = {}
-    for au in PROTOCOLS["disfa"].vocabulary:
+    for au in au_protocol("disfa").vocabulary:
         table = labels / subject / f"{subject}_au{au}.txt"
         if not table.is_file():
             raise UserError(f"{NAME}: missing label file {table}")
@@ -136,7 +136,7 @@ def _samples(
     last = max(frames, default=-1)
     samples: list[Sample] = []
     for frame, values in sorted(intensities.items()):
-        unlabelled = [au for au in PROTOCOLS["disfa"].vocabulary if au not in values]
+        unlabelled = [au for au in au_protocol("disfa").vocabulary if au not in values]
         if unlabelled:
             raise UserError(f"{NAME}: frame {frame} of {subject} has no label for AU {unlabelled[0]}")
         number = frame - 1 + first

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
 from llava_faba.datatools.convert.tree import IMAGE_SUFFIXES, csv_rows, require_folder, require_root, to_int
-from llava_faba.datatools.vocabulary import PROTOCOLS
+from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
 NAME = "EmotioNet"
@@ -109,13 +109,13 @@ def _rows(table: Path) -> Iterator[tuple[int, str, dict[int, int]]]:
             named = {int(m.group(1)): i for i, cell in enumerate(cells) if (m := _AU_COLUMN.match(cell))}
             # Without a header two URL columns come first, then AU 1 to 60.
             columns = named or {au: au + 1 for au in range(1, 61)}
-            missing = [au for au in PROTOCOLS["emotionet"].vocabulary if au not in columns]
+            missing = [au for au in au_protocol("emotionet").vocabulary if au not in columns]
             if missing:
                 raise UserError(f"{table}: no column for AU {', '.join(map(str, missing))}")
             if named:
                 continue
         codes = {}
-        for au in PROTOCOLS["emotionet"].vocabulary:
+        for au in au_protocol("emotionet").vocabulary:
             if columns[au] >= len(cells):
                 raise UserError(
                     f"{table}, line {line}: {len(cells)} columns, AU{au} should be in column "

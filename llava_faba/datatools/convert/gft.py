@@ -31,7 +31,7 @@ from pathlib import Path
 
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
 from llava_faba.datatools.convert.tree import csv_rows, numbered_images, require_folder, require_root, to_int
-from llava_faba.datatools.vocabulary import PROTOCOLS
+from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
 NAME = "GFT"
@@ -130,10 +130,10 @@ def _columns(header: list[str], table: Path) -> dict[int, int]:
         match = _AU_COLUMN.match(cell)
         if match:
             by_au.setdefault(int(match.group(1)), position)
-    missing = [au for au in PROTOCOLS["gft"].scored if au not in by_au]
+    missing = [au for au in au_protocol("gft").scored if au not in by_au]
     if missing:
         raise UserError(f"{table}: the first line heads no column for AU {', '.join(map(str, missing))}")
-    return {au: by_au[au] for au in PROTOCOLS["gft"].vocabulary if au in by_au}
+    return {au: by_au[au] for au in au_protocol("gft").vocabulary if au in by_au}
 
 
 def _active(cells: list[str], columns: dict[int, int], table: Path, line: int) -> tuple[int, ...] | None:
@@ -142,7 +142,7 @@ def _active(cells: list[str], columns: dict[int, int], table: Path, line: int) -
     for au, column in columns.items():
         cell = cells[column] if column < len(cells) else ""
         if cell.lower() in _NOT_CODED:
-            if au in PROTOCOLS["gft"].scored:
+            if au in au_protocol("gft").scored:
                 return None
             continue
         code = to_int(cell, table, line, f"AU{au}")

@@ -9,18 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .canvas import CANVAS, FloatImage, canvas_units, to_canvas
 from .landmarks import LANDMARKS
 from .mattes import MATTES, matte
-from .warp import FloatArray, ThinPlate, sample
-
-FloatImage = NDArray[np.float32]
-
-LEFT, TOP, SPAN = -2.4, -2.0, 4.8
-"""The canvas in face units: its left and top edge, and its side."""
-DENSITY = 88
-"""Canvas pixels to a face unit."""
-CANVAS = round(SPAN * DENSITY)
-
+from .warp import FloatArray
 
 @dataclass(frozen=True)
 class Source:
@@ -111,19 +103,7 @@ def _installed(file: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def to_canvas(units: FloatArray) -> FloatArray:
-    """Pixel positions on the canvas of positions in face units (pixel centres are whole numbers)."""
-    return (units - (LEFT, TOP)) * DENSITY - 0.5
-
-
-def canvas_units() -> FloatArray:
-    """Positions of all canvas pixels in face units, (CANVAS * CANVAS, 2)."""
-    ticks = (np.arange(CANVAS) + 0.5) / DENSITY
-    x, y = np.meshgrid(ticks + LEFT, ticks + TOP)
-    return np.stack([x.ravel(), y.ravel()], axis=1)
-
-
-def _frame(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+def frame(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Origin and 2x2 matrix that take face units to the portrait's pixels."""
     left, right = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
     axis = right - left
@@ -133,13 +113,12 @@ def _frame(points: FloatArray) -> tuple[FloatArray, FloatArray]:
 @lru_cache(maxsize=4)
 def load_portrait(name: str) -> Portrait:
     """The portrait on the canvas, made neutral. Takes about a second; kept for the process."""
-    from scipy.ndimage import spline_filter1d  # noqa: F401  (scipy is needed below: fail here, by name)
-
-    from .neutral import close_lips, strengthen_brows, teeth_strip
+    from .mouth import teeth_strip
+    from .neutral import close_lips, strengthen_brows
 
     picture = read_source(name).astype(np.float32)
     pixels = LANDMARKS[name]
-    origin, matrix = _frame(pixels)
+    origin, matrix = frame(pixels)
     points = (pixels - origin) @ np.linalg.inv(matrix).T
     where = canvas_units() @ matrix.T + origin
     colour = _enlarge(picture, where)
@@ -160,6 +139,3 @@ def _enlarge(picture: FloatImage, where: FloatArray) -> FloatImage:
     ]
     return np.clip(np.stack(planes, axis=-1).reshape(CANVAS, CANVAS, 3), 0, 255).astype(np.float32)
 
-
-__all__ = ["CANVAS", "DENSITY", "SOURCES", "Portrait", "PortraitMissing", "Source", "ThinPlate", "load_portrait",
-           "read_source", "sample", "to_canvas"]  # fmt: skip

@@ -1,0 +1,75 @@
+"""``predict``: one call for one picture."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DEFAULT_CONVERSATION = "llava_v1"  # what LLaVA's CLI and evaluation scripts use for v1 checkpoints
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of a face.
+
+    ``text``: the answer. ``landmarks``: float32 (points, 2 or 3) in pixels of the picture that the model saw, or None
+    when there is no face or no landmarks behind the prior. ``status``: "found", "not_found" or "several_faces";
+    "no_prior" for a plain LLaVA model.
+    """
+
+    text: str
+    landmarks: np.ndarray | None
+    status: str
+
+
+def predict(
+    model_or_path: Any,
+    image: Any,
+    question: str,
+    *,
+    align: bool = False,
+    conversation: str = DEFAULT_CONVERSATION,
+    max_new_tokens: int = 512,
+    device: str = "cpu",
+) -> Prediction:
+    """Ask one question about one picture, decoded greedily.
+
+    ``model_or_path``: what ``load_model`` returned, or a checkpoint folder or hub id (kept loaded between calls).
+    ``image``: a path or a PIL image. ``align``: crop and align the face first (see ``llava_faba.align``).
+    ``conversation``: name of the LLaVA conversation template.
+
+    Raises UserError subclasses: unreadable image, incomplete checkpoint, missing expert, unknown template.
+    """
+    loaded = (
+        _loaded(str(model_or_path), device) if isinstance(model_or_path, str | Path) else model_or_path
+    )
+    picture = _open(image)
+    from llava_faba.inference.answer import answer_one
+    from llava_faba.model.config import has_prior
+
+    model = loaded[1]
+    if align:
+        from llava_faba.align.crop import align_face
+
+        if has_prior(model.config):
+            picture = align_face(picture, model.facial_prior_expert()).image
+    return answer_one(
+        loaded, picture, question, conversation=conversation, max_new_tokens=max_new_tokens
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path: str, device: str) -> Any:
+    from llava_faba.model.loading import load_model
+
+    return load_model(path, device=device)
+
+
+def _open(image: Any) -> Any:
+    from llava_faba.inference.images import open_image
+
+    return open_image(image) if isinstance(image, str | Path) else image.convert("RGB")

@@ -1,0 +1,46 @@
+"""Running a module of LLaVA as ``python -m`` would, with EmoLA registered."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import runpy
+import sys
+from collections.abc import Sequence
+
+from llava_faba.errors import UserError
+from llava_faba.registration.engine import register
+
+# A module run as __main__ is a second copy of itself, without the seams; these are imported and their train() called.
+_TRAIN_MODULES = {
+    "llava.train.train": None,
+    "llava.train.train_mem": "flash_attention_2",
+}
+
+
+def run_module(module: str, arguments: Sequence[str]) -> int:
+    """Run ``module`` with ``arguments`` as its command line.
+
+    Raises UserError when there is no such module, UpstreamError when LLaVA cannot be used. ``sys.argv`` is restored.
+    """
+    register()
+    if _find(module) is None:
+        raise UserError(f"no module named '{module}'; LLaVA's own are llava.serve.cli, llava.train.train and so on.")
+    before = sys.argv
+    sys.argv = [module, *arguments]
+    try:
+        if module in _TRAIN_MODULES:
+            train = importlib.import_module("llava.train.train").train
+            train(attn_implementation=_TRAIN_MODULES[module])
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _find(module: str) -> object | None:
+    try:
+        return importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
