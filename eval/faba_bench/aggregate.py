@@ -31,10 +31,10 @@ class AUCounts:
     def in_mean(self, mode: str) -> npt.NDArray[np.bool_]:
         """Which AUs enter the mean: see `au_status`."""
         if mode == "strict":
-            return self.support > 0
+            return np.asarray(self.support > 0, dtype=np.bool_)
         silent = (self.predicted == 0) & (self.support == 0)
         always = (self.true_positives == self.n) & (self.n > 0)
-        return ~(silent | always)
+        return np.asarray(~(silent | always), dtype=np.bool_)
 
     def macro_f1(self, mode: str) -> Floats:
         """Mean F1 over the AUs that enter it, shape (...), as a fraction; nan when none does."""
@@ -162,7 +162,9 @@ class Samples:
     Weights say how often each sample was drawn: an array (resamples, n).
     """
 
-    def __init__(self, task: str, mode: str, samples: Sequence[dict[str, Any]], labels: Sequence[Any]) -> None:
+    def __init__(
+        self, task: str, mode: str, samples: Sequence[dict[str, Any]], labels: Sequence[Any]
+    ) -> None:
         self.task = task
         self.mode = mode
         self.n = len(samples)

@@ -33,12 +33,14 @@ def draw_weights(n: int, samples: int, seed: int) -> Iterator[Floats]:
         yield block
 
 
-def intervals(modes: Mapping[str, Samples], samples: int, seed: int) -> dict[str, dict[str, list[float] | None]]:
+def intervals(
+    modes: Mapping[str, Samples], samples: int, seed: int
+) -> dict[str, dict[str, list[float] | None]]:
     """95% intervals per mode and metric, in percent; None for `samples` = 0 or without any value.
 
     All modes and metrics are computed on the same resamples.
     """
-    drawn = _resample(modes, samples, seed)
+    drawn = resample(modes, samples, seed)
     return {mode: {name: interval(drawn[mode][name]) for name in METRICS} for mode in modes}
 
 
@@ -79,12 +81,13 @@ def paired_bootstrap(
     value = float((pair["a"].metrics(every_once)[metric] - pair["b"].metrics(every_once)[metric])[0])
     if np.isnan(value):
         raise ResultError(f"{metric} in {mode} mode has no value in one of the results")
-    drawn = _resample(pair, samples, seed)
+    drawn = resample(pair, samples, seed)
     bounds = interval(drawn["a"][metric] - drawn["b"][metric]) or [float("nan"), float("nan")]
     return {"value": value, "low": bounds[0], "high": bounds[1]}
 
 
-def _resample(modes: Mapping[str, Samples], samples: int, seed: int) -> dict[str, dict[str, Floats]]:
+def resample(modes: Mapping[str, Samples], samples: int, seed: int) -> dict[str, dict[str, Floats]]:
+    """Each mode's metrics on the same resamples: mode -> metric -> (samples,), in percent."""
     sizes = {arrays.n for arrays in modes.values()}
     if len(sizes) != 1:
         raise ResultError(f"cannot resample together: the sample counts differ, {sorted(sizes)}")
@@ -93,7 +96,9 @@ def _resample(modes: Mapping[str, Samples], samples: int, seed: int) -> dict[str
         for mode, arrays in modes.items():
             for name, values in arrays.metrics(weights).items():
                 parts[mode][name].append(values)
-    return {mode: {name: _joined(values) for name, values in by_name.items()} for mode, by_name in parts.items()}
+    return {
+        mode: {name: _joined(values) for name, values in by_name.items()} for mode, by_name in parts.items()
+    }
 
 
 def _joined(parts: Sequence[Floats]) -> Floats:

@@ -20,16 +20,20 @@ _AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
 class Record:
     """One annotation: `question_id` is its "id" or else its position, `target` a class name or AU numbers.
 
-    `reference` is the text under "gpt4", None where the dataset has no texts.
+    `reference` is the text under "gpt4", None where the dataset has no texts; `subject` is optional and kept
+    for the check that folds share none.
     """
 
     question_id: str | int
     image: str | None
     target: Target
     reference: str | None
+    subject: str | None = None
 
 
-def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol) -> list[Record]:
+def load_annotations(
+    source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol
+) -> list[Record]:
     """Read evaluation records ``{"image", "label", "gpt4", "landmark"}``, optionally with "id".
 
     `source` is a JSON file with a list, a JSON-lines file, or the list itself.  Raises `InputProblems` that
@@ -65,7 +69,16 @@ def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str
             problems.append(f"{name}: 'gpt4' must be a text, not {type(reference).__name__}")
         if target is not None and (reference is None or isinstance(reference, str)):
             image = item.get("image")
-            records.append(Record(question_id, image if isinstance(image, str) else None, target, reference))
+            subject = item.get("subject")
+            records.append(
+                Record(
+                    question_id,
+                    image if isinstance(image, str) else None,
+                    target,
+                    reference,
+                    None if subject is None else str(subject),
+                )
+            )
     if without_text and (protocol.reference_texts == "required" or len(without_text) < len(raw)):
         problems += [f"{name}: no reference text ('gpt4')" for name in without_text]
     if not raw:
@@ -75,7 +88,9 @@ def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str
     return records
 
 
-def iterate_answers(source: Path | str | Iterable[Mapping[str, Any]], problems: list[str]) -> Iterator[tuple[str, str, str]]:
+def iterate_answers(
+    source: Path | str | Iterable[Mapping[str, Any]], problems: list[str]
+) -> Iterator[tuple[str, str, str]]:
     """Yield (place, question id as a string, text) for each answer; bad ones are added to `problems`.
 
     `source` is a JSON-lines file with ``question_id`` and ``text``, as LLaVA writes it, or such objects.
@@ -126,7 +141,9 @@ def parse_au_label(label: object, rules: AUTask) -> tuple[int, ...]:
             raise ValueError(f"label {label!r} has leading zeros; write '1, 4, 25'")
         numbers = [int(part) for part in label.split(", ")]
     else:
-        raise ValueError(f"label {label!r} is no list of action units; write '1, 4, 25' (a comma and a space)")
+        raise ValueError(
+            f"label {label!r} is no list of action units; write '1, 4, 25' (a comma and a space)"
+        )
     unknown = sorted(set(numbers) - set(rules.vocabulary))
     if unknown:
         vocabulary = " ".join(map(str, rules.vocabulary))
@@ -229,7 +246,9 @@ def _read(path: Path) -> str:
 
 
 def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> str:
-    return f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert the file to UTF-8"
+    return (
+        f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert the file to UTF-8"
+    )
 
 
 def _file_answers(path: Path, problems: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -269,5 +288,3 @@ def _checked_answer(item: object, place: str, problems: list[str]) -> Iterator[t
         problems.append(f"{place} (question_id {question_id!r}): 'text' must be a text, not {text!r}")
         return
     yield place, str(question_id), text
-
-

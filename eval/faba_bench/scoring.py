@@ -174,7 +174,9 @@ def _read_all(
         if not problems:  # with a problem there will be no result: only look for more problems
             for mode, read in readers.items():
                 slots[mode][index] = read(text, records[index].reference)
-    missing = [str(record.question_id) for record, place in zip(records, places, strict=True) if place is None]
+    missing = [
+        str(record.question_id) for record, place in zip(records, places, strict=True) if place is None
+    ]
     if missing and not allow_missing:
         count = "1 record has" if len(missing) == 1 else f"{len(missing)} records have"
         problems.append(f"{count} no answer, question ids missing: {quote_ids(missing, 100)}")
@@ -220,7 +222,10 @@ def _mode_body(
         table = _au_body(rules, mode, samples)
     else:
         table = aggregate.emotion_table(
-            [sample["parsed"] for sample in samples], [sample["target"] for sample in samples], rules.classes, mode
+            [sample["parsed"] for sample in samples],
+            [sample["target"] for sample in samples],
+            rules.classes,
+            mode,
         )
     s_re = aggregate.percent(table["macro_f1"] if task == "au" else table["accuracy"])
     s_ge = aggregate.percent(aggregate.mean_or_none([sample["rouge_l"] for sample in samples]))
@@ -253,7 +258,11 @@ def _add_intervals(
 
 
 def _warnings(
-    protocol: Protocol, task: str, modes: Mapping[str, Mapping[str, Any]], empty: Sequence[str], missing: Sequence[str]
+    protocol: Protocol,
+    task: str,
+    modes: Mapping[str, Mapping[str, Any]],
+    empty: Sequence[str],
+    missing: Sequence[str],
 ) -> list[str]:
     found: list[str] = []
     if missing:
@@ -271,7 +280,9 @@ def _warnings(
         for label in body.get("labels_left_out", ()):
             row = body["per_label"][str(label)]
             extra = f", {row['false_positives']} false positives" if row["false_positives"] else ""
-            found.append(f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean")
+            found.append(
+                f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean"
+            )
     if all(sample["rouge_l"] is None for sample in modes["strict"]["samples"]):
         found.append("the annotations hold no reference texts: S_ge and REGE have no value")
     if task == "emotion" and protocol.emotion and "Contempt" in protocol.emotion.classes:

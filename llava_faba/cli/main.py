@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from llava_faba._version import __version__
 from llava_faba.errors import UserError
 
-COMMANDS = ("run", "doctor", "priors", "align", "predict", "data", "demo")
+COMMANDS = ("run", "doctor", "priors", "align", "predict", "data", "bench", "merge", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,6 +19,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="EmoLA as a plugin for LLaVA: facial priors, training, chat and evaluation.",
     )
     parser.add_argument("--version", action="version", version=f"llava-faba {__version__}")
+    # 'deepspeed --module llava_faba run ...' puts this before everything else.
+    parser.add_argument("--local_rank", help=argparse.SUPPRESS)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         importlib.import_module(f"llava_faba.cli.{command}").add_parser(subparsers)

@@ -26,4 +26,5 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from llava_faba.registration.runner import run_module
 
-    return run_module(args.module, args.arguments)
+    rank = [] if args.local_rank is None else [f"--local_rank={args.local_rank}"]
+    return run_module(args.module, [*rank, *args.arguments])

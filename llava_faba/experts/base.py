@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -65,13 +65,16 @@ class PriorExpert(abc.ABC):
     """A frozen model that describes the face in a picture by a vector.
 
     Class attributes: ``name`` (the registry's), ``weights_licence`` (one sentence).
-    Instance attributes: ``size`` (numbers in a prior), ``version`` (changes when equal input gives other numbers).
+    Attributes: ``size`` (numbers in a prior), ``version`` (changes when equal input gives other numbers),
+    ``in_workers`` (extraction runs the expert itself in its worker processes, which make their own from
+    ``settings``: right for one that computes on a CPU core, wrong for one on a GPU).
     """
 
     name: ClassVar[str]
     weights_licence: ClassVar[str] = ""
     version: str = "1"
     size: int
+    in_workers: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -82,9 +85,24 @@ class PriorExpert(abc.ABC):
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         """Priors of ``pictures``; no face is a status, not an error."""
 
+    def preparer(self) -> Callable[[Picture], Any]:
+        """What worker processes do with a picture before it travels to ``extract_prepared``.
+
+        The callable must pickle and need no network; what it returns should be small.
+        """
+        return _itself
+
+    def extract_prepared(self, prepared: Sequence[Any]) -> PriorResult:
+        """``extract`` on what the preparer made of each picture."""
+        return self.extract(prepared)
+
     def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
         """The landmarks (points, 2 or 3) behind a prior of an image of ``size`` (width, height), if it has any."""
         return None
+
+
+def _itself(picture: Picture) -> Picture:
+    return picture
 
 
 class LandmarkExpert(PriorExpert):
@@ -106,19 +124,20 @@ class LandmarkExpert(PriorExpert):
         """Points in each uint8 RGB image (h, w, 3), in continuous pixel coordinates of that image."""
 
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
-        features = np.zeros((len(pictures), self.size), dtype=np.float32)
-        statuses: list[PriorStatus] = []
-        landmarks: list[np.ndarray | None] = []
         located = self.locate([picture.pixels for picture in pictures])
-        for row, (picture, face) in enumerate(zip(pictures, located, strict=True)):
-            statuses.append(face.status)
-            if face.points is None:
-                landmarks.append(None)
-                continue
-            points = self._in_original(face.points, picture)
-            landmarks.append(points)
-            features[row] = self.feature(points, picture.size)
-        return PriorResult(features, statuses, landmarks)
+        moved = [
+            face if face.points is None else Located(face.status, _in_original(face.points, picture))
+            for picture, face in zip(pictures, located, strict=True)
+        ]
+        return self.result(moved, [picture.size for picture in pictures])
+
+    def result(self, located: Sequence[Located], sizes: Sequence[tuple[int, int]]) -> PriorResult:
+        """Priors of faces whose points are in pixels of originals with these (width, height)."""
+        features = np.zeros((len(located), self.size), dtype=np.float32)
+        for row, (face, size) in enumerate(zip(located, sizes, strict=True)):
+            if face.points is not None:
+                features[row] = self.feature(face.points, size)
+        return PriorResult(features, [face.status for face in located], [face.points for face in located])
 
     def feature(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """The prior (size,) of points (points, dimensions) in an image of ``size`` (width, height)."""
@@ -133,8 +152,9 @@ class LandmarkExpert(PriorExpert):
         points[:, :2] += np.array(size) / 2
         return points.astype(np.float32)
 
-    def _in_original(self, points: np.ndarray, picture: Picture) -> np.ndarray:
-        moved = np.array(points, dtype=np.float64)
-        moved[:, :2] = moved[:, :2] * np.array(picture.scale) + np.array(picture.offset)
-        moved[:, 2:] *= float(np.mean(picture.scale))
-        return moved.astype(np.float32)
+
+def _in_original(points: np.ndarray, picture: Picture) -> np.ndarray:
+    moved = np.array(points, dtype=np.float64)
+    moved[:, :2] = moved[:, :2] * np.array(picture.scale) + np.array(picture.offset)
+    moved[:, 2:] *= float(np.mean(picture.scale))
+    return moved.astype(np.float32)

@@ -33,6 +33,7 @@ class Dlib68Expert(LandmarkExpert):
         "licence excludes commercial use."
     )
     points: ClassVar[int] = 68
+    in_workers: bool = True
 
     def __init__(self, upsample: int = 0, retry_upsample: int = 1, weights: str | None = None) -> None:
         super().__init__()

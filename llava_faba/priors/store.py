@@ -1,22 +1,9 @@
-"""The priors store: one memory-mapped file of vectors, an index, and a header.
-
-A store is a folder of three files:
-
-``meta.json``       {"format": "llava-faba-priors", "version": 1, "expert", "expert_version", "settings", "size"}
-``features.f32``    little-endian float32, row after row of ``size`` numbers
-``index.jsonl``     per row {"image", "status", "width", "height", "crc32"}; line k describes row k; ``image`` is the
-                    path relative to the image folder, with "/"; ``crc32`` is that of the row's bytes
-
-Rows are written and synced before the index lines that name them, so whatever the moment of a crash, every line of
-the index has its row; what lies behind the last whole line is cut off when the store is opened for writing again.
-"""
+"""Reading a priors store. The format is in ``layout``, writing in ``writer``."""
 
 from __future__ import annotations
 
-import json
-import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,209 +12,178 @@ from typing import Any
 import numpy as np
 
 from llava_faba.errors import PriorError
+from llava_faba.priors.layout import (
+    ENTRY,
+    FEATURES,
+    FLOAT,
+    INDEX,
+    STATUSES,
+    STRINGS,
+    blocks,
+    count_rows,
+    decode,
+    encode,
+    hash_of,
+    key_of,
+    mapped,
+    read_meta,
+)
+from llava_faba.priors.lookup import Lookup, covered_rows
 
-FORMAT, VERSION = "llava-faba-priors", 1
-META, FEATURES, INDEX = "meta.json", "features.f32", "index.jsonl"
-_DTYPE = np.dtype("<f4")
+__all__ = ["Entry", "PriorStore"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the index says of one image. ``width`` and ``height`` are those of the original image, in pixels."""
+    """What the index says of one image.
+
+    ``width`` and ``height`` are those of the original image in pixels, 0 where they are not known; ``note``: what is
+    worth knowing of how it was read, or why not; ``crc32``: that of the prior's bytes.
+    """
 
     image: str
     row: int
     status: str
     width: int
     height: int
+    note: str
     crc32: int
 
 
 class PriorStore:
-    """A store opened for reading. Cheap to pickle and to open in every data-loader worker (the file is mapped)."""
+    """A store opened for reading.
 
-    def __init__(self, path: Path, meta: dict[str, Any], entries: dict[str, Entry]) -> None:
-        self.path, self._entries = path, entries
+    Opening maps the files and reads next to nothing, so every data-loader worker can have its own; a pickled store
+    is opened again where it is unpickled. Any number of processes and threads can read, also while one writes: a
+    store shows the rows that were there when it was opened.
+
+    ``features``: all priors, float32 (n, size), a read-only map. Iteration gives the images in the order of the rows.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any], rows: int) -> None:
+        self.path = path
+        self.id: str = meta["id"]
         self.expert: str = meta["expert"]
         self.expert_version: str = meta["expert_version"]
         self.settings: dict[str, Any] = meta["settings"]
         self.size: int = meta["size"]
-        rows = len(entries)
-        self.features: np.ndarray = (
-            np.memmap(path / FEATURES, dtype=_DTYPE, mode="r", shape=(rows, self.size))
-            if rows
-            else np.zeros((0, self.size), dtype=_DTYPE)
+        self.features: np.ndarray = mapped(path / FEATURES, FLOAT, (rows, self.size))
+        self.index: np.ndarray = mapped(path / INDEX, ENTRY, (rows,))
+        last = self.index[rows - 1] if rows else None
+        self.text_bytes = (
+            0 if last is None else int(last["offset"]) + int(last["path_bytes"]) + int(last["note_bytes"]) + 1
         )
+        self._strings = mapped(path / STRINGS, np.dtype("u1"), (self.text_bytes,))
+        self._lookup = Lookup.of(path, self.id, self.index)
+
+    @property
+    def looked_up(self) -> int:
+        """How many rows the lookup file covers."""
+        return self._lookup.covered
 
     @classmethod
     def open(cls, path: str | Path) -> PriorStore:
-        """Open a store. Raises PriorError when it is absent, of another kind or version, or truncated."""
+        """Open a store. Raises PriorError when it is absent, of another kind or version, damaged or truncated."""
         folder = Path(path)
-        meta = _read_meta(folder)
-        entries = {entry.image: entry for entry in _read_index(folder)}
-        available = (folder / FEATURES).stat().st_size // (meta["size"] * _DTYPE.itemsize)
-        if available < len(entries):
+        meta = read_meta(folder)
+        rows = count_rows(folder, meta)
+        covered = covered_rows(folder, meta["id"])
+        if covered > rows:
             raise PriorError(
-                f"{folder / FEATURES} is truncated: the index names {len(entries)} rows, the file holds {available}. "
-                "Copy it again, or extract the priors again."
+                f"{folder / INDEX} is truncated: it holds {rows} of at least {covered} entries. Copy it again, or "
+                "extract the priors again (what is left of the store is continued)."
             )
-        return cls(folder, meta, entries)
+        return cls(folder, meta, rows)
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PriorStore.open, (self.path,)
 
-    def __contains__(self, image: str) -> bool:
-        return _key(image) in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def entry(self, image: str) -> Entry:
-        """The index entry of an image. Raises PriorError when the store does not have it."""
-        try:
-            return self._entries[_key(image)]
-        except KeyError:
-            raise PriorError(
-                f"{self.path} has no prior for image '{image}' (keys are paths relative to the image folder, such as "
-                f"'{next(iter(self._entries), '')}'); run 'llava-faba priors extract' on its folder."
-            ) from None
-
-    def status(self, image: str) -> str:
-        return self.entry(image).status
-
-    def get(self, image: str) -> np.ndarray:
-        """The prior of an image, float32 (size,); zeros when no face was found."""
-        return np.array(self.features[self.entry(image).row])
-
-
-class PriorStoreWriter:
-    """A store opened for writing: made when absent, continued when it was made by the same expert and settings.
-
-    Only one process may write a store.
-    """
-
-    def __init__(
-        self, path: str | Path, *, expert: str, version: str, settings: dict[str, Any], size: int
-    ) -> None:
-        self.path = Path(path)
-        meta = {
-            "format": FORMAT,
-            "version": VERSION,
-            "expert": expert,
-            "expert_version": version,
-            "settings": settings,
-            "size": size,
-        }
-        self.path.mkdir(parents=True, exist_ok=True)
-        if (self.path / META).exists():
-            _check_same(self.path, _read_meta(self.path), meta)
-        else:
-            _write_atomically(self.path / META, json.dumps(meta, indent=2) + "\n")
-        self.size = size
-        self.known = self._cut_to_whole_rows()
-        self._features = (self.path / FEATURES).open("ab")
-        self._index = (self.path / INDEX).open("a", encoding="utf-8")
-
-    def __enter__(self) -> PriorStoreWriter:
+    def __enter__(self) -> PriorStore:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._features.close()
-        self._index.close()
+        """The maps go with the last reference to them."""
 
-    def append(self, rows: Iterable[tuple[str, np.ndarray, str, tuple[int, int]]]) -> None:
-        """Add (image, feature (size,), status, (width, height)) rows, durable when this returns."""
-        lines, data = [], []
-        for image, feature, status, (width, height) in rows:
-            vector = np.ascontiguousarray(feature, dtype=_DTYPE)
-            if vector.shape != (self.size,):
-                raise PriorError(
-                    f"prior of '{image}' has shape {vector.shape}, the store takes ({self.size},)."
-                )
-            key = _key(image)
-            if key in self.known:
-                raise PriorError(f"{self.path} already has a prior for image '{image}'.")
-            self.known.add(key)
-            data.append(vector.tobytes())
-            line = {
-                "image": key,
-                "status": status,
-                "width": width,
-                "height": height,
-                "crc32": zlib.crc32(data[-1]),
-            }
-            lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-        for file, content in ((self._features, b"".join(data)), (self._index, "".join(lines))):
-            file.write(content)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
+    def __len__(self) -> int:
+        return len(self.index)
 
-    def _cut_to_whole_rows(self) -> set[str]:
-        """Remove what a crash left behind the last whole row and line; returns the images that are there."""
-        index, features = self.path / INDEX, self.path / FEATURES
-        features.touch()
-        content = index.read_bytes() if index.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) != len(content):
-            os.truncate(index, len(whole))
-        images = [json.loads(line)["image"] for line in whole.splitlines()]
-        os.truncate(features, len(images) * self.size * _DTYPE.itemsize)
-        return set(images)
+    def __contains__(self, image: object) -> bool:
+        return self._row(str(image)) is not None
 
+    def __iter__(self) -> Iterator[str]:
+        for part in blocks(len(self)):
+            for entry in np.array(self.index[part]):
+                yield self._path(entry)
 
-def _key(image: str) -> str:
-    return str(image).replace(os.sep, "/")
+    def entries(self) -> Iterator[Entry]:
+        """All entries, in the order of the rows."""
+        for part in blocks(len(self)):
+            for row, entry in enumerate(np.array(self.index[part]), start=part.start):
+                yield self._entry(row, entry)
 
+    def entry(self, image: str) -> Entry:
+        """The index entry of an image. Raises PriorError when the store does not have it."""
+        row = self._known_row(image)
+        return self._entry(row, self.index[row])
 
-def _read_meta(folder: Path) -> dict[str, Any]:
-    path = folder / META
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PriorError(
-            f"{folder} is not a priors store ({META} cannot be read: {error.strerror})."
-        ) from error
-    except ValueError as error:
-        raise PriorError(f"{path} is damaged: {error}") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise PriorError(f"{folder} is not a priors store: {path} does not name the format '{FORMAT}'.")
-    if meta.get("version") != VERSION:
-        raise PriorError(
-            f"{folder} has format version {meta.get('version')}, this llava-faba reads {VERSION}; update llava-faba."
-        )
-    return meta
+    def status(self, image: str) -> str:
+        """"found", "not_found", "several_faces" or "unreadable". Raises PriorError for an image it does not have."""
+        return STATUSES[self.index["status"][self._known_row(image)]]
 
+    def get(self, image: str) -> np.ndarray:
+        """The prior of an image, float32 (size,); zeros when no face was found or the image is unreadable.
 
-def _read_index(folder: Path) -> Iterator[Entry]:
-    path = folder / INDEX
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for row, line in enumerate(file):
-            if not line.endswith("\n"):
-                return  # cut short by a crash: its row is not promised
-            try:
-                value = json.loads(line)
-                yield Entry(row=row, **value)
-            except (ValueError, TypeError) as error:
-                raise PriorError(f"{path}, line {row + 1}: not an index entry: {error}") from error
-
-
-def _check_same(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for key in ("expert", "expert_version", "settings", "size"):
-        if found.get(key) != wanted[key]:
+        Raises PriorError for an image that the store does not have, and for a row that fails its checksum.
+        """
+        row = self._known_row(image)
+        prior = np.array(self.features[row])
+        if zlib.crc32(prior.tobytes()) != self.index["row_crc"][row]:
             raise PriorError(
-                f"{folder} was made with {key} {found.get(key)!r}, not {wanted[key]!r}; choose another folder or remove "
-                "this one."
+                f"{self.path}: the prior of image '{image}' (row {row}) is damaged; "
+                "run 'llava-faba priors verify', then copy the store again or extract the priors again."
             )
+        return prior
 
+    def counts(self) -> dict[str, int]:
+        """Images per status."""
+        counted = np.zeros(len(STATUSES), dtype=np.int64)
+        for part in blocks(len(self)):
+            counted += np.bincount(self.index["status"][part], minlength=len(STATUSES))[: len(STATUSES)]
+        return {status: int(count) for status, count in zip(STATUSES, counted, strict=True)}
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    def _known_row(self, image: str) -> int:
+        row = self._row(image)
+        if row is None:
+            raise PriorError(
+                f"{self.path} has no prior for image '{image}' (keys are paths relative to the image folder, such as "
+                f"'{next(iter(self), '')}'); run 'llava-faba priors extract' on its folder."
+            )
+        return row
+
+    def _row(self, image: str) -> int | None:
+        path = encode(key_of(image))
+        for row in self._lookup.rows(hash_of(path)):
+            entry = self.index[row]
+            if self._text(int(entry["offset"]), int(entry["path_bytes"])) == path:
+                return row
+        return None
+
+    def _path(self, entry: np.void) -> str:
+        return decode(self._text(int(entry["offset"]), int(entry["path_bytes"])))
+
+    def _entry(self, row: int, entry: np.void) -> Entry:
+        note = self._text(int(entry["offset"]) + int(entry["path_bytes"]), int(entry["note_bytes"]))
+        return Entry(
+            image=self._path(entry),
+            row=row,
+            status=STATUSES[entry["status"]],
+            width=int(entry["width"]),
+            height=int(entry["height"]),
+            note=decode(note),
+            crc32=int(entry["row_crc"]),
+        )
+
+    def _text(self, offset: int, length: int) -> bytes:
+        return self._strings[offset : offset + length].tobytes()

@@ -13,29 +13,24 @@ from faba_bench.parsing import EmotionParse
 #: Class order of the paper; it breaks ties and decides for words that stand in several lists.
 CLASSES = ("Happiness", "Sadness", "Surprise", "Anger", "Neutral", "Disgust", "Fear")
 
+_LISTS = """
+Happiness: happiness happy smiling smile pleasant content contentment relaxed relaxation cheerful joy
+    amusement amused positivity positive lightheartedness joyful friendly warmth bright
+Neutral: neutral neutrality calm contemplative concerned thoughtful focused solemn mild
+Surprise: surprise surprised startled puzzled astonishment disbelief wonder curiosity curious confusion
+    bewilderment skepticism excitement uncertainty
+Fear: fear shock anxiety apprehension tension panic alertness focus worry alarm curiosity
+    contemplation
+Disgust: disgust distaste disgusted discomfort displeasure displeased disapproval disdain contempt
+Anger: anger mad irate outraged agitation irritated enraged annoyed incensed serious frustration
+    displeased stern
+Sadness: sadness crying distress concern discomfort anguish somber
+"""
+
+#: The authors' word list of each class.
 WORDS: dict[str, frozenset[str]] = {
-    "Happiness": frozenset(
-        "happiness happy smiling smile pleasant content contentment relaxed relaxation cheerful joy amusement "
-        "amused positivity positive lightheartedness joyful friendly warmth bright".split()
-    ),
-    "Sadness": frozenset("sadness crying distress concern discomfort anguish somber".split()),
-    "Surprise": frozenset(
-        "surprise surprised startled puzzled astonishment disbelief wonder curiosity curious confusion "
-        "bewilderment skepticism excitement uncertainty".split()
-    ),
-    "Anger": frozenset(
-        "anger mad irate outraged agitation irritated enraged annoyed incensed serious frustration displeased "
-        "stern".split()
-    ),
-    "Neutral": frozenset(
-        "neutral neutrality calm contemplative concerned thoughtful focused solemn mild".split()
-    ),
-    "Disgust": frozenset(
-        "disgust distaste disgusted discomfort displeasure displeased disapproval disdain contempt".split()
-    ),
-    "Fear": frozenset(
-        "fear shock anxiety apprehension tension panic alertness focus worry alarm curiosity contemplation".split()
-    ),
+    name: frozenset(words.split())
+    for name, words in re.findall(r"^(\w+):(.*(?:\n    .*)*)", _LISTS, re.MULTILINE)
 }
 
 _NEGATIONS = ("not", "no", "isn't ", "nothing", "cannot", "won't", "shouldn't", "neither", "nor")
@@ -45,8 +40,7 @@ _WORD = re.compile(r"\b\w+\b")
 
 # One list of classes per word, in class order: a look-up instead of seven.
 _CLASSES_OF: dict[str, tuple[str, ...]] = {
-    word: tuple(name for name in CLASSES if word in WORDS[name])
-    for word in set().union(*WORDS.values())
+    word: tuple(name for name in CLASSES if word in WORDS[name]) for word in set().union(*WORDS.values())
 }
 
 

@@ -6,8 +6,14 @@ import re
 
 #: AU number -> spellings, as regular expressions over lower-case text with single spaces or hyphens.
 NAMES: dict[int, tuple[str, ...]] = {
-    1: (r"inner (?:eye)?brows? rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?inner (?:eye)?brows?"),
-    2: (r"outer (?:eye)?brows? rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?outer (?:eye)?brows?"),
+    1: (
+        r"inner (?:eye)?brows? rais(?:er|ers|ing|ed)",
+        r"rais(?:ed|ing) (?:of )?(?:the )?inner (?:eye)?brows?",
+    ),
+    2: (
+        r"outer (?:eye)?brows? rais(?:er|ers|ing|ed)",
+        r"rais(?:ed|ing) (?:of )?(?:the )?outer (?:eye)?brows?",
+    ),
     4: (r"(?:eye)?brows? lower(?:er|ers|ing|ed)", r"lower(?:ed|ing) (?:of )?(?:the )?(?:eye)?brows?"),
     5: (r"upper (?:eye)?lids? rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?upper (?:eye)?lids?"),
     6: (r"cheeks? rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?cheeks?"),

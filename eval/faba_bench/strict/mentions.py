@@ -21,20 +21,25 @@ _FILLER = (
 )
 _FIRST = re.compile(
     rf"(?<![A-Za-z])(?:(?:AU|action\s+unit)\s*(?:[-:#_=]\s*)?{_NUMBER}|"
-    rf"(?P<plural>(?:AUs|action\s+units?|AU)\b{_FILLER}{_NUMBER}))",
+    rf"(?P<plural>(?:AUs|action\s+units?|AU)\b{_FILLER}(?!1[.)]\s+\S){_NUMBER}))",
     re.IGNORECASE,
 )
 _TIGHT = re.compile(rf"\s*[+/&]\s*(?:AU\s*)?{_NUMBER}", re.IGNORECASE)
 _LOOSE = re.compile(
     rf"[ \t]*(?:,[ \t]*(?:(?:and|or|nor)[ \t]+)?|\b(?:and|or|nor)[ \t]+){_NUMBER}", re.IGNORECASE
 )
+# "The action units are: 1. AU4": the "1" counts the list.  Likewise "AU4, 2. AU6" below.
+_COUNTED = re.compile(r"[.)]\s+(?:\*+\s*)?", re.IGNORECASE)
+_UNIT = re.compile(r"AU|action\s+unit", re.IGNORECASE)
 # What may follow a number that a bare "AU 1, 2 and 4" goes on with.  "AU12 and 3 wrinkles" must not count.
 _AFTER_LOOSE = re.compile(
     r"\s*(?:$|[,;)\]\n+/&]|\.(?:\s*$|\s+[^\W\d_])|(?:and|or|nor|are|is|were|was|as|with|in|on|but)\b)",
     re.IGNORECASE,
 )
 _LABEL_CHARACTERS = 200
-_BARE = re.compile(r"[\s\[(]*[0-9]{1,3}(?:(?:[\s,;+/&]+|\s*\band\b\s*|\s*,\s*and\s+)[0-9]{1,3})*[\s\])]*\.?\s*")
+_BARE = re.compile(
+    r"[\s\[(]*[0-9]{1,3}(?:(?:[\s,;+/&]+|\s*\band\b\s*|\s*,\s*and\s+)[0-9]{1,3})*[\s\])]*\.?\s*"
+)
 _GLOSS_GAP = 8
 _GLOSS_BEHIND = re.compile(r"(?:[\s(:,–—-]|\bi\.e\.|\bthe\b|\bor\b)*", re.IGNORECASE)
 _GLOSS_BEFORE = re.compile(r"\s*[(\[]\s*")
@@ -64,9 +69,7 @@ def find_mentions(text: str) -> list[Mention]:
         start, end = _stretched(text, mention, named, starts)
         found.append(Mention(start, end, mention.numbers))
         covered[start:end] = b"\x01" * (end - start)
-    found += [
-        Mention(start, end, (number,)) for start, end, number in named if not any(covered[start:end])
-    ]
+    found += [Mention(start, end, (number,)) for start, end, number in named if not any(covered[start:end])]
     return sorted(found)
 
 
@@ -88,10 +91,17 @@ def _continued(text: str, first: re.Match[str]) -> Mention:
         more = _TIGHT.match(text, end)
         if not more:
             more = _LOOSE.match(text, end)
-            if not more or not (plural or _AFTER_LOOSE.match(text, more.end())):
+            if not more or not _goes_on(text, more, plural):
                 return Mention(first.start(), end, tuple(numbers))
         numbers.append(int(more.group(1)))
         end = more.end()
+
+
+def _goes_on(text: str, more: re.Match[str], plural: bool) -> bool:
+    counted = _COUNTED.match(text, more.end())
+    if counted and (_UNIT.match(text, counted.end()) or facs.NAME.match(text, counted.end())):
+        return False
+    return plural or _AFTER_LOOSE.match(text, more.end()) is not None
 
 
 def _stretched(

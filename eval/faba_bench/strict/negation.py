@@ -32,6 +32,7 @@ _SOFT = re.compile(r",|\band\b", re.IGNORECASE)
 
 #: Words that look like a negation and are none.
 _NO_NEGATION = re.compile(
+    r"(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"  # "No, the person is happy" answers a question
     r"\b(?:not\s+(?:only|just|merely|solely|simply)|no\s+doubt|without\s+(?:a\s+|any\s+)?doubt|no\s+less|"
     r"nothing\s+(?:but|other\s+than)|can(?:not|'t)\s+(?:help\s+)?but)\b",
     re.IGNORECASE,
@@ -72,7 +73,9 @@ def _soft_clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         searched = break_.start()
         # A subject and its verb open a new statement only where the one before has had its verb:
         # in "AU4 and AU7 are not present" the "and" joins two subjects.
-        if _FRESH.match(text, break_.end(), end) or (has_verb and _SUBJECT_VERB.match(text, break_.end(), end)):
+        if _FRESH.match(text, break_.end(), end) or (
+            has_verb and _SUBJECT_VERB.match(text, break_.end(), end)
+        ):
             if begin < break_.start():
                 yield begin, break_.start()
             begin = searched = break_.end()

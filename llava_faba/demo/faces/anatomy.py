@@ -1,4 +1,5 @@
-"""Places on a face beside dlib's 68 points: what moves with a cheek, and what stands still whatever the face does."""
+"""Places on a face beside dlib's 68 points: what moves with a cheek, and what stands still whatever the face
+does."""
 
 from __future__ import annotations
 
@@ -12,12 +13,28 @@ MIRROR: tuple[int, ...] = (
 )  # fmt: skip
 """For each of the 68 points, the point on the other side of the face."""
 
-SOFT: tuple[str, ...] = ("cheek_l", "cheek_r", "fold_l", "fold_r", "chin", "glabella", "forehead_l", "forehead_r")
+SOFT: tuple[str, ...] = (
+    "cheek_l",
+    "cheek_r",
+    "fold_l",
+    "fold_r",
+    "chin",
+    "glabella",
+    "forehead_l",
+    "forehead_r",
+)
 """Names of the added points that expressions move; l and r are the viewer's left and right."""
+
+BROWS: tuple[int, ...] = (18, 19, 20, 21, 22, 23, 24, 25)
+"""Points of the brows under each of which a point of the brow's lower edge is added: a brow moves, it doesn't
+swell."""
+_BROW_THICKNESS = 0.07
+MOVABLE = 68 + len(SOFT) + len(BROWS)
+"""Landmarks and added points together."""
 
 
 def soft_points(points: FloatArray) -> FloatArray:
-    """The points of :data:`SOFT`, (8, 2), from the 68 landmarks."""
+    """The points of :data:`SOFT` and below :data:`BROWS`, (16, 2), from the 68 landmarks."""
     p = points
     return np.stack(
         [
@@ -26,15 +43,17 @@ def soft_points(points: FloatArray) -> FloatArray:
             (2 * p[31] + 2 * p[48] + p[3]) / 5,
             (2 * p[35] + 2 * p[54] + p[13]) / 5,
             0.5 * p[57] + 0.5 * p[8],
-            (p[21] + p[22]) / 2 + (0.0, 0.02),
-            p[20] + (0.02, -0.38),
-            p[23] + (-0.02, -0.38),
+            (p[21] + p[22]) / 2 + np.array([0.0, 0.02]),
+            p[20] + np.array([0.02, -0.18]),
+            p[23] + np.array([-0.02, -0.18]),
+            *(p[list(BROWS)] + np.array([0.0, _BROW_THICKNESS])),
         ]
     )
 
 
 def anchors(points: FloatArray) -> FloatArray:
-    """Points that no expression moves: hair or hat, ears, neck, shoulders and the border, (n, 2) in face units."""
+    """Points that no expression moves: hair or hat, ears, neck, shoulders and the border, (n, 2) in face
+    units."""
     top = points[17:27, 1].min()
     chin = points[8, 1]
     left, right = points[0, 0], points[16, 0]

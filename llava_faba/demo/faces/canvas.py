@@ -1,4 +1,5 @@
-"""The square that both portraits are brought onto: the eyes level, the same distance apart, at the same place."""
+"""The square that both portraits are brought onto: the eyes level, the same distance apart, at the same
+place."""
 
 from __future__ import annotations
 

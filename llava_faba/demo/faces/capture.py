@@ -25,7 +25,8 @@ class Capture:
         tilt: in-plane rotation; positive turns the head clockwise for the viewer.
         zoom: the distance between the eyes as a share of the picture's side.
         shift: of the face from its usual place, to the right and down.
-        keystone: perspective, growth of the face towards the right and towards the bottom, a share per face unit.
+        keystone: perspective, growth of the face towards the right and towards the bottom, a share per face
+            unit.
         background: a name of :data:`BACKGROUNDS`.
         pattern: "plain", "gradient" or "cloudy".
         light: where it comes from; ``strength`` how much brighter that side is.
@@ -53,7 +54,8 @@ class Capture:
 
 
 def draw_capture(rng: Generator) -> Capture:
-    """A random shot: an aligned crop as a face detector makes it, not quite straight and not quite centred."""
+    """A random shot: an aligned crop as a face detector makes it, not quite straight and not quite
+    centred."""
     light = LIGHTS[int(rng.integers(len(LIGHTS)))]
     return Capture(
         tilt=float(np.clip(rng.normal(0, 5.0), -12, 12)),
@@ -81,7 +83,11 @@ def unpose(capture: Capture, size: int) -> FloatArray:
     cos, sin = np.cos(turn) * scale, np.sin(turn) * scale
     # the eyes lie at two fifths of the height
     place = np.array(
-        [[cos, -sin, size * (0.5 + capture.shift[0])], [sin, cos, size * (0.405 + capture.shift[1])], [0, 0, 1]]
+        [
+            [cos, -sin, size * (0.5 + capture.shift[0])],
+            [sin, cos, size * (0.405 + capture.shift[1])],
+            [0, 0, 1],
+        ]
     )
     lens = np.array([[1, 0, 0], [0, 1, 0], [-capture.keystone[0], -capture.keystone[1], 1]])
     return np.linalg.inv(place @ lens)
@@ -104,7 +110,9 @@ def _background(capture: Capture, size: int, rng: Generator) -> np.ndarray:
         return base * ramp[..., None].astype(np.float32)
     from PIL import Image
 
-    cells = Image.fromarray((255 * rng.random((6, 6))).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    cells = Image.fromarray((255 * rng.random((6, 6))).astype(np.uint8)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
     return base * (0.72 + 0.5 * np.asarray(cells, dtype=np.float32)[..., None] / 255)
 
 
@@ -120,7 +128,9 @@ def develop(picture: np.ndarray, capture: Capture) -> np.ndarray:
     image *= (_light(capture, size) * capture.exposure)[..., None]
     grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     image = grey[..., None] + (image - grey[..., None]) * np.float32(capture.saturation)
-    tint = np.array([1 + capture.warmth, 1.0, 1 - capture.warmth], dtype=np.float32) if capture.saturation else 1
+    tint = (
+        np.array([1 + capture.warmth, 1.0, 1 - capture.warmth], dtype=np.float32) if capture.saturation else 1
+    )
     image = (image - 118) * np.float32(capture.contrast) + 118
     image = image * tint
     if capture.blur > 0.15:

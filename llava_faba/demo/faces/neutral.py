@@ -1,4 +1,5 @@
-"""Retouching that makes the two photographs neutral faces: Collins' open smile is closed, Hopper's brows darkened."""
+"""Retouching that makes the two photographs neutral faces: Collins' open smile is closed, Hopper's brows
+darkened."""
 
 from __future__ import annotations
 
@@ -8,21 +9,25 @@ from .anatomy import anchors
 from .canvas import CANVAS, FloatImage, canvas_units, from_canvas, to_canvas
 from .warp import FloatArray, ThinPlate, grid, refine, sample
 
-# Lips at rest around the middle of the mouth, in face units, for the points 48..67: the shape that Collins' lips
-# are drawn into. Corners a little below the middle of the line, the upper lip bowed, the lower one fuller.
+# Lips at rest around the middle of the mouth, in face units, for the points 48..67: the shape that Collins'
+# lips are drawn into. Corners a little below the middle of the line, the upper lip bowed, the lower one
+# fuller.
 _LIPS_AT_REST = np.array(
-    "-.415 .010 -.26 -.062 -.085 -.098 0 -.084 .085 -.098 .26 -.062 .415 .010 .24 .085 .09 .130 0 .138 -.09 .130"
-    " -.24 .085 -.38 .008 -.12 -.004 0 .002 .12 -.004 .38 .008 .12 .002 0 .008 -.12 .002".split(),
-    dtype=np.float64,
-).reshape(20, 2)
+    [
+        (-0.415, 0.01), (-0.26, -0.062), (-0.085, -0.098), (0.0, -0.084), (0.085, -0.098), (0.26, -0.062),
+        (0.415, 0.01), (0.24, 0.085), (0.09, 0.13), (0.0, 0.138), (-0.09, 0.13), (-0.24, 0.085),
+        (-0.38, 0.008), (-0.12, -0.004), (0.0, 0.002), (0.12, -0.004), (0.38, 0.008), (0.12, 0.002),
+        (0.0, 0.008), (-0.12, 0.002),
+    ]
+)  # fmt: skip
 _UPPER_ONLY, _LOWER_ONLY = (49, 50, 51, 52, 53, 61, 62, 63), (55, 56, 57, 58, 59, 65, 66, 67)
 
 
 def close_lips(colour: FloatImage, points: FloatArray) -> tuple[FloatImage, FloatArray]:
     """A face with its lips closed, from one that smiles with open lips.
 
-    The part above the line of the lips and the part below it are warped apart, each by its own spline, and the
-    teeth between them are in neither: so lips are moved, not stretched over the gap.
+    The part above the line of the lips and the part below it are warped apart, each by its own spline, and
+    the teeth between them are in neither: so lips are moved, not stretched over the gap.
 
     Args:
         colour: canvas picture, (CANVAS, CANVAS, 3).
@@ -35,7 +40,7 @@ def close_lips(colour: FloatImage, points: FloatArray) -> tuple[FloatImage, Floa
     middle = (points[48] + points[54]) / 2
     tilt = points[54] - points[48]
     tilt = tilt / np.linalg.norm(tilt)
-    line = middle + (0.0, 0.105)
+    line = middle + np.array([0.0, 0.105])
     closed[48:68] = line + _LIPS_AT_REST @ np.array([tilt, (-tilt[1], tilt[0])])
     for cheek in (2, 3, 4, 12, 13, 14):  # the smile has widened the cheeks
         closed[cheek, 0] *= 0.985
@@ -63,15 +68,14 @@ def _warped(colour: FloatImage, source: FloatArray, target: FloatArray, skip: tu
     return sample(colour, pixels[..., 0], pixels[..., 1])
 
 
-def strengthen_brows(colour: FloatImage, points: FloatArray, name: str) -> FloatImage:
-    """Hopper's fair brows made as dark as most people's, so that a brow's movement can be seen above the glasses."""
-    if name != "hopper":
-        return colour
+def strengthen_brows(colour: FloatImage, points: FloatArray) -> FloatImage:
+    """Hopper's fair brows made as dark as most people's, so that a brow's movement can be seen above the
+    glasses."""
     where = canvas_units()
     dark = np.zeros(len(where))
     rng = np.random.default_rng(11)
     for brow in (points[17:22], points[26:21:-1]):
-        line = brow[1:].copy() + (0, 0.035)
+        line = brow[1:] + np.array([0.0, 0.035])
         ends = np.linspace(0, 1, 40)
         along = np.stack([np.interp(ends, np.linspace(0, 1, 4), line[:, k]) for k in (0, 1)], axis=1)
         near = np.min(np.hypot(*(where[:, None] - along[None, ::3]).transpose(2, 0, 1)), axis=1)

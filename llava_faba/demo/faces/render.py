@@ -17,7 +17,8 @@ from .portraits import load_portrait
 from .warp import FloatArray, ThinPlate, grid, refine, sample
 
 _STEP = 4
-"""Pixels between the places where the spline is worked out at 224 pixels; between them it's as good as straight."""
+"""Pixels between the places where the spline is worked out at 224 pixels; between them it's as good as
+straight."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Face:
     capture: Capture = field(default_factory=Capture)
 
 
-def shape(face: Face, points: FloatArray) -> FloatArray:
-    """Landmarks and soft points of the face, (76, 2) in face units, from the portrait's 68."""
-    rest = reshape(face.identity, np.vstack([points, soft_points(points)]))
-    moved = rest + displacements(face.units, np.array(face.sides))
+def shape(face: Face, points: FloatArray, pins: FloatArray) -> FloatArray:
+    """Landmarks, soft points and pins of the face, (MOVABLE + n, 2) in face units, from those of the
+    portrait."""
+    rest = reshape(face.identity, np.vstack([points, soft_points(points), pins]))
+    moved = rest.copy()
+    moved[: len(rest) - len(pins)] += displacements(face.units, np.array(face.sides))
     _keep_lips_apart(moved, parted=bool({25, 26} & set(face.units)))
     return moved
 
@@ -60,8 +63,8 @@ def render_face(face: Face, size: int = 224) -> np.ndarray:
         PortraitMissing: the package with the portrait is not installed.
     """
     portrait = load_portrait(face.identity.portrait)
-    target = shape(face, portrait.points)
-    source = np.vstack([portrait.points, soft_points(portrait.points)])
+    target = shape(face, portrait.points, portrait.pins)
+    source = np.vstack([portrait.points, soft_points(portrait.points), portrait.pins])
     still = anchors(portrait.points)
     spline = ThinPlate(np.vstack([target, still]), np.vstack([source, still]))
     flip = np.array([-1.0 if face.identity.mirrored else 1.0, 1.0])
@@ -72,7 +75,9 @@ def render_face(face: Face, size: int = 224) -> np.ndarray:
     units = to_units(matrix, coarse) * flip
     pixels = refine(to_canvas(spline(units)), count, size, step)
     upper, lower = lids(face.units, np.array(face.sides))
-    texture = close_eyes(portrait.texture, portrait.points, upper, lower) if (upper + lower).any() else portrait.texture
+    texture = portrait.texture
+    if (upper + lower).any():
+        texture = close_eyes(texture, portrait.points, upper, lower, portrait.skin_above)
     picture = sample(texture, pixels[..., 0], pixels[..., 1])
     if {25, 26} & set(face.units):
         lips = target[60:68]

@@ -25,8 +25,8 @@ class ThinPlate:
     Args:
         points: (n, 2) control points, no two of them equal.
         values: (n, k) what the map gives there.
-        smoothness: how much a point may be missed to bend less; in the kernel's units. Points that lie almost on
-            one another (closed lips) need a little of it.
+        smoothness: how much a point may be missed to bend less; in the kernel's units. Points that lie almost
+            on one another (closed lips) need a little of it.
     """
 
     def __init__(self, points: FloatArray, values: FloatArray, smoothness: float = 1e-4) -> None:

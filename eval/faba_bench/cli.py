@@ -1,0 +1,209 @@
+"""Command line: ``faba-bench score | compare | protocols``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from faba_bench.errors import BenchError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0, or 2 after an error that the user can mend (printed to stderr)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except BenchError as error:
+        print(f"faba-bench: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"faba-bench: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="faba-bench", description="Score facial affective behaviour answers of any model."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_score(commands)
+    _add_compare(commands)
+    protocols = commands.add_parser("protocols", help="list the protocols")
+    protocols.add_argument("--json", action="store_true", help="as JSON")
+    protocols.set_defaults(run=_protocols)
+    return parser
+
+
+def _add_score(commands: Any) -> None:
+    score = commands.add_parser(
+        "score",
+        help="score an answers file",
+        description="Score answers (JSON lines with question_id and text) against annotations.",
+    )
+    score.add_argument("--task", required=True, choices=("au", "emotion"))
+    score.add_argument("--protocol", required=True, help="a name of 'faba-bench protocols', or a .json file")
+    score.add_argument("--annotations", type=Path, help="evaluation records (JSON list or JSON lines)")
+    score.add_argument("--answers", type=Path, help="answers, JSON lines with question_id and text")
+    score.add_argument(
+        "--fold-dirs",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="score folds apart and average them: each folder holds annotations.json and answers.jsonl; "
+        "instead of --annotations and --answers",
+    )
+    score.add_argument("--json", type=Path, metavar="OUT", help="write the result object")
+    score.add_argument("--report", type=Path, metavar="OUT.html", help="write a self-contained HTML page")
+    score.add_argument("--markdown", type=Path, metavar="OUT.md", help="write the tables as Markdown")
+    score.add_argument("--latex", type=Path, metavar="OUT.tex", help="write the tables as LaTeX")
+    score.add_argument(
+        "--plots", type=Path, metavar="DIR", help="write the report's plots as SVG (and PNG, with matplotlib)"
+    )
+    score.add_argument("--image-folder", type=Path, metavar="DIR", help="images for the report's samples")
+    score.add_argument(
+        "--landmarks", type=Path, metavar="FILE.npz", help="landmarks for the report's samples"
+    )
+    score.add_argument("--title", help="the report's title, such as the model's name")
+    score.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="resamples (default 1000, 0: none)"
+    )
+    score.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    score.add_argument("--allow-missing", action="store_true", help="score missing answers as empty ones")
+    score.set_defaults(run=_score)
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="compare results",
+        description="Put results side by side, with paired bootstrap differences to the first one.",
+    )
+    compare.add_argument("results", nargs="+", type=Path, metavar="RESULT.json")
+    compare.add_argument("--names", nargs="+", help="names for the results (default: file names)")
+    compare.add_argument("--no-published", action="store_true", help="leave the published figures out")
+    compare.add_argument("--samples", type=int, default=2000, help="resamples (default 2000)")
+    compare.add_argument("--seed", type=int, default=0)
+    compare.add_argument("--format", choices=("text", "markdown", "latex", "json"), default="text")
+    compare.add_argument(
+        "--report", type=Path, metavar="OUT.html", help="write the comparison as an HTML page"
+    )
+    compare.set_defaults(run=_compare)
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from faba_bench.result import write_result
+    from faba_bench.tables import summary
+
+    if arguments.fold_dirs:
+        return _score_folds(arguments)
+    if arguments.annotations is None or arguments.answers is None:
+        raise BenchError("score needs --annotations and --answers, or --fold-dirs")
+    from faba_bench.scoring import score
+
+    result = score(
+        arguments.task,
+        arguments.protocol,
+        arguments.annotations,
+        arguments.answers,
+        seed=arguments.seed,
+        bootstrap=arguments.bootstrap,
+        allow_missing=arguments.allow_missing,
+    )
+    print(summary(result))
+    if arguments.json:
+        write_result(result, arguments.json)
+    _write_tables(arguments, result)
+    if arguments.report or arguments.plots:
+        from faba_bench.report.bench import write_plots, write_report
+
+        if arguments.plots:
+            write_plots(result, arguments.plots)
+        if arguments.report:
+            write_report(
+                result,
+                arguments.report,
+                annotations=arguments.annotations,
+                answers=arguments.answers,
+                image_folder=arguments.image_folder,
+                landmarks=arguments.landmarks,
+                title=arguments.title,
+            )
+    return 0
+
+
+def _score_folds(arguments: argparse.Namespace) -> int:
+    from faba_bench.folds import fold_summary, score_folds
+    from faba_bench.result import write_result
+
+    if arguments.annotations or arguments.answers:
+        raise BenchError("--fold-dirs replaces --annotations and --answers: give one or the other")
+    if arguments.report or arguments.plots:
+        raise BenchError("--report and --plots show one answers file: score a fold alone to get its report")
+    result = score_folds(
+        arguments.task,
+        arguments.protocol,
+        arguments.fold_dirs,
+        seed=arguments.seed,
+        bootstrap=arguments.bootstrap,
+        allow_missing=arguments.allow_missing,
+    )
+    print(fold_summary(result))
+    if arguments.json:
+        write_result(result, arguments.json)
+    _write_tables(arguments, result)
+    return 0
+
+
+def _write_tables(arguments: argparse.Namespace, result: dict[str, Any]) -> None:
+    from faba_bench import tables
+
+    for path, make in (
+        (arguments.markdown, tables.markdown_document),
+        (arguments.latex, tables.latex_document),
+    ):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(make(result), encoding="utf-8")
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from faba_bench.compare import compare_files, render, write_comparison
+
+    comparison = compare_files(
+        arguments.results,
+        names=arguments.names,
+        published=not arguments.no_published,
+        samples=arguments.samples,
+        seed=arguments.seed,
+    )
+    print(render(comparison, arguments.format))
+    if arguments.report:
+        write_comparison(comparison, arguments.report)
+    return 0
+
+
+def _protocols(arguments: argparse.Namespace) -> int:
+    from faba_bench.protocol import load_protocol, protocol_names
+
+    found = [load_protocol(name) for name in protocol_names()]
+    if arguments.json:
+        listing = [
+            {"name": p.name, "version": p.version, "title": p.title, "tasks": list(p.tasks), "folds": p.folds}
+            for p in found
+        ]
+        print(json.dumps(listing, indent=1))
+        return 0
+    for protocol in found:
+        folds = f", {protocol.folds} folds" if protocol.folds else ""
+        print(
+            f"{protocol.name:12} v{protocol.version}  {'+'.join(protocol.tasks):10}  {protocol.title}{folds}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

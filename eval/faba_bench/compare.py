@@ -1,0 +1,189 @@
+"""Results side by side: scores with intervals, paired differences, and published figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faba_bench.bootstrap import METRICS, paired_bootstrap
+from faba_bench.errors import ResultError
+from faba_bench.result import MODES, load_result
+from faba_bench.tables import latex_table, markdown_table, number, text_table, with_interval
+
+if TYPE_CHECKING:
+    from faba_bench.report import html
+
+_TITLES = {"s_re": "S_re", "s_ge": "S_ge", "s_rege": "REGE"}
+
+
+def compare_files(
+    paths: Sequence[Path | str],
+    *,
+    names: Sequence[str] | None = None,
+    published: bool = True,
+    samples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Load result files and compare them: see `compare`.  Names default to file names without suffix."""
+    if names is not None and len(names) != len(paths):
+        raise ResultError(f"{len(names)} names for {len(paths)} results")
+    shown = list(names) if names is not None else _file_names([Path(path) for path in paths])
+    results = [load_result(path) for path in paths]
+    return compare(dict(zip(shown, results, strict=True)), published=published, samples=samples, seed=seed)
+
+
+def compare(
+    results: Mapping[str, Mapping[str, Any]], *, published: bool = True, samples: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """Compare results of the same task, protocol and samples; the first is the baseline.
+
+    Returns "task", "protocol", "n", "rows" (name, and per mode the scores, their intervals and
+    "difference": {metric: {"value", "low", "high"}} to the first, in percentage points) and "published"
+    (name and the authors' figures, which have no samples and so neither intervals nor differences).
+    """
+    if not results:
+        raise ResultError("nothing to compare")
+    names = list(results)
+    first = results[names[0]]
+    for name, result in results.items():
+        if (result["task"], result["protocol"]) != (first["task"], first["protocol"]):
+            raise ResultError(
+                f"{name} is task {result['task']}, protocol {result['protocol']}; "
+                f"{names[0]} is task {first['task']}, protocol {first['protocol']}"
+            )
+    rows = [
+        _row(name, results[name], None if index == 0 else first, samples, seed)
+        for index, name in enumerate(names)
+    ]
+    return {
+        "task": first["task"],
+        "protocol": first["protocol"],
+        "n": first["n"],
+        "baseline": names[0],
+        "rows": rows,
+        "published": published_rows(first["task"], first["protocol"]) if published else [],
+    }
+
+
+def published_rows(task: str, protocol: str) -> list[dict[str, Any]]:
+    """Figures that the authors reported for this task and protocol (reference scorer)."""
+    data = json.loads(resources.files("faba_bench").joinpath("published.json").read_text(encoding="utf-8"))
+    return [row for row in data["rows"] if (row["task"], row["protocol"]) == (task, protocol)]
+
+
+def comparison_rows(comparison: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: each result in both modes, then the published figures, labelled as such."""
+    header = ["model", "mode", *_TITLES.values(), *(f"Δ {title}" for title in _TITLES.values())]
+    rows = []
+    for row in comparison["rows"]:
+        for mode in MODES:
+            body = row["modes"][mode]
+            cells = [with_interval(body, metric) for metric in METRICS]
+            rows.append(
+                [
+                    row["name"],
+                    mode,
+                    *cells,
+                    *(_difference(body["difference"].get(metric)) for metric in METRICS),
+                ]
+            )
+    for row in comparison["published"]:
+        rows.append([row["name"], "reference", *(number(row[metric]) for metric in METRICS), "", "", ""])
+    return header, rows
+
+
+def render(comparison: Mapping[str, Any], form: str = "text") -> str:
+    """The comparison as "text", "markdown", "latex" or "json"."""
+    if form == "json":
+        return json.dumps(comparison, indent=1)
+    header, rows = comparison_rows(comparison)
+    if form == "markdown":
+        return markdown_table(header, rows)
+    if form == "latex":
+        return latex_table(header, rows).replace("Δ", r"$\Delta$")
+    title = f"task {comparison['task']}, protocol {comparison['protocol']}, {comparison['n']} samples"
+    remark = (
+        f"Δ: difference to {comparison['baseline']} with its 95% interval, paired bootstrap; * excludes 0"
+    )
+    return "\n".join([title, "", text_table(header, rows), "", remark])
+
+
+def write_comparison(comparison: Mapping[str, Any], path: Path | str) -> None:
+    """Write the comparison as a self-contained HTML page."""
+    from faba_bench.report import html, svg
+
+    header, rows = comparison_rows(comparison)
+    names = [row["name"] for row in comparison["rows"]] + [row["name"] for row in comparison["published"]]
+    bodies = [row["modes"]["reference"] for row in comparison["rows"]] + list(comparison["published"])
+    series = {_TITLES[metric]: [body[metric] for body in bodies] for metric in METRICS}
+    whiskers = {_TITLES[metric]: [body.get(f"{metric}_ci") for body in bodies] for metric in METRICS}
+    marks = [str(index + 1) for index in range(len(names))]
+    key = "; ".join(f"{mark}: {name}" for mark, name in zip(marks, names, strict=True))
+    chart = svg.bar_chart(marks, series, intervals=whiskers, y_label="reference mode, percent")
+    remark = (
+        f"The difference is to {comparison['baseline']} in percentage points with its 95% interval from a "
+        "paired bootstrap over the same samples; an asterisk marks intervals without 0. "
+        "Rows marked (published) are the authors' own figures and were not computed here."
+    )
+    title = f"FABA-Bench: {comparison['task']} on {comparison['protocol']}"
+    text = html.page(
+        title,
+        [
+            html.Section("Scores", html.table(header[:5], [row[:5] for row in rows]) + html.note(remark)),
+            *_difference_section(header, rows),
+            html.Section("Reference mode", html.figure(chart, caption=key)),
+        ],
+        subtitle=f"{len(comparison['rows'])} models, {comparison['n']} samples",
+    )
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+
+
+def _difference_section(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[html.Section]:
+    from faba_bench.report import html
+
+    different = [[*row[:2], *row[5:]] for row in rows if any(row[5:])]
+    if not different:
+        return []
+    return [html.Section("Differences, percentage points", html.table([*header[:2], *header[5:]], different))]
+
+
+def _row(
+    name: str, result: Mapping[str, Any], baseline: Mapping[str, Any] | None, samples: int, seed: int
+) -> dict[str, Any]:
+    modes: dict[str, Any] = {}
+    for mode in MODES:
+        body = result["modes"][mode]
+        kept = {key: body.get(key) for metric in METRICS for key in (metric, f"{metric}_ci")}
+        kept["difference"] = {}
+        for metric in METRICS:
+            if baseline is None or body[metric] is None or baseline["modes"][mode][metric] is None:
+                continue
+            if "folds" in result or "folds" in baseline:
+                continue
+            kept["difference"][metric] = paired_bootstrap(
+                result, baseline, mode=mode, metric=metric, samples=samples, seed=seed
+            )
+        modes[mode] = kept
+    return {"name": name, "modes": modes}
+
+
+def _difference(found: Mapping[str, float] | None) -> str:
+    if not found:
+        return ""
+    star = "*" if found["low"] > 0 or found["high"] < 0 else ""
+    return f"{found['value']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]{star}"
+
+
+def _file_names(paths: Sequence[Path]) -> list[str]:
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    whole = [str(path) for path in paths]
+    if len(set(whole)) != len(whole):
+        raise ResultError("the same result file is given twice")
+    return whole

@@ -1,0 +1,172 @@
+"""k-fold protocols (BP4D, DISFA): each fold is scored apart, then the folds' scores are averaged.
+
+That is what the literature reports.  It is not the score of the pooled samples: F1 is not linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faba_bench import bootstrap as resampling
+from faba_bench.errors import BenchError, InputProblems, quote_ids
+from faba_bench.protocol import load_protocol
+from faba_bench.records import load_annotations
+from faba_bench.result import MODES, SCHEMA_VERSION, as_samples
+from faba_bench.scoring import score
+from faba_bench.tables import summary
+
+ANNOTATIONS = "annotations.json"
+ANSWERS = "answers.jsonl"
+
+
+def score_folds(
+    task: str,
+    protocol: str,
+    folders: Sequence[Path | str],
+    *,
+    seed: int = 0,
+    bootstrap: int = 1000,
+    allow_missing: bool = False,
+) -> dict[str, Any]:
+    """Score folders that each hold ``annotations.json`` and ``answers.jsonl``, and average.
+
+    Returns an output object like `faba_bench.score`'s, plus "folds" (name, n, and the three scores per
+    mode).  Scores are the mean of the folds' scores; intervals resample inside each fold; per-label values
+    are the mean over the folds where the label has one; samples are all folds' samples with a "fold".
+
+    Raises `InputProblems` when an image, or a subject where records have "subject", is in two folds.
+    """
+    paths = [Path(folder) for folder in folders]
+    names = [path.name or str(path) for path in paths]
+    if len(set(names)) != len(names):
+        names = [str(path) for path in paths]
+    if len(paths) < 2 or len(set(names)) != len(names):
+        raise BenchError(f"folds need at least two different folders, not {', '.join(map(str, paths))}")
+    rules = load_protocol(protocol)
+    _check_exclusive(task, protocol, paths, names)
+    parts = []
+    for path in paths:
+        parts.append(
+            score(
+                task,
+                protocol,
+                path / ANNOTATIONS,
+                path / ANSWERS,
+                seed=seed,
+                bootstrap=0,
+                allow_missing=allow_missing,
+            )
+        )
+    modes = {mode: _average(mode, parts, names) for mode in MODES}
+    for mode, body in modes.items():
+        body |= _intervals(mode, parts, bootstrap, seed)
+    warnings = [
+        f"{name}: {text}" for name, part in zip(names, parts, strict=True) for text in part["warnings"]
+    ]
+    if rules.folds and rules.folds != len(paths):
+        warnings.insert(
+            0, f"the literature averages {rules.folds} folds of {rules.title}, these are {len(paths)}"
+        )
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": task,
+        "protocol": rules.name,
+        "protocol_version": rules.version,
+        "n": sum(part["n"] for part in parts),
+        "seed": seed,
+        "bootstrap": bootstrap,
+        "warnings": warnings,
+        "folds": [_fold(name, part) for name, part in zip(names, parts, strict=True)],
+        "modes": modes,
+    }
+
+
+def fold_summary(result: Mapping[str, Any]) -> str:
+    """What ``faba-bench score --fold-dirs`` prints: the folds, then the averages."""
+    lines = []
+    for fold in result["folds"]:
+        scores = ", ".join(
+            f"{mode} S_re {_shown(fold['modes'][mode]['s_re'])} S_ge {_shown(fold['modes'][mode]['s_ge'])}"
+            for mode in MODES
+        )
+        lines.append(f"fold {fold['name']} ({fold['n']} samples): {scores}")
+    return "\n".join([*lines, "", "mean of the folds", summary(result)])
+
+
+def _check_exclusive(task: str, protocol: str, paths: Sequence[Path], names: Sequence[str]) -> None:
+    problems: list[str] = []
+    for what in ("subject", "image"):
+        owner: dict[str, str] = {}
+        shared: dict[tuple[str, str], list[str]] = {}
+        for path, name in zip(paths, names, strict=True):
+            records = load_annotations(path / ANNOTATIONS, task, load_protocol(protocol))
+            for value in {getattr(record, what) for record in records} - {None}:
+                if owner.setdefault(value, name) != name:
+                    shared.setdefault((owner[value], name), []).append(value)
+        problems += [
+            f"{what} {quote_ids(sorted(values))} in the folds {first!r} and {second!r}"
+            for (first, second), values in shared.items()
+        ]
+    if problems:
+        raise InputProblems("folds", problems, "folds must not share subjects or images")
+
+
+def _average(mode: str, parts: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    bodies = [part["modes"][mode] for part in parts]
+    body: dict[str, Any] = {key: sum(item[key] for item in bodies) for key in ("n_scored", "n_unparsed")}
+    for key in ("s_re", "s_ge", "s_rege", "accuracy", "mean_class_accuracy", "macro_f1", "mean_accuracy"):
+        if key in bodies[0]:
+            values = [item[key] for item in bodies]
+            body[key] = None if None in values else float(np.mean(values))
+    body["per_label"] = {
+        label: _average_label([item["per_label"][label] for item in bodies])
+        for label in bodies[0]["per_label"]
+    }
+    if "confusion" in bodies[0]:
+        counts = np.sum([item["confusion"]["counts"] for item in bodies], axis=0)
+        body["confusion"] = {**bodies[0]["confusion"], "counts": counts.tolist()}
+    body["samples"] = [
+        {**sample, "question_id": f"{name}/{sample['question_id']}", "fold": name}
+        for name, item in zip(names, bodies, strict=True)
+        for sample in item["samples"]
+    ]
+    return body
+
+
+def _average_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    scored = [row for row in rows if row["status"] == "scored"]
+    for key in rows[0]:
+        if key == "status":
+            merged[key] = "scored" if scored else rows[0][key]
+        elif key in ("f1", "accuracy", "precision", "recall"):
+            values = [row[key] for row in rows if row[key] is not None]
+            merged[key] = float(np.mean(values)) if values else None
+        else:
+            merged[key] = sum(row[key] for row in rows)
+    return merged
+
+
+def _intervals(mode: str, parts: Sequence[Mapping[str, Any]], samples: int, seed: int) -> dict[str, Any]:
+    drawn = [
+        resampling.resample({"fold": as_samples(part, mode)}, samples, seed + number)["fold"]
+        for number, part in enumerate(parts)
+    ]
+    return {
+        f"{metric}_ci": resampling.interval(np.mean([values[metric] for values in drawn], axis=0))
+        for metric in resampling.METRICS
+    }
+
+
+def _fold(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("n_scored", "n_unparsed", "s_re", "s_ge", "s_rege")
+    modes = {mode: {key: part["modes"][mode][key] for key in keys} for mode in MODES}
+    return {"name": name, "n": part["n"], "modes": modes}
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

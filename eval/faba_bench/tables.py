@@ -1,0 +1,156 @@
+"""Results as plain text, Markdown and LaTeX tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faba_bench.result import MODES
+
+_METRICS = (("s_re", "S_re"), ("s_ge", "S_ge"), ("s_rege", "REGE"))
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number for a table; a dash for None."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(body: Mapping[str, Any], metric: str) -> str:
+    """ "56.12 [50.31, 61.40]", or the number alone where no interval was computed."""
+    bounds = body.get(f"{metric}_ci")
+    text = number(body[metric])
+    return f"{text} [{number(bounds[0])}, {number(bounds[1])}]" if bounds else text
+
+
+def headline_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and one row per mode: the three scores with intervals, and how many samples they are of."""
+    header = ["mode", *(title for _, title in _METRICS), "scored", "unparsed"]
+    if result["task"] == "emotion":
+        header.append("mean class accuracy")
+    rows = []
+    for mode in MODES:
+        body = result["modes"][mode]
+        row = [mode, *(with_interval(body, key) for key, _ in _METRICS)]
+        row += [f"{body['n_scored']} of {result['n']}", str(body["n_unparsed"])]
+        if result["task"] == "emotion":
+            row.append(number(_percent(body["mean_class_accuracy"])))
+        rows.append(row)
+    return header, rows
+
+
+def label_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and one row per label with both modes side by side; percent."""
+    value, title = ("f1", "F1") if result["task"] == "au" else ("accuracy", "accuracy")
+    header = ["label", "support", *(f"{title} ({mode})" for mode in MODES)]
+    bodies = [result["modes"][mode]["per_label"] for mode in MODES]
+    rows = []
+    for label in bodies[0]:
+        shown = f"AU{label}" if result["task"] == "au" else label
+        cells = [_label_cell(body[label], value) for body in bodies]
+        rows.append([shown, str(bodies[1][label]["support"]), *cells])
+    return header, rows
+
+
+def confusion_rows(result: Mapping[str, Any], mode: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the confusion matrix of an emotion result; rows are targets."""
+    confusion = result["modes"][mode]["confusion"]
+    header = ["target \\ answer", *confusion["columns"]]
+    pairs = zip(confusion["rows"], confusion["counts"], strict=True)
+    return header, [[name, *map(str, counts)] for name, counts in pairs]
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An aligned table for a terminal."""
+    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
+    lines = []
+    for row in [header, ["-" * width for width in widths], *rows]:
+        first, *others = (pair for pair in zip(row, widths, strict=True))
+        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A GitHub-flavoured Markdown table, the first column to the left, the others to the right."""
+    lines = [_markdown_row(header), "|" + ":--|" + "--:|" * (len(header) - 1)]
+    return "\n".join(lines + [_markdown_row(row) for row in rows])
+
+
+def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """A LaTeX ``tabular`` with booktabs rules, inside ``table`` when there is a caption."""
+    body = [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule"]
+    body += [_latex_row(header), r"\midrule", *(_latex_row(row) for row in rows)]
+    body += [r"\bottomrule", r"\end{tabular}"]
+    if caption:
+        body = [r"\begin{table}", r"\centering", rf"\caption{{{latex_text(caption)}}}", *body, r"\end{table}"]
+    return "\n".join(body)
+
+
+def latex_text(text: str) -> str:
+    """Text with LaTeX's special characters escaped."""
+    special = {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+        "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
+    }  # fmt: skip
+    return "".join(special.get(character, character) for character in text)
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """What ``faba-bench score`` prints."""
+    parts = [
+        f"{_title(result)} (protocol version {result['protocol_version']})",
+        "",
+        text_table(*headline_rows(result)),
+        "",
+        text_table(*label_rows(result)),
+    ]
+    if "confusion" in result["modes"]["strict"]:
+        parts += ["", "confusion (strict)", text_table(*confusion_rows(result, "strict"))]
+    if result["warnings"]:
+        parts += ["", *(f"warning: {warning}" for warning in result["warnings"])]
+    return "\n".join(parts)
+
+
+def _label_cell(row: Mapping[str, Any], value: str) -> str:
+    if row["status"] != "scored":
+        return str(row["status"])
+    return number(_percent(row[value]))
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100.0 * value
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(latex_text(cell) for cell in cells) + r" \\"
+
+
+def markdown_document(result: Mapping[str, Any]) -> str:
+    """The tables of a result as a Markdown file, or as a block to paste."""
+    parts = [
+        f"### {_title(result)}",
+        markdown_table(*headline_rows(result)),
+        markdown_table(*label_rows(result)),
+    ]
+    if "confusion" in result["modes"]["strict"]:
+        parts += [
+            f"Confusion ({mode}):\n\n" + markdown_table(*confusion_rows(result, mode)) for mode in MODES
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex_document(result: Mapping[str, Any]) -> str:
+    """The tables of a result as LaTeX (needs the booktabs package)."""
+    parts = ["% needs \\usepackage{booktabs}", latex_table(*headline_rows(result), _title(result))]
+    parts.append(latex_table(*label_rows(result), f"Per label, percent: {_title(result)}"))
+    if "confusion" in result["modes"]["strict"]:
+        parts += [latex_table(*confusion_rows(result, mode), f"Confusion, {mode} mode") for mode in MODES]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    return f"FABA-Bench, task {result['task']}, protocol {result['protocol']}, {result['n']} samples"

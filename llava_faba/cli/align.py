@@ -1,0 +1,39 @@
+"""``llava-faba align``: aligned face crops from photographs."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "align",
+        help="crop and align the faces in a folder of photographs",
+        description="Writes one aligned square crop per photograph, under the same relative path; photographs without "
+        "a face are listed in OUT/align.jsonl and get no crop. Crops that are there already are kept.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="folder of photographs, searched recursively")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the crops")
+    parser.add_argument("--expert", default="dlib-68", help="landmark expert (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=336, help="side of a crop in pixels (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from llava_faba.align.folder import align_folder
+
+    with tqdm(unit="image", desc="align") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        summary = align_folder(
+            Path(args.folder), Path(args.out), expert=args.expert, size=args.size, progress=progress
+        )
+    print(", ".join(f"{status} {count}" for status, count in summary.items()))
+    return 0

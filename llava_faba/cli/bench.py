@@ -1,0 +1,93 @@
+"""``llava-faba bench``: FABA-Bench questions, and answers to them."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser("bench", help="FABA-Bench: question files, and batched answers")
+    commands = parser.add_subparsers(dest="bench_command", metavar="COMMAND", required=True)
+    questions = commands.add_parser("questions", help="evaluation records to a LLaVA question file")
+    questions.add_argument("annotations", help="evaluation records (JSON)")
+    questions.add_argument("--task", choices=("au", "emotion"), required=True)
+    questions.add_argument("--out", required=True, help="question file (JSONL) to write")
+    questions.set_defaults(run=run_questions)
+    _add_generate(commands)
+
+
+def _add_generate(commands: argparse._SubParsersAction) -> None:
+    generate = commands.add_parser(
+        "generate",
+        help="answer a question file: batched, several processes, resumable",
+        description="Greedy answers in LLaVA's answers format. Interrupted, the same command goes on where it stopped.",
+    )
+    generate.add_argument("--model-path", required=True, help="checkpoint folder or hub id")
+    generate.add_argument("--model-base", help="base model of a LoRA folder; default: the one that it names")
+    generate.add_argument("--question-file", required=True, help="made by 'llava-faba bench questions'")
+    generate.add_argument("--image-folder", required=True)
+    generate.add_argument("--answers-file", required=True, help="answers (JSONL) to write")
+    generate.add_argument("--facial-prior-store", help="read priors from a store instead of computing them")
+    generate.add_argument("--batch-size", type=int, default=16, help="(default: %(default)s)")
+    generate.add_argument("--workers", type=int, default=1, help="processes, or GPUs (default: %(default)s)")
+    generate.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
+    generate.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+    generate.add_argument("--conv-mode", default="llava_v1", help="conversation template (default: %(default)s)")
+    generate.add_argument("--max-new-tokens", type=int, default=512, help="(default: %(default)s)")
+    generate.add_argument("--overwrite", action="store_true", help="start the answers file anew")
+    generate.set_defaults(run=run_generate)
+
+
+def run_questions(args: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from llava_faba.data.records import read_records
+    from llava_faba.inference.questions import questions_of
+
+    questions = questions_of(read_records(args.annotations), args.task)
+    Path(args.out).write_text(
+        "".join(json.dumps(question, ensure_ascii=False) + "\n" for question in questions), encoding="utf-8"
+    )
+    print(f"{len(questions)} questions written to {args.out}")
+    return 0
+
+
+def run_generate(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from llava_faba.inference.generate import GenerateSettings, generate_answers
+    from llava_faba.inference.questions import read_jsonl
+
+    questions = read_jsonl(Path(args.question_file))
+    settings = GenerateSettings(
+        conversation=args.conv_mode,
+        max_new_tokens=args.max_new_tokens,
+        dtype=args.dtype,
+        device=args.device,
+        store=args.facial_prior_store,
+        batch_size=args.batch_size,
+        workers=args.workers,
+    )
+    with tqdm(total=len(questions), unit="answer", desc="generate") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.n = done
+            bar.refresh()
+
+        summary = generate_answers(
+            args.model_path,
+            questions,
+            Path(args.image_folder),
+            Path(args.answers_file),
+            settings,
+            model_base=args.model_base,
+            overwrite=args.overwrite,
+            progress=progress,
+        )
+    print(f"answered {summary.answered} now, {summary.before} before, {len(summary.failures)} failed")
+    for question, error in summary.failures[:20]:
+        print(f"  question {question}: {error}")
+    return 1 if summary.failures else 0

@@ -1,0 +1,114 @@
+"""Looking into image and prior files, in parallel processes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+THUMBNAIL = 16
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What one image file holds. ``error`` is None when it decodes; then the rest is set.
+
+    ``pixels`` is a hash of the decoded RGB values and the size, so that it does not depend on the file
+    format; ``bits`` is a 64-bit difference hash and ``thumbnail`` 16 x 16 grey values, both for near
+    duplicates.
+    """
+
+    path: str
+    error: str | None
+    missing: bool = False
+    pixels: str = ""
+    bits: bytes = b""
+    thumbnail: bytes = b""
+
+
+def look_at_image(path: str) -> ImageFacts:
+    """Decode an image wholly."""
+    from PIL import Image
+
+    if not os.path.isfile(path):  # noqa: PTH113
+        return ImageFacts(path, "no such file", missing=True)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            rgb = image.convert("RGB")
+    except Exception as error:
+        # Decoders of damaged files raise nearly anything; which it was is part of the finding.
+        return ImageFacts(path, f"{type(error).__name__}: {error}".replace(path, "file"))
+    digest = hashlib.blake2b(rgb.tobytes(), digest_size=16, person=b"faba-pixels")
+    digest.update(f"{rgb.width}x{rgb.height}".encode())
+    grey = rgb.convert("L")
+    small = grey.resize((9, 8), Image.Resampling.BILINEAR).tobytes()
+    bits = 0
+    for row in range(8):
+        for column in range(8):
+            bits = bits << 1 | (small[row * 9 + column] < small[row * 9 + column + 1])
+    thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR).tobytes()
+    return ImageFacts(path, None, False, digest.hexdigest(), bits.to_bytes(8, "big"), thumbnail)
+
+
+@dataclass(frozen=True)
+class PriorFacts:
+    """What one ``.npy`` prior holds; ``kind`` is the problem's kind or None."""
+
+    path: str
+    kind: str | None
+    message: str = ""
+    size: int = 0
+
+
+def look_at_prior(path: str) -> PriorFacts:
+    """Load one vector without unpickling anything."""
+    import numpy as np
+
+    if not os.path.isfile(path):  # noqa: PTH113
+        return PriorFacts(path, "prior-missing", "no such file")
+    try:
+        vector = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        return PriorFacts(path, "prior-unreadable", f"{type(error).__name__}: {error}".replace(path, "file"))
+    if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "fiu":
+        return PriorFacts(path, "prior-unreadable", "not an array of numbers")
+    return describe_vector(path, vector)
+
+
+def describe_vector(path: str, vector: npt.NDArray[np.generic]) -> PriorFacts:
+    import numpy as np
+
+    size = int(vector.size)
+    if size == 0 or vector.ndim > 2 or max(vector.shape, default=0) != size:
+        return PriorFacts(path, "prior-size", f"shape {vector.shape}, expected one vector", size)
+    if not np.isfinite(np.asarray(vector, dtype=np.float64)).all():
+        return PriorFacts(path, "prior-value", "holds NaN or infinity", size)
+    return PriorFacts(path, None, "", size)
+
+
+def in_parallel(
+    function: Callable[[_In], _Out], items: Sequence[_In], workers: int, description: str, progress: bool
+) -> Iterator[_Out]:
+    """``map`` over ``items`` in ``workers`` processes (1: in this one), in order, with a progress bar."""
+    from tqdm import tqdm
+
+    def bar(results: Iterable[_Out]) -> Iterator[_Out]:
+        shown: Any = tqdm(results, total=len(items), desc=description, unit="file", disable=not progress)
+        yield from shown
+
+    if workers <= 1 or len(items) < 64:
+        yield from bar(map(function, items))
+        return
+    # spawn: forking a process that has threads (a progress bar's monitor, a caller's torch) may dead-lock.
+    with get_context("spawn").Pool(workers) as pool:
+        yield from bar(pool.imap(function, items, chunksize=16))

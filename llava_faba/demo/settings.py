@@ -1,0 +1,71 @@
+"""Sizes and settings of the demo: what fits into about 15 minutes on two CPU cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llava_faba.demo.base import BaseSize
+
+EXPERT = "dlib-68"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model of the comparison: EmoLA with a normalization, or plain LLaVA (``expert`` "none")."""
+
+    name: str
+    expert: str = EXPERT
+    normalization: str = "none"
+
+
+EMOLA = Variant("emola", normalization="standardize")
+NO_PRIOR = Variant("no_prior", expert="none")
+# The ablation's rows beside these two.
+RAW = Variant("emola_raw", normalization="none")
+POSE = Variant("emola_pose", normalization="pose")
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Everything that the demo's result depends on. ``root`` is where all of it lies."""
+
+    root: Path = Path("runs/demo")
+    seed: int = 0
+    n_train: int = 3000
+    n_test: int = 400
+    base_epochs: float = 4
+    epochs: float = 8
+    batch: int = 16
+    learning_rate: float = 2e-3
+    base_learning_rate: float = 2e-3
+    lora_r: int = 64
+    lora_alpha: int = 128
+    processes: int = 2
+    max_new_tokens: int = 110
+    size: BaseSize = field(default_factory=BaseSize)
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def base(self) -> Path:
+        return self.root / "base"
+
+    @property
+    def vision_tower(self) -> Path:
+        return self.root / "vision-tower"
+
+    @property
+    def priors(self) -> Path:
+        return self.root / "priors"
+
+    def adapter(self, variant: Variant) -> Path:
+        """The folder of a variant's LoRA checkpoint; names that LLaVA's builder understands."""
+        if variant is EMOLA:
+            return self.root / "llava-v1-emola-lora"
+        return self.root / f"llava-v1-{variant.name.replace('_', '-')}-lora"
+
+    def answers(self, variant: Variant, task: str) -> Path:
+        return self.root / "answers" / f"{variant.name}_{task}.jsonl"

@@ -1,0 +1,251 @@
+"""``insightface-106`` and ``emola-106``: InsightFace's network of 106 points, 2d106det.onnx, fed in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from llava_faba.errors import ExpertError
+from llava_faba.experts.base import LandmarkExpert, Located, Picture, PriorExpert, PriorResult, PriorStatus
+from llava_faba.experts.detection import DETECTORS, FaceBoxes, largest
+from llava_faba.experts.onnx_graph import first_node_names
+from llava_faba.experts.sampling import sample_grid, square_grid
+from llava_faba.experts.weights import find_weights, sha256_of
+
+SIDE = 192
+POINTS = 106
+WEIGHTS_VARIABLE = "LLAVA_FABA_2D106DET"
+_LICENCE = (
+    "2d106det.onnx is part of InsightFace's model packs (buffalo_l and others), which InsightFace gives away for "
+    "non-commercial research only; it is not part of llava-faba."
+)
+_HOW_TO_GET = (
+    "InsightFace's model pack buffalo_l holds it (see docs/priors.md); unpacked below ~/.insightface/models it is "
+    "found by itself."
+)
+
+
+class Network106:
+    """A session of 2d106det.onnx, its shapes checked. Thread-safe, as onnxruntime's sessions are.
+
+    ``weights``: the file; ``device``: "cpu", or "cuda" with onnxruntime-gpu.
+    """
+
+    def __init__(self, expert: str, weights: str | None, sha256: str | None, device: str) -> None:
+        self.path = find_weights(
+            expert,
+            setting="weights",
+            named=weights,
+            sha256=sha256,
+            variable=WEIGHTS_VARIABLE,
+            places=sorted((Path.home() / ".insightface" / "models").glob("*/2d106det.onnx")),
+            how_to_get=_HOW_TO_GET,
+        )
+        self.sha256 = sha256_of(self.path)
+        self._session = _session(expert, self.path, device)
+        self._input = self._session.get_inputs()[0].name
+        self._batched = _takes_batches(expert, self.path, self._session)
+
+    def normalizes_itself(self) -> bool:
+        """Whether the graph subtracts the mean and divides, told by its node names as InsightFace does."""
+        names = first_node_names(self.path)
+        subtracts = any(name.startswith(("Sub", "_minus")) for name in names)
+        multiplies = any(name.startswith(("Mul", "_mul")) for name in names)
+        return (subtracts and multiplies) or "bn_data" in names[:3]
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Output (n, 212) for inputs float32 (n, 3, 192, 192)."""
+        if self._batched:
+            return self._session.run(None, {self._input: inputs})[0]
+        rows = [self._session.run(None, {self._input: one[None]})[0] for one in inputs]
+        return np.concatenate(rows) if rows else np.zeros((0, 2 * POINTS), dtype=np.float32)
+
+
+class InsightFace106Expert(LandmarkExpert):
+    """The 106 points as InsightFace computes them.
+
+    Input: uint8 RGB of any size. A square of 1.5 times the face box's longer side is sampled to 192 x 192 (black
+    beyond the image), with InsightFace's mean and scale (127.5 and 1/128, unless the graph brings its own).
+    Output: 106 points x, y interleaved, 212 numbers, normalised as in ``LandmarkExpert``.
+    ``detector``: "none" takes the whole image as the face box, right for aligned crops; "dlib" finds faces with
+    dlib's HOG detector, and the largest counts. ``weights``, ``weights_sha256``: the file 2d106det.onnx, found by
+    itself below ~/.insightface/models or through LLAVA_FABA_2D106DET, and what it must be. ``device``: "cpu" or
+    "cuda" (with onnxruntime-gpu). Thread-safe.
+    """
+
+    name: ClassVar[str] = "insightface-106"
+    weights_licence: ClassVar[str] = _LICENCE
+    points: ClassVar[int] = POINTS
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        detector: str = "none",
+        weights_sha256: str | None = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__()
+        if detector not in DETECTORS:
+            raise ExpertError(
+                f"facial prior expert '{self.name}': detector '{detector}' is not one of {', '.join(DETECTORS)}."
+            )
+        self.network = Network106(self.name, weights, weights_sha256, device)
+        self._mean, self._scale = (0.0, 1.0) if self.network.normalizes_itself() else (127.5, 128.0)
+        self._weights, self._detector = weights, detector
+        self._boxes = FaceBoxes() if detector == "dlib" else None
+        self.in_workers = device == "cpu"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {"detector": self._detector, "weights_sha256": self.network.sha256}
+        return settings | ({"weights": self._weights} if self._weights else {})
+
+    def extract(self, pictures: Sequence[Picture]) -> PriorResult:
+        return self.result(self._locate(pictures), [picture.size for picture in pictures])
+
+    def locate(self, images: Sequence[np.ndarray]) -> list[Located]:
+        return self._locate([Picture.whole(image) for image in images])
+
+    def _locate(self, pictures: Sequence[Picture]) -> list[Located]:
+        """Faces with points in the original's coordinates."""
+        boxes, statuses = [], []
+        for picture in pictures:
+            box, status = self._box(picture)
+            boxes.append(box)
+            statuses.append(status)
+        squares = [None if box is None else _square(box) for box in boxes]
+        found = [(picture, at) for picture, at in zip(pictures, squares, strict=True) if at is not None]
+        outputs = iter(self.network(self.inputs([one for one, _ in found], [at for _, at in found])))
+        located = []
+        for at, status in zip(squares, statuses, strict=True):
+            if at is None:
+                located.append(Located(status))
+                continue
+            left, top, side = at
+            points = (next(outputs).reshape(-1, 2) + 1) * (SIDE // 2) + 0.5  # the network counts pixel centres
+            located.append(Located(status, (points * (side / SIDE) + (left, top)).astype(np.float32)))
+        return located
+
+    def inputs(
+        self, pictures: Sequence[Picture], squares: Sequence[tuple[float, float, float]]
+    ) -> np.ndarray:
+        """Network inputs, float32 (n, 3, 192, 192): RGB of squares (left, top, side) in the original, normalised."""
+        batch = np.zeros((len(pictures), 3, SIDE, SIDE), dtype=np.float32)
+        for row, (picture, (left, top, side)) in enumerate(zip(pictures, squares, strict=True)):
+            # InsightFace's affine map puts the box's centre on index 96 of 0 to 191, half a pixel off the middle.
+            shift = 0.5 * side / SIDE
+            xs, ys = square_grid(left - shift, top - shift, side, side, SIDE)
+            batch[row] = sample_grid(picture, xs, ys, outside="black").transpose(2, 0, 1)
+        return (batch - np.float32(self._mean)) / np.float32(self._scale)
+
+    def _box(self, picture: Picture) -> tuple[tuple[float, float, float, float] | None, PriorStatus]:
+        """The face box (left, top, right, bottom) in the original's coordinates."""
+        if self._boxes is None:
+            return (0.0, 0.0, float(picture.size[0]), float(picture.size[1])), PriorStatus.FOUND
+        boxes = self._boxes(picture)
+        if not boxes:
+            return None, PriorStatus.NOT_FOUND
+        return largest(boxes), PriorStatus.FOUND if len(boxes) == 1 else PriorStatus.SEVERAL_FACES
+
+
+class Emola106Expert(PriorExpert):
+    """The 106-point network as the authors of EmoLA fed it: what FABA-Instruct's features and their checkpoints need.
+
+    Input: uint8 RGB of any size, an aligned face; the whole image is stretched to 192 x 192 (linear), turned to BGR
+    and divided by 255. Output: the network's raw output, x and y interleaved, 212 numbers: -1 and 1 are the edges of
+    the stretched image. No detector: every readable image is "found".
+    ``weights``, ``weights_sha256``, ``device``: as for ``insightface-106``. Thread-safe.
+    """
+
+    name: ClassVar[str] = "emola-106"
+    weights_licence: ClassVar[str] = _LICENCE
+
+    def __init__(
+        self, weights: str | None = None, weights_sha256: str | None = None, device: str = "cpu"
+    ) -> None:
+        self.size = 2 * POINTS
+        self.network = Network106(self.name, weights, weights_sha256, device)
+        self._weights = weights
+        self.in_workers = device == "cpu"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"weights_sha256": self.network.sha256} | ({"weights": self._weights} if self._weights else {})
+
+    def extract(self, pictures: Sequence[Picture]) -> PriorResult:
+        features = self.network(self.inputs(pictures)).astype(np.float32)
+        landmarks = [
+            self.landmarks(feature, picture.size)
+            for feature, picture in zip(features, pictures, strict=True)
+        ]
+        return PriorResult(features, [PriorStatus.FOUND] * len(pictures), landmarks)
+
+    def inputs(self, pictures: Sequence[Picture]) -> np.ndarray:
+        """Network inputs, float32 (n, 3, 192, 192): BGR of the whole originals, between 0 and 1."""
+        batch = np.zeros((len(pictures), 3, SIDE, SIDE), dtype=np.float32)
+        for row, picture in enumerate(pictures):
+            xs, ys = square_grid(0.0, 0.0, *picture.size, SIDE)
+            batch[row] = sample_grid(picture, xs, ys, outside="edge")[..., ::-1].transpose(2, 0, 1)
+        return batch / np.float32(255)
+
+    def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+        if not np.any(feature):
+            return None
+        points = (feature.astype(np.float64).reshape(-1, 2) + 1) * (SIDE // 2) + 0.5
+        return (points * np.array(size) / SIDE).astype(np.float32)
+
+
+def _square(box: tuple[float, float, float, float]) -> tuple[float, float, float]:
+    """InsightFace's square around a box: (left, top, side)."""
+    left, top, right, bottom = box
+    side = 1.5 * max(right - left, bottom - top)
+    return (left + right - side) / 2, (top + bottom - side) / 2, side
+
+
+def _session(expert: str, path: Path, device: str) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ExpertError(
+            f"facial prior expert '{expert}' needs onnxruntime, which does not import here ({error}); "
+            "run 'pip install llava-faba[insightface]'."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a small network: processes scale, its threads do not
+    options.log_severity_level = 3
+    wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device)
+    if wanted not in onnxruntime.get_available_providers():
+        raise ExpertError(
+            f"facial prior expert '{expert}': device '{device}' is not one that this onnxruntime has "
+            f"({', '.join(onnxruntime.get_available_providers())}); choose 'cpu', or install onnxruntime-gpu for 'cuda'."
+        )
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise ExpertError(f"{path} is not an ONNX model that onnxruntime can run: {error}") from error
+
+
+def _takes_batches(expert: str, path: Path, session: Any) -> bool:
+    """Check the graph's signature. Returns whether it takes several images at once."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    found = f"inputs {[one.shape for one in inputs]}, outputs {[one.shape for one in outputs]}"
+    shapes = [inputs[0].shape, outputs[0].shape]
+    if len(inputs) != 1 or len(outputs) != 1 or shapes[0][1:] != [3, SIDE, SIDE] or shapes[1][1:] != [2 * POINTS]:
+        raise ExpertError(
+            f"{path} is not the network that '{expert}' needs: expected one input (n, 3, {SIDE}, {SIDE}) and one "
+            f"output (n, {2 * POINTS}), found {found}. 2d106det.onnx is the file to name."
+        )
+    if isinstance(shapes[0][0], int):
+        return shapes[0][0] != 1 and _fails(expert, path, f"its batch size is fixed to {shapes[0][0]}")
+    try:  # exported graphs with a free batch size can still have a reshape to one row
+        outcome = session.run(None, {inputs[0].name: np.zeros((2, 3, SIDE, SIDE), dtype=np.float32)})[0]
+    except Exception:  # see above; image by image works then
+        return False
+    return outcome.shape == (2, 2 * POINTS)
+
+
+def _fails(expert: str, path: Path, why: str) -> bool:
+    raise ExpertError(f"{path} cannot be used by '{expert}': {why}; expected 1 or a free one.")

@@ -1,0 +1,121 @@
+"""Priors of a whole dataset: image files in, a store out; resumable at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llava_faba.errors import ExpertError
+from llava_faba.experts import PriorExpert, create_expert
+from llava_faba.priors.layout import key_of
+from llava_faba.priors.problems import write_problems
+from llava_faba.priors.store import PriorStore
+from llava_faba.priors.workers import ReadAndExtract, ReadAndPrepare, rows, run_in_order
+from llava_faba.priors.writer import PriorStoreWriter, Row
+
+_WRITE_EVERY = 0.5
+"""Seconds between writes: what a kill can cost at most, and few enough syncs for a fast GPU."""
+_WRITE_ROWS = 4096
+_SMALL_CHUNK = 8
+"""Images per task for experts that run in workers: enough to hide the hand-over, few enough to end together."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction did.
+
+    ``processed``: images done by this run; ``before``: images asked for that were in the store already; ``counts``:
+    images of the whole store per status; ``problems``: the list of all images without exactly one face;
+    ``seconds``: the time of this run.
+    """
+
+    store: Path
+    processed: int
+    before: int
+    counts: dict[str, int]
+    problems: Path
+    seconds: float
+
+
+def extract(
+    images: Sequence[str],
+    image_folder: Path,
+    out: Path,
+    *,
+    expert: str | PriorExpert,
+    settings: dict[str, Any] | None = None,
+    batch_size: int = 32,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Compute the priors of ``images`` and add them to the store ``out``, which is made when absent.
+
+    ``images``: paths relative to ``image_folder``, the keys of the store; what the store has is not done again, and
+    a name given twice counts once. ``expert``: a name with ``settings``, or an expert that was made before.
+    ``batch_size``: images per call of an expert that runs in batches. ``workers``: processes that decode, and run
+    the expert if that lives on the CPU; above 1 they are spawned, so a script of your own needs the usual
+    ``if __name__ == "__main__"``. ``progress``: called with (images done, images in all).
+
+    An image that cannot be read is a row with the status "unreadable" and a note, never an error.
+
+    Raises ExpertError (unknown expert, no weights) and PriorError (a store of another expert, in use, or damaged).
+    """
+    began = time.monotonic()
+    made = create_expert(expert, settings) if isinstance(expert, str) else expert
+    _check_can_extract(made)
+    names = list(dict.fromkeys(key_of(image) for image in images))
+    with PriorStoreWriter(
+        out, expert=made.name, version=made.version, settings=made.settings, size=made.size
+    ) as writer:
+        todo = [name for name in names if name not in writer]
+        before = len(names) - len(todo)
+        report = progress or _silent
+        report(before, len(names))
+        done = before
+        for block in _gathered(_row_blocks(todo, Path(image_folder), made, batch_size, workers)):
+            writer.append(block)
+            done += len(block)
+            report(done, len(names))
+    with PriorStore.open(out) as store:
+        counts, problems = store.counts(), write_problems(store)
+    return Summary(Path(out), len(todo), before, counts, problems, time.monotonic() - began)
+
+
+def _row_blocks(
+    names: Sequence[str], folder: Path, expert: PriorExpert, batch_size: int, workers: int
+) -> Iterator[list[Row]]:
+    if expert.in_workers:
+        job = ReadAndExtract(folder, expert)
+        yield from run_in_order(job, names, chunk=min(batch_size, _SMALL_CHUNK), workers=workers)
+        return
+    decode = ReadAndPrepare(folder, expert.preparer())
+    for prepared in run_in_order(decode, names, chunk=batch_size, workers=workers):
+        yield rows(prepared, expert)
+
+
+def _gathered(blocks: Iterable[list[Row]]) -> Iterator[list[Row]]:
+    """Blocks joined until it is time to write."""
+    waiting: list[Row] = []
+    last = time.monotonic()
+    for block in blocks:
+        waiting += block
+        if time.monotonic() - last >= _WRITE_EVERY or len(waiting) >= _WRITE_ROWS:
+            yield waiting
+            waiting, last = [], time.monotonic()
+    if waiting:
+        yield waiting
+
+
+def _check_can_extract(expert: PriorExpert) -> None:
+    if expert.name == "precomputed":
+        raise ExpertError(
+            "the expert 'precomputed' stands for priors made elsewhere and cannot make any: choose another expert, "
+            "or bring .npy files into a store with 'llava-faba priors import'."
+        )
+
+
+def _silent(done: int, total: int) -> None:
+    pass

@@ -1,0 +1,88 @@
+"""Image files to pictures, the way LLaVA reads them, with a defined result for every file.
+
+LLaVA calls ``Image.open(path).convert("RGB")`` and nothing else, and a prior must describe the pixels that the vision
+tower sees. So EXIF rotation is not applied, of an animation the first frame counts, and 16-bit values above 255 are
+clipped; each such case is noted.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from llava_faba.experts import Picture
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+"""File names that count as images when a folder is extracted."""
+
+MAX_SIDE = 2048
+"""Pictures with a longer side are shrunk to it before the expert sees them; coordinates stay those of the original.
+
+The vision tower sees 336 pixels, so nothing is lost, and one 100-megapixel file does not stop a detector for minutes.
+"""
+
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of one file: the picture, or None and in ``note`` why not.
+
+    ``size``: (width, height) of the file's image, (0, 0) where not even its header could be read. ``note``: what is
+    worth knowing of a picture that was read, else empty.
+    """
+
+    picture: Picture | None
+    size: tuple[int, int]
+    note: str = ""
+
+
+def read_picture(path: str | Path, max_side: int = MAX_SIDE) -> Reading:
+    """Read a file; never raises for what is wrong with it."""
+    size = (0, 0)
+    try:
+        if os.stat(path).st_size == 0:  # noqa: PTH116 - two million Path objects are not free
+            return Reading(None, size, "empty file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large and odd files; the note says so where it matters
+            with Image.open(path) as image:
+                size = image.size
+                notes = _notes(image)
+                pixels, shrunk = _pixels(image, max_side)
+    except FileNotFoundError:
+        return Reading(None, size, "missing file")
+    except Image.DecompressionBombError:
+        return Reading(None, size, "too large: Pillow, and so LLaVA, refuses images of that many pixels")
+    except Exception as error:  # Pillow's readers raise nearly anything for damaged data
+        return Reading(None, size, f"{type(error).__name__}: {error}".replace("\n", " "))
+    scale = (size[0] / pixels.shape[1], size[1] / pixels.shape[0])
+    return Reading(Picture(pixels, size, scale), size, "; ".join(notes + shrunk))
+
+
+def _pixels(image: Image.Image, max_side: int) -> tuple[np.ndarray, list[str]]:
+    rgb = image.convert("RGB")
+    longer = max(rgb.size)
+    if longer <= max_side:
+        return np.asarray(rgb), []
+    width, height = (max(1, round(side * max_side / longer)) for side in rgb.size)
+    small = rgb.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(small), [f"shrunk to {width}x{height}"]
+
+
+def _notes(image: Image.Image) -> list[str]:
+    notes = []
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation not in (0, 1):
+        notes.append(f"EXIF orientation {orientation} not applied (LLaVA does not either)")
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append("animated: first frame")
+    if image.mode.startswith(("I", "F")):
+        notes.append(f"{image.mode} pixels: values above 255 clipped (as LLaVA does)")
+    elif image.mode == "CMYK":
+        notes.append("CMYK")
+    return notes

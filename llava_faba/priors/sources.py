@@ -1,0 +1,102 @@
+"""Which images to extract: all of a folder, or those that annotation files name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from llava_faba.errors import PriorError, RecordError
+from llava_faba.priors.reading import SUFFIXES
+
+
+def images_in(
+    images: Path | None, annotations: Iterable[Path] | None, image_folder: Path | None
+) -> tuple[Path, list[str]]:
+    """The image folder, and the images' paths relative to it, each once.
+
+    Either ``images`` (a folder within ``image_folder``, which defaults to it) or ``annotations``.
+    Raises PriorError when there is no image, and RecordError for a broken annotation file.
+    """
+    if images is None:
+        folder = image_folder or Path(".")
+        names = images_of(annotations or ())
+    else:
+        folder = image_folder or images
+        names = images_below(images)
+        if image_folder is not None:
+            prefix = _prefix(images, image_folder)
+            names = [f"{prefix}{name}" for name in names]
+    if not names:
+        raise PriorError(
+            f"no image below {images}: files count by their suffix, one of {' '.join(SUFFIXES)}."
+            if images is not None
+            else "the annotation files name no image."
+        )
+    return folder, names
+
+
+def images_below(folder: str | Path) -> list[str]:
+    """All image files below ``folder`` by their suffix, sorted, as paths relative to it with "/".
+
+    Hidden files and folders (names starting with ".") are left out. Raises PriorError when it is no folder.
+    """
+    root = str(folder)
+    if not os.path.isdir(root):  # noqa: PTH112 - os.walk and strings: two million Path objects are not free
+        raise PriorError(f"{root} is not a folder of images.")
+    found = []
+    for where, folders, files in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = os.path.relpath(where, root).replace(os.sep, "/")
+        prefix = "" if below == "." else f"{below}/"
+        found += [
+            prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def images_of(annotations: Iterable[Path]) -> list[str]:
+    """The images that records name under "image", each once, in their order.
+
+    Files: a JSON list of records, or JSON lines. Raises RecordError for a broken file, naming the place.
+    """
+    names: dict[str, None] = {}
+    for path in annotations:
+        for position, record in enumerate(_records(path)):
+            if not isinstance(record, dict):
+                raise RecordError(f"{path}: record {position} is not an object but {type(record).__name__}.")
+            image = record.get("image")
+            if image is None:
+                continue
+            if not isinstance(image, str) or not image:
+                raise RecordError(f"{path}: record {position}: 'image' is {image!r}, not a path.")
+            names[image] = None
+    return list(names)
+
+
+def _records(path: Path) -> Iterator[Any]:
+    if path.suffix != ".jsonl":
+        from llava_faba.data.records import read_records
+
+        yield from read_records(path)
+        return
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    try:
+                        yield json.loads(line)
+                    except json.JSONDecodeError as error:
+                        raise RecordError(f"{path}, line {number}: {error.msg}") from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _prefix(images: Path, image_folder: Path) -> str:
+    try:
+        relative = images.resolve().relative_to(image_folder.resolve())
+    except ValueError:
+        raise PriorError(f"--images {images} does not lie below --image-folder {image_folder}.") from None
+    return "" if relative == Path(".") else f"{relative.as_posix()}/"

@@ -1,0 +1,166 @@
+"""The processes that decode pictures, and with experts that live on the CPU compute the priors too.
+
+Results come back in the order of the images whatever the number of processes, so that the same images make the same
+store. At most a few chunks per process are under way, so memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llava_faba.errors import ExpertError
+from llava_faba.experts import Picture, PriorExpert, PriorStatus
+from llava_faba.priors.reading import read_picture
+from llava_faba.priors.writer import Row
+
+_CHUNKS_UNDER_WAY = 3  # per process: one at work, one waiting, one on its way back
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image as a worker hands it to the parent: the expert's input, or None for an unreadable file."""
+
+    image: str
+    item: Any
+    size: tuple[int, int]
+    note: str
+
+
+class ReadAndPrepare:
+    """The job of a worker for an expert that runs in the parent, in batches."""
+
+    def __init__(self, folder: Path, prepare: Callable[[Picture], Any]) -> None:
+        self.folder, self.prepare = folder, prepare
+
+    def start(self) -> None:
+        """Called once in each worker process."""
+
+    def __call__(self, images: Sequence[str]) -> list[Prepared]:
+        prepared = []
+        for image in images:
+            reading = read_picture(self.folder / image)
+            item = None if reading.picture is None else self.prepare(reading.picture)
+            prepared.append(Prepared(image, item, reading.size, reading.note))
+        return prepared
+
+
+class ReadAndExtract:
+    """The job of a worker that runs the expert itself; each process makes its own."""
+
+    def __init__(self, folder: Path, expert: PriorExpert) -> None:
+        self.folder = folder
+        self._kind, self._settings = type(expert), expert.settings
+        self._expert: PriorExpert | None = expert
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_expert": None}
+
+    @property
+    def expert(self) -> PriorExpert:
+        if self._expert is None:
+            self._expert = self._kind(**self._settings)
+        return self._expert
+
+    def start(self) -> None:
+        """Make the expert, once in each worker process."""
+        _ = self.expert
+
+    def __call__(self, images: Sequence[str]) -> list[Row]:
+        return rows(ReadAndPrepare(self.folder, self.expert.preparer())(images), self.expert)
+
+
+def rows(prepared: Sequence[Prepared], expert: PriorExpert) -> list[Row]:
+    """Run the expert on what could be read; one row per image, in order."""
+    readable = [one for one in prepared if one.item is not None]
+    try:
+        result = expert.extract_prepared([one.item for one in readable]) if readable else None
+    except Exception as error:
+        raise ExpertError(
+            f"facial prior expert '{expert.name}' failed on one of these images ({type(error).__name__}: {error}): "
+            f"{', '.join(one.image for one in readable)}"
+        ) from error
+    found: Iterator[tuple[np.ndarray, PriorStatus]] = (
+        iter(()) if result is None else iter(zip(result.features, result.statuses, strict=True))
+    )
+    made = []
+    for one in prepared:
+        feature, status = (None, PriorStatus.UNREADABLE) if one.item is None else next(found)
+        made.append(Row(one.image, feature, status.value, one.size, one.note))
+    return made
+
+
+def run_in_order(
+    job: ReadAndPrepare | ReadAndExtract, images: Iterable[str], *, chunk: int, workers: int
+) -> Iterator[list[Any]]:
+    """``job`` over chunks of ``images``, in their order; with one worker in this process."""
+    chunks = _chunked(images, chunk)
+    if workers <= 1:
+        yield from map(job, chunks)
+        return
+    # Not forked: a forked child of a process that uses torch's threads or a GPU can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(job,))
+    under_way: deque[tuple[list[str], Future[list[Any]]]] = deque()
+    try:
+        for names in chunks:
+            under_way.append((names, pool.submit(_do, names)))
+            if len(under_way) >= workers * _CHUNKS_UNDER_WAY:
+                yield _result(*under_way.popleft())
+        while under_way:
+            yield _result(*under_way.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(names: list[str], future: Future[list[Any]]) -> list[Any]:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise ExpertError(
+            "a worker process of the extraction died (out of memory, or killed) at or soon after these images: "
+            f"{', '.join(names)}. What was done so far is in the store: use fewer workers, or move the image that "
+            "does it out of the way, and run the same command again."
+        ) from error
+
+
+def _chunked(images: Iterable[str], size: int) -> Iterator[list[str]]:
+    source = iter(images)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+_job: ReadAndPrepare | ReadAndExtract | None = None
+
+
+def _start(job: ReadAndPrepare | ReadAndExtract) -> None:
+    global _job
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    job.start()
+    _job = job
+
+
+def _do(names: list[str]) -> list[Any]:
+    if _job is None:
+        raise RuntimeError("the worker was not started")
+    return _job(names)
+
+
+def _end_with_parent() -> None:
+    """A pool's workers wait for ever when their parent is killed; end them."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
