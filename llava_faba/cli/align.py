@@ -22,18 +22,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from tqdm import tqdm
-
     from llava_faba.align.folder import align_folder
+    from llava_faba.cli.progress import progress_bar
 
-    with tqdm(unit="image", desc="align") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total, bar.n = total, done
-            bar.refresh()
-
-        summary = align_folder(
-            Path(args.folder), Path(args.out), expert=args.expert, size=args.size, progress=progress
-        )
+    with progress_bar("align", "image") as progress:
+        summary = align_folder(Path(args.folder), Path(args.out), expert=args.expert, size=args.size, progress=progress)
     print(", ".join(f"{status} {count}" for status, count in summary.items()))
     return 0

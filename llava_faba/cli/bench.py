@@ -56,8 +56,7 @@ def run_questions(args: argparse.Namespace) -> int:
 def run_generate(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from tqdm import tqdm
-
+    from llava_faba.cli.progress import progress_bar
     from llava_faba.inference.generate import GenerateSettings, generate_answers
     from llava_faba.inference.questions import read_jsonl
 
@@ -71,12 +70,7 @@ def run_generate(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         workers=args.workers,
     )
-    with tqdm(total=len(questions), unit="answer", desc="generate") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.n = done
-            bar.refresh()
-
+    with progress_bar("generate", "answer") as progress:
         summary = generate_answers(
             args.model_path,
             questions,

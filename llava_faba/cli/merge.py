@@ -19,9 +19,7 @@ def run(args: argparse.Namespace) -> int:
 
     import llava_faba
 
-    tokenizer, model, _, _ = llava_faba.load_model(
-        args.model_path, args.model_base, dtype=getattr(torch, args.dtype)
-    )
+    tokenizer, model, _, _ = llava_faba.load_model(args.model_path, args.model_base, dtype=getattr(torch, args.dtype))
     model.save_pretrained(args.save_model_path)
     tokenizer.save_pretrained(args.save_model_path)
     print(f"merged model written to {args.save_model_path}")

@@ -32,9 +32,7 @@ class FabaDataset(LazySupervisedDataset):
         folder = Path(data_args.image_folder or ".")
         store = getattr(data_args, "facial_prior_store", None)
         well_formed = [record for record in records if isinstance(record, dict)]
-        self.priors: PriorSource = (
-            StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed)
-        )
+        self.priors: PriorSource = StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed)
         self.list_data_dict = _without_bad_records(data_path, records, folder, self.priors, data_args)
 
     @property
@@ -57,9 +55,7 @@ class FabaDataset(LazySupervisedDataset):
             ) from error
         if self.prior_size is not None:
             prior = self.priors.get(self.list_data_dict[i])
-            item["facial_prior"] = (
-                torch.zeros(self.prior_size) if prior is None else torch.from_numpy(prior)
-            )
+            item["facial_prior"] = torch.zeros(self.prior_size) if prior is None else torch.from_numpy(prior)
         return item
 
 
@@ -84,9 +80,7 @@ def wrap_make_supervised_data_module(original: Callable[..., dict[str, Any]]) ->
     @functools.wraps(original)
     def make_supervised_data_module(tokenizer: Any, data_args: Any) -> dict[str, Any]:
         return {
-            "train_dataset": FabaDataset(
-                tokenizer=tokenizer, data_path=data_args.data_path, data_args=data_args
-            ),
+            "train_dataset": FabaDataset(tokenizer=tokenizer, data_path=data_args.data_path, data_args=data_args),
             "eval_dataset": None,
             "data_collator": FabaCollator(tokenizer=tokenizer),
         }
@@ -102,9 +96,7 @@ def _without_bad_records(
         return records
     text = report(data_path, problems)
     if not getattr(data_args, "skip_bad_records", False):
-        raise RecordError(
-            f"{text}\nMend them ('llava-faba data validate' shows all), or pass --skip_bad_records True."
-        )
+        raise RecordError(f"{text}\nMend them ('llava-faba data validate' shows all), or pass --skip_bad_records True.")
     rank0_print(f"{text}\nLeft out, as --skip_bad_records asks.")
     bad = {problem.position for problem in problems}
     kept = [record for position, record in enumerate(records) if position not in bad]

@@ -24,7 +24,7 @@ def plot(figures: Figures, folder: Path, stem: str) -> list[Path]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("--plots needs matplotlib: pip install matplotlib") from error
+        raise UserError("'--plots' needs matplotlib: pip install 'llava-faba[data]'") from error
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {}
     if figures.words:

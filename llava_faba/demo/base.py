@@ -32,9 +32,7 @@ class BaseSize:
     vision_layers: int = 2
 
 
-def build_base(
-    folder: Path, vision_folder: Path, texts: Iterable[str], size: BaseSize, seed: int = 0
-) -> None:
+def build_base(folder: Path, vision_folder: Path, texts: Iterable[str], size: BaseSize, seed: int = 0) -> None:
     """Write an untrained LLaVA into ``folder`` and its vision tower into ``vision_folder``."""
     import torch
 
@@ -47,9 +45,7 @@ def build_base(
 
 def conversation_texts(records: Iterable[dict[str, Any]]) -> list[str]:
     """Every turn of training records, without the image token: what the tokenizer is trained on."""
-    return [
-        turn["value"].replace("<image>", "").strip() for record in records for turn in record["conversations"]
-    ]
+    return [turn["value"].replace("<image>", "").strip() for record in records for turn in record["conversations"]]
 
 
 def _write_vision_tower(folder: Path, size: BaseSize) -> None:

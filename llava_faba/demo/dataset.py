@@ -32,7 +32,7 @@ from .texts.emotions import emotion_answer
 from .texts.glossary import glossary
 
 Record = dict[str, Any]
-FORMAT = 2
+FORMAT = 3
 """Goes up whenever the same seed would give other pictures or texts: a folder of another format is made
 anew."""
 JPEG_QUALITY = 92
@@ -100,10 +100,7 @@ def people(split: str, n_images: int, seed: int) -> list[Identity]:
     picture. Portraits take turns. No person is in both splits."""
     count = max(4, n_images // (12 if split == "train" else 6))
     names = [source.name for source in SOURCES]
-    return [
-        draw_identity(f"{split}-{i:04d}", names[i % len(names)], _rng(seed, split, 1, i))
-        for i in range(count)
-    ]
+    return [draw_identity(f"{split}-{i:04d}", names[i % len(names)], _rng(seed, split, 1, i)) for i in range(count)]
 
 
 def plan(split: str, n_images: int, seed: int) -> list[Sample]:
@@ -210,18 +207,13 @@ def _check_folder(manifest: Path, settings: Record) -> None:
     try:
         found = json.loads(manifest.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise DataFolderMismatch(
-            f"{manifest} is not JSON ({error}); remove its folder and start again"
-        ) from error
+        raise DataFolderMismatch(f"{manifest} is not JSON ({error}); remove its folder and start again") from error
     wrong = [
-        f"{key} is {found.get(key)!r}, not {value!r}"
-        for key, value in settings.items()
-        if found.get(key) != value
+        f"{key} is {found.get(key)!r}, not {value!r}" for key, value in settings.items() if found.get(key) != value
     ]
     if wrong:
         raise DataFolderMismatch(
-            f"{manifest.parent} was made with other settings: {'; '.join(wrong)}. "
-            "Remove the folder or choose another."
+            f"{manifest.parent} was made with other settings: {'; '.join(wrong)}. Remove the folder or choose another."
         )
 
 
@@ -297,9 +289,7 @@ def _write_records(out_dir: Path, train: list[Sample], test: list[Sample], seed:
         "eval_au_anno": [
             _evaluation(s, "au", ", ".join(map(str, s.units)), _au_text(s, seed)) for s in test if s.units
         ],
-        "eval_emotion_anno": [
-            _evaluation(s, "emotion", s.emotion, _emotion_text(s, seed)) for s in test if s.emotion
-        ],
+        "eval_emotion_anno": [_evaluation(s, "emotion", s.emotion, _emotion_text(s, seed)) for s in test if s.emotion],
         "base_captions": [_caption(s, seed) for s in train],
         "base_text": _base_text(len(train), seed),
     }
@@ -315,9 +305,7 @@ def _au_text(sample: Sample, seed: int) -> str:
 
 def _emotion_text(sample: Sample, seed: int) -> str:
     if sample.emotion is None:
-        raise ValueError(
-            f"{sample.image} shows a free combination of action units: it has no emotion to write about"
-        )
+        raise ValueError(f"{sample.image} shows a free combination of action units: it has no emotion to write about")
     return emotion_answer(sample.emotion, sample.units, _rng(seed, sample.split, 4, sample.index))
 
 

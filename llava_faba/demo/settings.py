@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from llava_faba.demo.base import BaseSize
 
@@ -28,9 +29,13 @@ POSE = Variant("emola_pose", normalization="pose")
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Everything that the demo's result depends on. ``root`` is where all of it lies."""
+    """Everything that the demo's result depends on.
+
+    ``root``: where all of it lies. ``shared``: another root whose data, priors and base are used (the ablation).
+    """
 
     root: Path = Path("runs/demo")
+    shared: Path | None = None
     seed: int = 0
     n_train: int = 3000
     n_test: int = 400
@@ -46,20 +51,28 @@ class DemoSettings:
     size: BaseSize = field(default_factory=BaseSize)
 
     @property
+    def _common(self) -> Path:
+        return self.shared or self.root
+
+    @property
     def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def base(self) -> Path:
-        return self.root / "base"
-
-    @property
-    def vision_tower(self) -> Path:
-        return self.root / "vision-tower"
+        return self._common / "data"
 
     @property
     def priors(self) -> Path:
-        return self.root / "priors"
+        return self._common / "priors"
+
+    @property
+    def untrained(self) -> Path:
+        return self._common / "untrained"
+
+    @property
+    def vision_tower(self) -> Path:
+        return self._common / "vision-tower"
+
+    @property
+    def base(self) -> Path:
+        return self._common / "base"
 
     def adapter(self, variant: Variant) -> Path:
         """The folder of a variant's LoRA checkpoint; names that LLaVA's builder understands."""
@@ -69,3 +82,15 @@ class DemoSettings:
 
     def answers(self, variant: Variant, task: str) -> Path:
         return self.root / "answers" / f"{variant.name}_{task}.jsonl"
+
+
+# A few pictures and steps: every step runs, nothing is learned.
+TINY: dict[str, Any] = {
+    "n_train": 48,
+    "n_test": 16,
+    "base_epochs": 1,
+    "epochs": 1,
+    "batch": 4,
+    "max_new_tokens": 24,
+    "size": BaseSize(hidden=64, layers=2, intermediate=128, vocabulary=400, vision_hidden=64),
+}

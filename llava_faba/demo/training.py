@@ -113,6 +113,7 @@ def _common(settings: DemoSettings, model: Path, records: Path, output: Path) ->
         data_path=records,
         image_folder=settings.data,
         vision_tower=settings.vision_tower.resolve(),
+        vision_tower_dtype="float32",
         mm_projector_type="mlp2x_gelu",
         mm_vision_select_layer=-2,
         mm_use_im_start_end=False,

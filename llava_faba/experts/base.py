@@ -42,6 +42,18 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Where n square tensors lie in the images that they come from; float64 arrays (n, 2) of x and y.
+
+    A point p of a square is ``p * scales + offsets`` in the original, which measures ``sizes`` = (width, height).
+    """
+
+    sizes: np.ndarray
+    scales: np.ndarray
+    offsets: np.ndarray
+
+
+@dataclass(frozen=True)
 class PriorResult:
     """Priors of n pictures: ``features`` float32 (n, size), one status each, and the landmarks where there are any.
 
@@ -78,12 +90,25 @@ class PriorExpert(abc.ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What must be passed to the constructor to get the same numbers again; JSON values only."""
+        """What must be passed to the constructor to get the same numbers again; JSON values only.
+
+        Never loads or downloads anything; the checksum of a file of weights is in it once the file is there.
+        """
         return {}
 
     @abc.abstractmethod
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         """Priors of ``pictures``; no face is a status, not an error."""
+
+    def load(self) -> None:  # noqa: B027 - an expert without weights has nothing to do
+        """Load the weights now rather than at the first picture. Raises ExpertError when that cannot be done."""
+
+    def extract_tensor(self, images: Any, frames: Frames) -> PriorResult | None:
+        """Priors of a batch of equal squares that is on a device already, without a detour over the CPU.
+
+        ``images``: float torch tensor (n, 3, S, S), RGB, 0 to 255. Returns None when the expert needs pictures.
+        """
+        return None
 
     def preparer(self) -> Callable[[Picture], Any]:
         """What worker processes do with a picture before it travels to ``extract_prepared``.

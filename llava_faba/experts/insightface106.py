@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from llava_faba.experts.base import LandmarkExpert, Located, Picture, PriorExper
 from llava_faba.experts.detection import DETECTORS, FaceBoxes, largest
 from llava_faba.experts.onnx_graph import first_node_names
 from llava_faba.experts.sampling import sample_grid, square_grid
-from llava_faba.experts.weights import find_weights, sha256_of
+from llava_faba.experts.weights import WeightsFile
 
 SIDE = 192
 POINTS = 106
@@ -29,38 +30,48 @@ _HOW_TO_GET = (
 
 
 class Network106:
-    """A session of 2d106det.onnx, its shapes checked. Thread-safe, as onnxruntime's sessions are.
+    """2d106det.onnx in onnxruntime, loaded at first use. Thread-safe, as onnxruntime's sessions are.
 
-    ``weights``: the file; ``device``: "cpu", or "cuda" with onnxruntime-gpu.
+    ``weights``: the file; ``sha256``: what it must be; ``device``: "cpu", or "cuda" with onnxruntime-gpu.
+    Raises ExpertError, when it is used, for a missing file and for one of another signature.
     """
 
     def __init__(self, expert: str, weights: str | None, sha256: str | None, device: str) -> None:
-        self.path = find_weights(
-            expert,
+        self.weights = WeightsFile(
+            expert=expert,
             setting="weights",
             named=weights,
             sha256=sha256,
             variable=WEIGHTS_VARIABLE,
-            places=sorted((Path.home() / ".insightface" / "models").glob("*/2d106det.onnx")),
+            places=lambda: sorted((Path.home() / ".insightface" / "models").glob("*/2d106det.onnx")),
             how_to_get=_HOW_TO_GET,
         )
-        self.sha256 = sha256_of(self.path)
-        self._session = _session(expert, self.path, device)
-        self._input = self._session.get_inputs()[0].name
-        self._batched = _takes_batches(expert, self.path, self._session)
+        self._device = device
 
+    @cached_property
+    def _loaded(self) -> tuple[Any, str, bool]:
+        session = _session(self.weights.expert, self.weights.path, self._device)
+        batched = _takes_batches(self.weights.expert, self.weights.path, session)
+        return session, session.get_inputs()[0].name, batched
+
+    def load(self) -> None:
+        """Load the network and check its input and output shapes."""
+        _ = self._loaded
+
+    @cached_property
     def normalizes_itself(self) -> bool:
         """Whether the graph subtracts the mean and divides, told by its node names as InsightFace does."""
-        names = first_node_names(self.path)
+        names = first_node_names(self.weights.path)
         subtracts = any(name.startswith(("Sub", "_minus")) for name in names)
         multiplies = any(name.startswith(("Mul", "_mul")) for name in names)
         return (subtracts and multiplies) or "bn_data" in names[:3]
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """Output (n, 212) for inputs float32 (n, 3, 192, 192)."""
-        if self._batched:
-            return self._session.run(None, {self._input: inputs})[0]
-        rows = [self._session.run(None, {self._input: one[None]})[0] for one in inputs]
+        session, name, batched = self._loaded
+        if batched:
+            return session.run(None, {name: inputs})[0]
+        rows = [session.run(None, {name: one[None]})[0] for one in inputs]
         return np.concatenate(rows) if rows else np.zeros((0, 2 * POINTS), dtype=np.float32)
 
 
@@ -93,15 +104,16 @@ class InsightFace106Expert(LandmarkExpert):
                 f"facial prior expert '{self.name}': detector '{detector}' is not one of {', '.join(DETECTORS)}."
             )
         self.network = Network106(self.name, weights, weights_sha256, device)
-        self._mean, self._scale = (0.0, 1.0) if self.network.normalizes_itself() else (127.5, 128.0)
-        self._weights, self._detector = weights, detector
+        self._detector = detector
         self._boxes = FaceBoxes() if detector == "dlib" else None
         self.in_workers = device == "cpu"
 
     @property
     def settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = {"detector": self._detector, "weights_sha256": self.network.sha256}
-        return settings | ({"weights": self._weights} if self._weights else {})
+        return {"detector": self._detector, **self.network.weights.settings}
+
+    def load(self) -> None:
+        self.network.load()
 
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         return self.result(self._locate(pictures), [picture.size for picture in pictures])
@@ -118,14 +130,15 @@ class InsightFace106Expert(LandmarkExpert):
             statuses.append(status)
         squares = [None if box is None else _square(box) for box in boxes]
         found = [(picture, at) for picture, at in zip(pictures, squares, strict=True) if at is not None]
-        outputs = iter(self.network(self.inputs([one for one, _ in found], [at for _, at in found])))
+        inputs = self.inputs([picture for picture, _ in found], [at for _, at in found])
+        outputs = iter(self.network(inputs) if found else ())
         located = []
         for at, status in zip(squares, statuses, strict=True):
             if at is None:
                 located.append(Located(status))
                 continue
             left, top, side = at
-            points = (next(outputs).reshape(-1, 2) + 1) * (SIDE // 2) + 0.5  # the network counts pixel centres
+            points = (next(outputs).reshape(-1, 2) + 1) * (SIDE // 2)
             located.append(Located(status, (points * (side / SIDE) + (left, top)).astype(np.float32)))
         return located
 
@@ -139,7 +152,9 @@ class InsightFace106Expert(LandmarkExpert):
             shift = 0.5 * side / SIDE
             xs, ys = square_grid(left - shift, top - shift, side, side, SIDE)
             batch[row] = sample_grid(picture, xs, ys, outside="black").transpose(2, 0, 1)
-        return (batch - np.float32(self._mean)) / np.float32(self._scale)
+        if self.network.normalizes_itself:
+            return batch
+        return (batch - np.float32(127.5)) / np.float32(128)
 
     def _box(self, picture: Picture) -> tuple[tuple[float, float, float, float] | None, PriorStatus]:
         """The face box (left, top, right, bottom) in the original's coordinates."""
@@ -168,14 +183,18 @@ class Emola106Expert(PriorExpert):
     ) -> None:
         self.size = 2 * POINTS
         self.network = Network106(self.name, weights, weights_sha256, device)
-        self._weights = weights
         self.in_workers = device == "cpu"
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"weights_sha256": self.network.sha256} | ({"weights": self._weights} if self._weights else {})
+        return dict(self.network.weights.settings)
+
+    def load(self) -> None:
+        self.network.load()
 
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
+        if not pictures:
+            return PriorResult(np.zeros((0, self.size), dtype=np.float32), [], [])
         features = self.network(self.inputs(pictures)).astype(np.float32)
         landmarks = [
             self.landmarks(feature, picture.size)

@@ -21,17 +21,13 @@ from llava_faba.inference.predict import DEFAULT_CONVERSATION, Prediction
 from llava_faba.model.config import has_prior
 
 
-def prompt_ids(
-    question: str, tokenizer: Any, config: Any, conversation: str = DEFAULT_CONVERSATION
-) -> list[int]:
+def prompt_ids(question: str, tokenizer: Any, config: Any, conversation: str = DEFAULT_CONVERSATION) -> list[int]:
     """Token ids of a one-turn conversation about one image, the image as -200; as LLaVA's CLI builds it.
 
     Raises UserError for an unknown conversation template.
     """
     if conversation not in conv_templates:
-        raise UserError(
-            f"no conversation template is called '{conversation}'.{nearest(conversation, conv_templates)}"
-        )
+        raise UserError(f"no conversation template is called '{conversation}'.{nearest(conversation, conv_templates)}")
     image = DEFAULT_IMAGE_TOKEN
     if getattr(config, "mm_use_im_start_end", False):
         image = DEFAULT_IM_START_TOKEN + image + DEFAULT_IM_END_TOKEN
@@ -41,9 +37,7 @@ def prompt_ids(
     return tokenizer_image_token(template.get_prompt(), tokenizer, IMAGE_TOKEN_INDEX)
 
 
-def answer_one(
-    loaded: tuple[Any, Any, Any, int], picture: Any, question: str, **options: Any
-) -> Prediction:
+def answer_one(loaded: tuple[Any, Any, Any, int], picture: Any, question: str, **options: Any) -> Prediction:
     """One question about one PIL image; the prior is computed by the model's expert."""
     _, model, processor, _ = loaded
     images = preprocess([picture], processor, model)

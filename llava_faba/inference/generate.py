@@ -116,8 +116,7 @@ def _results(job: _Job, questions: list[dict[str, Any]], settings: GenerateSetti
     for batch in [*batches, *[None] * count]:
         tasks.put(batch)
     workers = [
-        context.Process(target=_work, args=(index, count, job, tasks, results), daemon=True)
-        for index in range(count)
+        context.Process(target=_work, args=(index, count, job, tasks, results), daemon=True) for index in range(count)
     ]
     for worker in workers:
         worker.start()

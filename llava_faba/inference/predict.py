@@ -44,9 +44,7 @@ def predict(
 
     Raises UserError subclasses: unreadable image, incomplete checkpoint, missing expert, unknown template.
     """
-    loaded = (
-        _loaded(str(model_or_path), device) if isinstance(model_or_path, str | Path) else model_or_path
-    )
+    loaded = _loaded(str(model_or_path), device) if isinstance(model_or_path, str | Path) else model_or_path
     picture = _open(image)
     from llava_faba.inference.answer import answer_one
     from llava_faba.model.config import has_prior
@@ -57,9 +55,7 @@ def predict(
 
         if has_prior(model.config):
             picture = align_face(picture, model.facial_prior_expert()).image
-    return answer_one(
-        loaded, picture, question, conversation=conversation, max_new_tokens=max_new_tokens
-    )
+    return answer_one(loaded, picture, question, conversation=conversation, max_new_tokens=max_new_tokens)
 
 
 @functools.lru_cache(maxsize=1)

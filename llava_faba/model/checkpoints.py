@@ -46,9 +46,7 @@ class Checkpoint:
             return model_base
         named = (self.adapter or {}).get("base_model_name_or_path")
         if not named:
-            raise CheckpointError(
-                f"{self.folder} holds LoRA weights without naming their base model; pass model_base."
-            )
+            raise CheckpointError(f"{self.folder} holds LoRA weights without naming their base model; pass model_base.")
         parent = self.folder.resolve().parent
         places = [Path(named), self.folder / named, parent / named, parent / Path(named).name]
         for place in places:
@@ -113,9 +111,7 @@ def inspect_checkpoint(model_path: str | Path) -> Checkpoint:
     if not config_file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, config.json is missing.")
     adapter_file = folder / ADAPTER_CONFIG
-    return Checkpoint(
-        folder, _read_json(config_file), _read_json(adapter_file) if adapter_file.is_file() else None
-    )
+    return Checkpoint(folder, _read_json(config_file), _read_json(adapter_file) if adapter_file.is_file() else None)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -41,7 +41,7 @@ def llava_or_emola(original: Any) -> Any:
     from llava_faba.model.config import EmolaConfig, has_prior, resolve_vision_tower
     from llava_faba.model.emola import EmolaLlamaForCausalLM
 
-    class LlavaOrEmola(original):  # type: ignore[misc]
+    class LlavaOrEmola(original):
         @classmethod
         def from_pretrained(cls, path: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
             values = EmolaConfig.get_config_dict(path)[0] if config is None else config.to_dict()

@@ -69,9 +69,7 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
         _materialize_projector(model[0] if isinstance(model, tuple) else model)
         return model
 
-    def forward(
-        self, *args: Any, images: Any = None, facial_priors: torch.Tensor | None = None, **kwargs: Any
-    ) -> Any:
+    def forward(self, *args: Any, images: Any = None, facial_priors: torch.Tensor | None = None, **kwargs: Any) -> Any:
         return super().forward(*args, images=self._with_priors(images, facial_priors), **kwargs)
 
     # transformers reads the signature to tell which arguments 'generate' may pass on.
@@ -175,9 +173,7 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
             )
         return _ImagesWithPriors(images, facial_priors)
 
-    def _encode_with_priors(
-        self, images: Images, facial_priors: torch.Tensor, image_sizes: Any
-    ) -> _EncodedImages:
+    def _encode_with_priors(self, images: Images, facial_priors: torch.Tensor, image_sizes: Any) -> _EncodedImages:
         if isinstance(images, list) or images.ndim == 5:
             sequences = self._merged_features(images, image_sizes)
         else:

@@ -34,9 +34,7 @@ def build_prior_projector(config: Any) -> torch.nn.Module:
             f"{size}; use 'linear' or 'mlp2x_gelu'."
         )
     try:
-        return build_vision_projector(
-            SimpleNamespace(mm_projector_type=kind, mm_hidden_size=size, hidden_size=hidden)
-        )
+        return build_vision_projector(SimpleNamespace(mm_projector_type=kind, mm_hidden_size=size, hidden_size=hidden))
     except ValueError as error:
         raise UserError(
             f"facial_prior_projector_type '{kind}' is unknown; use 'linear', 'mlp2x_gelu' (or another number of "

@@ -66,6 +66,7 @@ def extract(
     began = time.monotonic()
     made = create_expert(expert, settings) if isinstance(expert, str) else expert
     _check_can_extract(made)
+    made.load()
     names = list(dict.fromkeys(key_of(image) for image in images))
     with PriorStoreWriter(
         out, expert=made.name, version=made.version, settings=made.settings, size=made.size

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from llava_faba.experts import Picture
 
@@ -54,14 +54,33 @@ def read_picture(path: str | Path, max_side: int = MAX_SIDE) -> Reading:
                 size = image.size
                 notes = _notes(image)
                 pixels, shrunk = _pixels(image, max_side)
-    except FileNotFoundError:
-        return Reading(None, size, "missing file")
-    except Image.DecompressionBombError:
-        return Reading(None, size, "too large: Pillow, and so LLaVA, refuses images of that many pixels")
     except Exception as error:  # Pillow's readers raise nearly anything for damaged data
-        return Reading(None, size, f"{type(error).__name__}: {error}".replace("\n", " "))
+        return Reading(None, size, _reason(error))
     scale = (size[0] / pixels.shape[1], size[1] / pixels.shape[0])
     return Reading(Picture(pixels, size, scale), size, "; ".join(notes + shrunk))
+
+
+def image_size(path: str | Path) -> tuple[tuple[int, int], str]:
+    """(width, height) from the file's header, and an empty string; or (0, 0) and the reason."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.size, ""
+    except Exception as error:
+        return (0, 0), _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "missing file"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that Pillow can read"  # its message names a path of this machine
+    if isinstance(error, Image.DecompressionBombError):
+        return "too large: Pillow, and so LLaVA, refuses images of that many pixels"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"damaged: {type(error).__name__}: {error}".replace("\n", " ")
 
 
 def _pixels(image: Image.Image, max_side: int) -> tuple[np.ndarray, list[str]]:

@@ -21,7 +21,7 @@ def images_in(
     Raises PriorError when there is no image, and RecordError for a broken annotation file.
     """
     if images is None:
-        folder = image_folder or Path(".")
+        folder = image_folder or Path()
         names = images_of(annotations or ())
     else:
         folder = image_folder or images
@@ -58,22 +58,27 @@ def images_below(folder: str | Path) -> list[str]:
 
 
 def images_of(annotations: Iterable[Path]) -> list[str]:
-    """The images that records name under "image", each once, in their order.
-
-    Files: a JSON list of records, or JSON lines. Raises RecordError for a broken file, naming the place.
-    """
+    """The images that records name under "image", each once, in their order; see ``records_of``."""
     names: dict[str, None] = {}
+    for record in records_of(annotations):
+        image = record.get("image")
+        if image is not None and (not isinstance(image, str) or not image):
+            raise RecordError(f"record {record.get('id', 'without id')}: 'image' is {image!r}, not a path.")
+        if image is not None:
+            names[image] = None
+    return list(names)
+
+
+def records_of(annotations: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The records of annotation files: a JSON list, or JSON lines.
+
+    Raises RecordError for a broken file, naming the place.
+    """
     for path in annotations:
         for position, record in enumerate(_records(path)):
             if not isinstance(record, dict):
                 raise RecordError(f"{path}: record {position} is not an object but {type(record).__name__}.")
-            image = record.get("image")
-            if image is None:
-                continue
-            if not isinstance(image, str) or not image:
-                raise RecordError(f"{path}: record {position}: 'image' is {image!r}, not a path.")
-            names[image] = None
-    return list(names)
+            yield record
 
 
 def _records(path: Path) -> Iterator[Any]:
@@ -99,4 +104,4 @@ def _prefix(images: Path, image_folder: Path) -> str:
         relative = images.resolve().relative_to(image_folder.resolve())
     except ValueError:
         raise PriorError(f"--images {images} does not lie below --image-folder {image_folder}.") from None
-    return "" if relative == Path(".") else f"{relative.as_posix()}/"
+    return "" if relative == Path() else f"{relative.as_posix()}/"

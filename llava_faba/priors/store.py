@@ -115,7 +115,7 @@ class PriorStore:
     def __iter__(self) -> Iterator[str]:
         for part in blocks(len(self)):
             for entry in np.array(self.index[part]):
-                yield self._path(entry)
+                yield self.image_of(entry)
 
     def entries(self) -> Iterator[Entry]:
         """All entries, in the order of the rows."""
@@ -170,13 +170,18 @@ class PriorStore:
                 return row
         return None
 
-    def _path(self, entry: np.void) -> str:
+    def image_of(self, entry: np.void) -> str:
+        """The image's path that an entry of ``index`` names."""
         return decode(self._text(int(entry["offset"]), int(entry["path_bytes"])))
+
+    def text_of(self, entry: np.void) -> bytes:
+        """Path and note of an entry of ``index``, as they are stored."""
+        return self._text(int(entry["offset"]), int(entry["path_bytes"]) + int(entry["note_bytes"]))
 
     def _entry(self, row: int, entry: np.void) -> Entry:
         note = self._text(int(entry["offset"]) + int(entry["path_bytes"]), int(entry["note_bytes"]))
         return Entry(
-            image=self._path(entry),
+            image=self.image_of(entry),
             row=row,
             status=STATUSES[entry["status"]],
             width=int(entry["width"]),

@@ -231,13 +231,13 @@ def _check_same(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> 
             )
 
 
-def _comparable(meta: dict[str, Any], key: str) -> Any:
-    """A weights file is known by its checksum, where there is one, wherever it lies."""
-    value = meta[key]
-    if key == "settings" and "weights_sha256" in value:
-        return {name: setting for name, setting in value.items() if name != "weights"}
-    return value
+def comparable_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the paths of files of weights whose checksums they hold: those may lie anywhere."""
+    return {name: value for name, value in settings.items() if f"{name}_sha256" not in settings}
 
+
+def _comparable(meta: dict[str, Any], key: str) -> Any:
+    return comparable_settings(meta[key]) if key == "settings" else meta[key]
 
 
 def open_like(path: str | Path, store: PriorStore) -> PriorStoreWriter:

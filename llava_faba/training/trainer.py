@@ -18,13 +18,15 @@ from llava_faba.training.saving import gather_non_lora, write_non_lora
 def emola_trainer(original: Any) -> Any:
     """LLaVATrainer with what a facial prior needs; with a plain model it leaves priors out of the batches."""
 
-    class EmolaTrainer(original):  # type: ignore[misc]
+    class EmolaTrainer(original):
         def __init__(self, model: Any = None, *args: Any, **kwargs: Any) -> None:
             collator, dataset = kwargs.get("data_collator"), kwargs.get("train_dataset")
             if isinstance(collator, FabaCollator):
                 collator.with_priors = has_prior(model.config)
             if has_prior(model.config):
                 _prepare_prior(model, dataset)
+            if kwargs["args"].vision_tower_dtype:
+                model.get_vision_tower().to(dtype=getattr(torch, kwargs["args"].vision_tower_dtype))
             super().__init__(model, *args, **kwargs)
 
         def create_optimizer(self) -> Any:
@@ -54,8 +56,9 @@ def emola_trainer(original: Any) -> Any:
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             super()._save(output_dir, state_dict)
-            if output_dir is not None and getattr(self, "_non_lora", None) is not None:
-                write_non_lora(self.model, self._non_lora, Path(output_dir))
+            state = getattr(self, "_non_lora", None)
+            if output_dir is not None and state is not None:
+                write_non_lora(self.model, state, Path(output_dir))
 
     EmolaTrainer.__name__ = EmolaTrainer.__qualname__ = original.__name__
     return EmolaTrainer

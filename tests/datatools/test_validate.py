@@ -16,6 +16,7 @@ from llava_faba.datatools import records
 from llava_faba.datatools.convert import Options, convert
 from llava_faba.datatools.validate import KINDS, Report, validate
 from llava_faba.errors import UserError
+from llava_faba.priors.writer import PriorStoreWriter, Row
 
 
 def train_record(name: str = "a.png", label: str = "1, 4", **changes: Any) -> dict[str, Any]:
@@ -251,16 +252,11 @@ def test_pickled_landmarks_are_never_unpickled(check, folder: Path) -> None:
 
 
 def test_prior_store(check, folder: Path, tmp_path: Path) -> None:
-    store = pytest.importorskip("llava_faba.priors.store")
-    with store.PriorStoreWriter(
+    with PriorStoreWriter(
         tmp_path / "priors", expert="dlib-68", version="1", settings={}, size=136
     ) as writer:
-        writer.append(
-            [
-                ("a.png", np.ones(136, np.float32), "found", (12, 12)),
-                ("b.png", np.zeros(136, np.float32), "not_found", (12, 12)),
-            ]
-        )
+        writer.append([Row("a.png", np.ones(136, np.float32), "found", (12, 12))])
+        writer.append([Row("b.png", None, "not_found", (12, 12))])
     data = [train_record(f"{name}.png") for name in "abc"]
     report = check(data, priors=tmp_path / "priors")
     assert kinds(report) == {"prior-missing": 1, "prior-no-face": 1}
@@ -350,6 +346,9 @@ def test_many_records_in_parallel_processes_give_the_same_report(
     (tmp_path / "img" / "250.png").write_text("x")
     file = tmp_path / "many.json"
     file.write_text(json.dumps(data))
+    bulk = tmp_path / "bulk.json"
+    bulk.write_text(json.dumps([train_record("0.png", id=number) for number in range(2100)]))
+    assert validate([bulk], workers=2).to_json() == validate([bulk]).to_json()
     one = validate([file], image_folder=tmp_path / "img", workers=1)
     two = validate([file], image_folder=tmp_path / "img", workers=2)
     assert one.to_json() == two.to_json()

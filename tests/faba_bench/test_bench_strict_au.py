@@ -149,7 +149,26 @@ def test_unparsed_is_silence_not_a_denial() -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
-        st.sampled_from(["AU", "4", "12", " ", ",", ".", "and", "not", "is", "(", ")", "AUs", "+", "\n", "brow lowerer", ":"]),
+        st.sampled_from(
+            [
+                "AU",
+                "4",
+                "12",
+                " ",
+                ",",
+                ".",
+                "and",
+                "not",
+                "is",
+                "(",
+                ")",
+                "AUs",
+                "+",
+                "\n",
+                "brow lowerer",
+                ":",
+            ]
+        ),
         max_size=40,
     ).map("".join)
     | st.text(max_size=200)
@@ -160,7 +179,9 @@ def test_any_text_gives_distinct_units_of_the_vocabulary(text: str) -> None:
     assert set(value) <= set(VOCABULARY)
 
 
-@pytest.mark.parametrize("piece", ["AU4 not ", "AU1 ", ".", " ", "AU4 (", "AUs are ", "AU4 isn't ", "1, ", "(("])
+@pytest.mark.parametrize(
+    "piece", ["AU4 not ", "AU1 ", ".", " ", "AU4 (", "AUs are ", "AU4 isn't ", "1, ", "(("]
+)
 def test_time_is_linear_in_the_text(piece: str) -> None:
     start = time.perf_counter()
     read_aus("AU" + piece * (100_000 // len(piece)) + "x", VOCABULARY)

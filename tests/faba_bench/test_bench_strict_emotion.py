@@ -33,7 +33,9 @@ def test_adjectives_and_bare_answers_are_known(text: str, expected: str) -> None
     assert emotion(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "   ", "The chair is red.", "9", "A face without any emotion", "It can't be anger"])
+@pytest.mark.parametrize(
+    "text", ["", "   ", "The chair is red.", "9", "A face without any emotion", "It can't be anger"]
+)
 def test_nothing_is_guessed(text: str) -> None:
     assert emotion(text) is None
 
@@ -80,7 +82,12 @@ def test_trap_harmless_negations() -> None:
 def test_trap_an_aside_does_not_outvote_the_verdict() -> None:
     assert emotion("Although the brows suggest fear, the emotion is surprise.") == "Surprise"
     assert emotion("The face shows happiness with a hint of sadness.") == "Happiness"
-    assert emotion("The emotion conveyed by this face is fear. Surprise widens the eyes. Surprise lifts the brows.") == "Fear"
+    assert (
+        emotion(
+            "The emotion conveyed by this face is fear. Surprise widens the eyes. Surprise lifts the brows."
+        )
+        == "Fear"
+    )
 
 
 def test_trap_cue_words_do_not_outvote_a_name() -> None:
@@ -96,7 +103,9 @@ def test_contempt_is_a_class_only_where_the_protocol_has_it() -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
-        st.sampled_from(["happy", "not", "sadness", " ", ", ", ". ", "and", "is", "n't", "although", "(", "emotion "]),
+        st.sampled_from(
+            ["happy", "not", "sadness", " ", ", ", ". ", "and", "is", "n't", "although", "(", "emotion "]
+        ),
         max_size=40,
     ).map(" ".join)
     | st.text(max_size=200)

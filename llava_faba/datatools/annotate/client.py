@@ -95,6 +95,11 @@ class Client:
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
+    @property
+    def is_local(self) -> bool:
+        """Does the server run on this machine?"""
+        return _is_loopback(urllib.parse.urlsplit(self.base_url).hostname or "")
+
     def scrub(self, text: str) -> str:
         """``text`` without the key."""
         return text.replace(self.key, "[key]") if self.key else text

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,10 @@ from llava_faba.datatools.validate.media import (
     ImageFacts,
     PriorFacts,
     describe_vector,
-    in_parallel,
     look_at_image,
     look_at_prior,
 )
+from llava_faba.datatools.validate.parallel import Workforce
 from llava_faba.datatools.validate.report import KINDS, Problem, Report
 from llava_faba.datatools.vocabulary import TASKS, au_protocol
 from llava_faba.errors import UserError
@@ -35,12 +36,11 @@ __all__ = ["KINDS", "Problem", "Report", "validate"]
 
 @dataclass(frozen=True)
 class _Item:
-    """One record and where it stands; ``sound`` when its layout allows the further checks."""
+    """One record and where it stands."""
 
     file: str
     index: int
     record: Mapping[str, Any]
-    sound: bool
 
     def problem(self, kind: str, message: str) -> Problem:
         record_id = self.record.get("id")
@@ -81,36 +81,33 @@ def validate(
     if folder is not None and not folder.is_dir():
         raise UserError(f"--image-folder {folder} is not a folder")
     report = Report(strict=strict)
+    force = Workforce(workers, progress)
     items: list[_Item] = []
     for path in files:
-        items += _read(Path(path), task, protocol, report)
+        items += _read(Path(path), task, protocol, force, report)
     report.add(_duplicate_ids(items))
     if folder is not None:
-        facts = _check_images(items, folder, workers, progress, report)
+        facts = _check_images(items, folder, force, report)
         report.add(_repeated(items, folder, facts))
         report.add(_leaks(items, folder, facts, near_duplicates))
-        _check_priors(items, folder, priors, prior_size, require_prior, workers, progress, report)
+        _check_priors(items, folder, priors, prior_size, require_prior, force, report)
     return report
 
 
-def _read(path: Path, task: str | None, protocol: str | None, report: Report) -> list[_Item]:
+def _read(
+    path: Path, task: str | None, protocol: str | None, force: Workforce, report: Report
+) -> list[_Item]:
     try:
-        content_of_file = records.load_records(path)
+        loaded = records.load_records(path)
     except UserError as error:
         report.files.append({"file": str(path), "records": 0, "kind": "unreadable", "task": task})
         report.add([Problem("file", str(path), -1, None, str(error))])
         return []
-    found = task or records.guess_task(content_of_file, path.name)
-    items = []
-    for index, record in enumerate(content_of_file):
-        findings = content.check_layout(record)
-        item = _Item(str(path), index, record, sound=not findings)
-        if item.sound:
-            if records.is_training(record):
-                findings += content.check_turns(record)
-            findings += content.check_label(record, found, protocol)
+    found = task or records.guess_task(loaded, path.name)
+    items = [_Item(str(path), index, record) for index, record in enumerate(loaded)]
+    check = partial(content.check_record, task=found, protocol=protocol)
+    for item, findings in zip(items, force.each(check, loaded, "records", least=2000), strict=True):
         report.add(item.problem(kind, message) for kind, message in findings)
-        items.append(item)
     sides = {item.side for item in items}
     kind = sides.pop() if len(sides) == 1 else "mixed" if sides else "no"
     report.files.append({"file": str(path), "records": len(items), "kind": kind, "task": found})
@@ -138,10 +135,10 @@ def _path(item: _Item, folder: Path) -> str:
 
 
 def _check_images(
-    items: Sequence[_Item], folder: Path, workers: int, progress: bool, report: Report
+    items: Sequence[_Item], folder: Path, force: Workforce, report: Report
 ) -> dict[str, ImageFacts]:
     paths = list(dict.fromkeys(_path(item, folder) for item in _with_image(items)))
-    facts = {fact.path: fact for fact in in_parallel(look_at_image, paths, workers, "images", progress)}
+    facts = {fact.path: fact for fact in force.each(look_at_image, paths, "images")}
     report.n_images = len(paths)
     for item in _with_image(items):
         image = item.record["image"]
@@ -203,8 +200,7 @@ def _check_priors(
     priors: Path | str | None,
     size: int | None,
     required: bool,
-    workers: int,
-    progress: bool,
+    force: Workforce,
     report: Report,
 ) -> None:
     store = None
@@ -230,7 +226,7 @@ def _check_priors(
             where = "in the store and no 'landmark'" if store is not None else "'landmark' in the record"
             report.add([item.problem("prior-missing", f"image '{image}': no prior {where}")])
     paths = list(dict.fromkeys(files.values()))
-    looked = {fact.path: fact for fact in in_parallel(look_at_prior, paths, workers, "priors", progress)}
+    looked = {fact.path: fact for fact in force.each(look_at_prior, paths, "priors")}
     vectors.update({number: looked[path] for number, path in files.items()})
     sizes = Counter(fact.size for fact in vectors.values() if fact.kind is None)
     size = size or (sizes.most_common(1)[0][0] if sizes else None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from llava_faba.datatools import answers, records
 from llava_faba.datatools.vocabulary import AU_NAMES, IMAGE_TOKEN, au_protocol
+from llava_faba.errors import UserError
 
 Finding = tuple[str, str]
 """Kind and message."""
@@ -17,8 +18,10 @@ Finding = tuple[str, str]
 
 @lru_cache(maxsize=2)
 def _validator(name: str) -> Any:
-    from jsonschema import Draft202012Validator
-
+    try:
+        from jsonschema import Draft202012Validator
+    except ImportError as error:
+        raise UserError("'data validate' needs jsonschema: pip install 'llava-faba[data]'") from error
     schema = json.loads((Path(__file__).parent / f"{name}.schema.json").read_text(encoding="utf-8"))
     return Draft202012Validator(schema)
 
@@ -32,6 +35,16 @@ def check_layout(record: Mapping[str, Any]) -> list[Finding]:
         message = error.message if len(error.message) < 160 else error.message[:157] + "..."
         findings.append(("schema", f"{name} record{place}: {message}"))
     return findings
+
+
+def check_record(record: Mapping[str, Any], task: str | None, protocol: str | None) -> list[Finding]:
+    """All checks of one record; those behind the layout only where the layout is sound."""
+    findings = check_layout(record)
+    if findings:
+        return findings
+    if records.is_training(record):
+        findings += check_turns(record)
+    return [*findings, *check_label(record, task, protocol)]
 
 
 def check_turns(record: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,21 +1,17 @@
-"""Looking into image and prior files, in parallel processes."""
+"""Looking into image and prior files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 THUMBNAIL = 16
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -94,21 +90,3 @@ def describe_vector(path: str, vector: npt.NDArray[np.generic]) -> PriorFacts:
     if not np.isfinite(np.asarray(vector, dtype=np.float64)).all():
         return PriorFacts(path, "prior-value", "holds NaN or infinity", size)
     return PriorFacts(path, None, "", size)
-
-
-def in_parallel(
-    function: Callable[[_In], _Out], items: Sequence[_In], workers: int, description: str, progress: bool
-) -> Iterator[_Out]:
-    """``map`` over ``items`` in ``workers`` processes (1: in this one), in order, with a progress bar."""
-    from tqdm import tqdm
-
-    def bar(results: Iterable[_Out]) -> Iterator[_Out]:
-        shown: Any = tqdm(results, total=len(items), desc=description, unit="file", disable=not progress)
-        yield from shown
-
-    if workers <= 1 or len(items) < 64:
-        yield from bar(map(function, items))
-        return
-    # spawn: forking a process that has threads (a progress bar's monitor, a caller's torch) may dead-lock.
-    with get_context("spawn").Pool(workers) as pool:
-        yield from bar(pool.imap(function, items, chunksize=16))

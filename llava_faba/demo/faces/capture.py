@@ -126,7 +126,8 @@ def develop(picture: np.ndarray, capture: Capture) -> np.ndarray:
     behind = _background(capture, size, rng)
     image = behind + (picture[..., :3] - behind) * person
     image *= (_light(capture, size) * capture.exposure)[..., None]
-    grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    grey = image[..., 0] * np.float32(0.299) + image[..., 1] * np.float32(0.587)
+    grey += image[..., 2] * np.float32(0.114)
     image = grey[..., None] + (image - grey[..., None]) * np.float32(capture.saturation)
     tint = (
         np.array([1 + capture.warmth, 1.0, 1 - capture.warmth], dtype=np.float32) if capture.saturation else 1

@@ -22,12 +22,13 @@ ADJECTIVES: dict[str, tuple[str, ...]] = {
     "Happiness": ("happy", "joyful", "cheerful"),
     "Sadness": ("somber",),
     "Surprise": ("surprised", "startled"),
-    "Anger": ("annoyed", "enraged", "irritated"),
+    "Anger": ("outraged", "enraged", "irritated"),
     "Neutral": ("neutral", "calm"),
     "Disgust": ("disgusted",),
     "Fear": (),
 }
-"""Words of FABA-Bench's lists that belong to one class only."""
+"""Words of FABA-Bench's lists that belong to one class only. Reference mode drops a sentence that holds "no"
+or "not" anywhere, even inside a word: so there is no "annoyed" here, and no nose in any answer."""
 
 _WITH_NOUN = (
     "the face conveys {word}",

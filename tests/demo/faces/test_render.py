@@ -23,7 +23,7 @@ def pixel(face: Face, point: int, size: int = 224) -> tuple[int, int]:
     portrait = load_portrait(face.identity.portrait)
     units = shape(face, portrait.points, portrait.pins)[point]
     x, y, w = np.linalg.inv(unpose(face.capture, size)) @ np.array([*units, 1.0])
-    return int(round(y / w)), int(round(x / w))
+    return round(y / w), round(x / w)
 
 
 @pytest.mark.parametrize("name", NAMES)

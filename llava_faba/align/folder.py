@@ -1,0 +1,82 @@
+"""A folder of photographs to a folder of aligned crops, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from llava_faba.align.crop import align_face
+from llava_faba.errors import UserError
+from llava_faba.experts import PriorExpert, PriorStatus, create_expert
+from llava_faba.inference.images import open_image
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+LOG = "align.jsonl"
+
+
+def align_folder(
+    folder: Path,
+    out: Path,
+    *,
+    expert: str = "dlib-68",
+    size: int = 336,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Write an aligned crop of every photograph below ``folder`` to the same relative path below ``out``.
+
+    Photographs without a face and unreadable ones get no crop; ``out/align.jsonl`` holds one line per photograph
+    ({"image", "status", "error"}). A photograph that has a line there is not done again. Returns counts by status.
+
+    Raises UserError when ``folder`` is not a folder, or ``out`` is the same.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder.")
+    if out.resolve() == folder.resolve():
+        raise UserError(f"--out is the folder of the photographs, {folder}; they would be overwritten.")
+    out.mkdir(parents=True, exist_ok=True)
+    done = _read_log(out / LOG)
+    images = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES and out not in path.parents
+    )
+    model = create_expert(expert)
+    with (out / LOG).open("a", encoding="utf-8") as log:
+        for number, image in enumerate(images, 1):
+            if image not in done:
+                status, error = _align_one(folder / image, out / image, model, size)
+                done[image] = status
+                line = {"image": image, "status": status, "error": error}
+                log.write(json.dumps(line, ensure_ascii=False) + "\n")
+                log.flush()
+            if progress:
+                progress(number, len(images))
+    return dict(Counter(done[image] for image in images))
+
+
+def _align_one(source: Path, target: Path, expert: PriorExpert, size: int) -> tuple[str, str | None]:
+    try:
+        crop = align_face(open_image(source), expert, size)
+    except UserError as error:
+        return PriorStatus.UNREADABLE.value, str(error)
+    if crop.status in (PriorStatus.FOUND, PriorStatus.SEVERAL_FACES):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+        crop.image.save(temporary, quality=95)
+        temporary.replace(target)
+    return crop.status.value, None
+
+
+def _read_log(path: Path) -> dict[str, str]:
+    """Statuses of photographs that are done; a last line cut short by a crash is done again."""
+    done = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                value = json.loads(line)
+                done[value["image"]] = value["status"]
+            except (ValueError, KeyError):
+                continue
+    return done

@@ -1,0 +1,170 @@
+"""The command line of ``llava-faba data annotate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llava_faba.errors import UserError
+
+if TYPE_CHECKING:
+    from llava_faba.datatools.annotate.client import Client
+    from llava_faba.datatools.annotate.pipeline import Annotation
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser(
+        "annotate",
+        help="answers written by a vision model, filtered and reviewed",
+        description="Ask a vision model behind an OpenAI-compatible API about faces, keep every raw answer, "
+        "filter them, and write training records and a review page. Interrupted runs go on where they "
+        "stopped. "
+        "The key "
+        "is read from the environment.",
+    )
+    parser.add_argument("--task", choices=("au", "emotion"), required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--images", type=Path, help="annotate every image in this folder (also the image folder)"
+    )
+    what.add_argument("--annotations", type=Path, nargs="+", help="annotate the images of these files")
+    parser.add_argument("--image-folder", type=Path, help="what image paths in --annotations are relative to")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for raw answers, records, review pages"
+    )
+    parser.add_argument("--limit", type=int, help="only the first N images")
+    _add_server(parser.add_argument_group("server"))
+    _add_filters(parser.add_argument_group("filters and review"))
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run)
+
+
+def _add_server(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--base-url", default="https://api.openai.com/v1", help="address (default: %(default)s)"
+    )
+    group.add_argument("--model", required=True, help="the model's name at the server")
+    group.add_argument(
+        "--api-key-env",
+        default="OPENAI_API_KEY",
+        help="environment variable with the key (default: %(default)s)",
+    )
+    group.add_argument("--prompt", help="prompt version such as au-v1 (default: the newest), or a .txt file")
+    group.add_argument("--max-tokens", type=int, default=800, help="longest answer (default: %(default)s)")
+    group.add_argument("--temperature", type=float, default=0.0, help="sampling (default: %(default)s)")
+    group.add_argument("--max-side", type=int, default=1024, help="scale images down to this (default: 1024)")
+    group.add_argument("--concurrency", type=int, default=8, help="requests in flight (default: 8)")
+    group.add_argument("--rpm", type=float, help="at most this many requests a minute")
+    group.add_argument("--attempts", type=int, default=6, help="tries for an image (default: 6)")
+    group.add_argument(
+        "--first-pause", type=float, default=1.0, help="seconds before the second try (default: 1)"
+    )
+    group.add_argument("--timeout", type=float, default=120.0, help="seconds for a request (default: 120)")
+    group.add_argument("--price-input", type=float, help="price of a million input tokens")
+    group.add_argument("--price-output", type=float, help="price of a million output tokens")
+    group.add_argument("--image-tokens", type=int, default=800, help="tokens of an image (default: 800)")
+    group.add_argument("--max-cost", type=float, help="stop when this much was spent (needs both prices)")
+    group.add_argument("--dry-run", action="store_true", help="print the estimate and send nothing")
+    group.add_argument("--yes", action="store_true", help="start without asking")
+
+
+def _add_filters(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--min-words", type=int, help="reject shorter answers")
+    group.add_argument("--max-words", type=int, help="reject longer answers")
+    group.add_argument(
+        "--min-agreement",
+        type=float,
+        default=0.5,
+        help="least agreement with given labels: F1 for AUs, 1 or 0 for emotion (default: 0.5)",
+    )
+    group.add_argument("--sort-only", action="store_true", help="send nothing, only filter what is there")
+    group.add_argument("--apply", type=Path, metavar="DECISIONS", help="decisions.json of the review page")
+
+
+def run(args: argparse.Namespace) -> int:
+    from llava_faba.datatools.annotate.filters import Limits
+    from llava_faba.datatools.annotate.pipeline import ask, sort
+    from llava_faba.datatools.annotate.review import load_decisions
+
+    annotation = _annotation(args)
+    decisions = load_decisions(args.apply) if args.apply is not None else None
+    limits = Limits.of(args.task, args.min_words, args.max_words, args.min_agreement)
+    if not (args.sort_only or args.apply):
+        estimate = annotation.estimate(args.image_tokens)
+        print(f"{len(annotation.targets)} images; to send: {estimate.to_text()}")
+        if args.dry_run:
+            return 0
+        if estimate.requests and not _may_start(args, annotation.client):
+            return 0
+        outcome = ask(annotation, progress=not args.no_progress and sys.stderr.isatty())
+        cost = annotation.policy.prices.cost(outcome.input_tokens, outcome.output_tokens)
+        print(
+            f"{outcome.answered} answered, {outcome.reused} there already, {len(outcome.failed)} failed, "
+            f"{outcome.retries} retries; {outcome.input_tokens} input and {outcome.output_tokens} output "
+            f"tokens" + ("" if cost is None else f", cost {cost:.2f}")
+        )
+        for image, message in list(outcome.failed.items())[:10]:
+            print(f"failed: {image}: {message}", file=sys.stderr)
+        if outcome.stopped_by_cost:
+            print(f"stopped: --max-cost {args.max_cost} is spent; run again to go on", file=sys.stderr)
+    summary = sort(annotation, limits, decisions)
+    print(
+        f"{summary['accepted']} accepted, {summary['rejected']} rejected, {summary['unanswered']} unanswered"
+    )
+    for reason, count in summary["reasons"].items():
+        print(f"  {count} x {reason}")
+    print(f"records and review pages are in {args.out}")
+    return 0
+
+
+def _annotation(args: argparse.Namespace) -> Annotation:
+    import os
+
+    from llava_faba.datatools.annotate.asking import Policy
+    from llava_faba.datatools.annotate.client import Client
+    from llava_faba.datatools.annotate.cost import Prices
+    from llava_faba.datatools.annotate.images import targets_in_files, targets_in_folder
+    from llava_faba.datatools.annotate.pipeline import Annotation
+    from llava_faba.datatools.annotate.prompts import load_prompt
+
+    for name in ("concurrency", "attempts", "max_tokens", "max_side", "timeout"):
+        if getattr(args, name) <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must be above 0")
+    prices = Prices(args.price_input, args.price_output)
+    if args.max_cost is not None and prices.cost(0, 0) is None:
+        raise UserError("--max-cost needs --price-input and --price-output")
+    if args.images is not None:
+        folder, targets = args.images, targets_in_folder(args.images)
+    else:
+        if args.image_folder is None:
+            raise UserError("--annotations needs --image-folder")
+        folder, targets = args.image_folder, targets_in_files(args.annotations)
+    client = Client(
+        args.base_url,
+        args.model,
+        os.environ.get(args.api_key_env, "") if args.api_key_env else "",
+        args.timeout,
+        args.max_tokens,
+        args.temperature,
+    )
+    policy = Policy(
+        args.concurrency, args.rpm, args.attempts, args.first_pause, args.max_side, prices, args.max_cost
+    )
+    prompt = load_prompt(args.task, args.prompt)
+    return Annotation(args.task, targets[: args.limit], folder, args.out, client, prompt, policy)
+
+
+def _may_start(args: argparse.Namespace, client: Client) -> bool:
+    if not client.key and not client.is_local and args.api_key_env:
+        raise UserError(
+            f"the environment variable {args.api_key_env} holds no key: set it, name another with "
+            f"--api-key-env, "
+            "or give --api-key-env '' for a server that needs none"
+        )
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError("sending costs money: say --yes to start, or --dry-run to see the estimate only")
+    return input("start? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,152 @@
+"""Priors in and out of a store: the .npy files of FABA-Instruct, and landmarks for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llava_faba.data.priors import read_npy_prior
+from llava_faba.errors import PriorError
+from llava_faba.experts import PriorExpert, PriorStatus, create_expert
+from llava_faba.priors.problems import write_problems
+from llava_faba.priors.reading import image_size
+from llava_faba.priors.sources import images_below, records_of
+from llava_faba.priors.store import PriorStore
+from llava_faba.priors.writer import PriorStoreWriter, Row
+
+_ROWS_AT_ONCE = 1024
+
+
+def pairs_of_annotations(annotations: Iterable[Path]) -> list[tuple[str, str]]:
+    """(image, .npy file) of all records that have both, relative to the image folder, each image once."""
+    pairs: dict[str, str] = {}
+    for record in records_of(annotations):
+        if record.get("image") and record.get("landmark"):
+            pairs[str(record["image"])] = str(record["landmark"])
+    return list(pairs.items())
+
+
+def pairs_of_folders(images: Path, npy: Path) -> list[tuple[str, str]]:
+    """(image, .npy file) for images below one folder and equally named .npy files below another."""
+    pairs = []
+    for image in images_below(images):
+        file = npy / Path(image).with_suffix(".npy")
+        if file.is_file():
+            pairs.append((image, str(file.absolute())))
+    return pairs
+
+
+def import_npy(
+    pairs: Sequence[tuple[str, str]], image_folder: Path, out: Path, *, expert: str = "precomputed"
+) -> PriorStore:
+    """A store of priors that lie in .npy files: (image, file) pairs, relative to ``image_folder``; resumable.
+
+    ``expert``: who made them; "precomputed" says that nobody knows. A vector of zeros is "not_found"; a broken file
+    is "unreadable" with a note. Raises PriorError when no file is readable, or of the expert's size.
+    """
+    made = create_expert(expert)
+    size = made.size or _first_size(pairs, image_folder)
+    settings = {"size": size} if expert == "precomputed" else made.settings
+    with PriorStoreWriter(out, expert=expert, version=made.version, settings=settings, size=size) as writer:
+        waiting: list[Row] = []
+        for image, file in pairs:
+            if image not in writer:
+                waiting.append(_imported(image, file, image_folder, size))
+            if len(waiting) == _ROWS_AT_ONCE:
+                writer.append(waiting)
+                waiting = []
+        writer.append(waiting)
+    store = PriorStore.open(out)
+    write_problems(store)
+    return store
+
+
+def export_npy(store: PriorStore, folder: Path, annotations: Iterable[Path] = ()) -> int:
+    """Write each prior as a float32 .npy file below ``folder``; returns how many.
+
+    A record of ``annotations`` with a "landmark" gets its file there; without annotations the file is named like the
+    image. Unreadable images have no file.
+    """
+    pairs = pairs_of_annotations(annotations) or [
+        (image, str(Path(image).with_suffix(".npy"))) for image in store
+    ]
+    targets: dict[str, str] = {}
+    written = 0
+    for image, file in pairs:
+        if targets.setdefault(file, image) != image:
+            raise PriorError(f"images '{targets[file]}' and '{image}' would both be written to {file}.")
+        if image not in store or store.status(image) == PriorStatus.UNREADABLE.value:
+            continue
+        target = folder / file
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise PriorError(f"image '{image}': its file {file} would lie outside of {folder}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.save(target, store.get(image))
+        written += 1
+    return written
+
+
+def export_landmarks(store: PriorStore, file: Path, expert: str | None = None) -> tuple[int, ...]:
+    """Write ``images``, ``landmarks`` float32 (n, points, 2) and ``status`` to an .npz file; returns the shape.
+
+    Landmarks are in pixels of each image; without a face they are NaN. ``expert``: how to read the priors, when the
+    store only says "precomputed". Raises PriorError for priors that are no landmarks.
+    """
+    reader = expert_of(store, expert)
+    images, statuses, points = [], [], []
+    for image, status, found in landmarks_of(store, reader):
+        images.append(image)
+        statuses.append(status)
+        points.append(found)
+    shape = next((one.shape for one in points if one is not None), (reader.size // 2, 2))
+    landmarks = np.full((len(images), *shape), np.nan, dtype=np.float32)
+    for row, one in enumerate(points):
+        if one is not None:
+            landmarks[row] = one
+    file.parent.mkdir(parents=True, exist_ok=True)
+    names = np.array(images, dtype=str) if images else np.zeros(0, dtype="<U1")
+    with file.open("wb") as target:  # np.savez adds a suffix to a name, not to a file
+        np.savez_compressed(target, images=names, landmarks=landmarks, status=np.array(statuses, dtype=str))
+    return landmarks.shape
+
+
+def expert_of(store: PriorStore, name: str | None = None) -> PriorExpert:
+    """The expert that can read a store's priors: the one that made them, or ``name``."""
+    expert = create_expert(name or store.expert, {} if name else store.settings, size=store.size)
+    if expert.landmarks(np.ones(store.size, dtype=np.float32), (1, 1)) is None:
+        raise PriorError(
+            f"{store.path}: its priors come from '{expert.name}' and are not known to be landmarks; name the expert "
+            "that they come from (--expert), such as emola-106 for FABA-Instruct's."
+        )
+    return expert
+
+
+def landmarks_of(store: PriorStore, expert: PriorExpert) -> Iterator[tuple[str, str, np.ndarray | None]]:
+    """(image, status, landmarks (points, 2) in pixels or None), in the order of the rows."""
+    for entry in store.entries():
+        size = (entry.width, entry.height)
+        found = expert.landmarks(np.array(store.features[entry.row]), size) if all(size) else None
+        yield entry.image, entry.status, None if found is None else found[:, :2]
+
+
+def _imported(image: str, file: str, folder: Path, size: int) -> Row:
+    try:
+        prior = read_npy_prior(folder / file, size)
+    except PriorError as error:
+        return Row(image, None, PriorStatus.UNREADABLE.value, note=str(error))
+    dimensions, note = image_size(folder / image)
+    status = PriorStatus.FOUND if np.any(prior) else PriorStatus.NOT_FOUND
+    return Row(image, prior, status.value, dimensions, note)
+
+
+def _first_size(pairs: Sequence[tuple[str, Any]], folder: Path) -> int:
+    problem = "no record names an image and a .npy file"
+    for _, file in pairs:
+        try:
+            return len(read_npy_prior(folder / file))
+        except PriorError as error:
+            problem = str(error)
+    raise PriorError(f"nothing to import: {problem}")

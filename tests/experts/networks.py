@@ -1,0 +1,98 @@
+"""Small and real networks for the experts' tests: FAN weights and ONNX graphs with answers that make sense.
+
+A network with random weights has its maxima anywhere, and a pixel's difference moves them across the image. These
+look for points of a face that they were shown, so they answer alike for alike pictures, as trained ones do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from face_alignment.models import FAN, ResNetDepth
+from PIL import Image
+
+from llava_faba.experts import Picture
+from llava_faba.experts.dlib68 import Dlib68Expert
+from llava_faba.experts.fan import crop_whole
+
+_CANDIDATES = 600
+
+
+def portraits() -> dict[str, Image.Image]:
+    """Photographs in the public domain that packages ship: the astronaut cut square, Grace Hopper as she is."""
+    import matplotlib
+    import skimage
+
+    astronaut = Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").convert("RGB")
+    hopper = Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
+    return {
+        "astronaut": astronaut,
+        "astronaut-crop": astronaut.crop((130, 10, 330, 260)),
+        "hopper": hopper,
+        "hopper-wide": hopper.crop((0, 60, 512, 420)),
+    }
+
+
+def smooth_fan(stages: int = 1, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Weights of a FAN whose blocks pass their input on and whose last layer was fitted to points on ``portraits``."""
+    torch.manual_seed(seed)
+    network = FAN(stages).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(("conv1.weight", "conv2.weight", "conv3.weight")) and name.count(".") > 1:
+                parameter.zero_()
+        window = torch.outer(*[torch.hann_window(9, periodic=False)[1:-1]] * 2)
+        network.conv1.weight.mul_(window)
+        _fit_last_layer(network, stages - 1)
+    return network.state_dict()
+
+
+def _fit_last_layer(network: Any, stage: int) -> None:
+    """Ridge regression from the last features to spots between pairs of dlib's points, in full size and smaller.
+
+    Of many such points the 68 that stand out most are taken: those that can be told from the rest of the picture.
+    """
+    features: list[torch.Tensor] = []
+    last = getattr(network, f"l{stage}")
+    hook = last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    random = np.random.default_rng(0)
+    first, second = random.integers(0, 68, (2, _CANDIDATES))
+    between = random.uniform(0, 1, (_CANDIDATES, 1))
+    dlib, grid = Dlib68Expert(), np.arange(64) + 0.5
+    targets, far = [], []
+    for image in portraits().values():
+        points = dlib.locate([np.asarray(image)])[0].points
+        points = points[first] * between + points[second] * (1 - between)
+        for size in (1.0, 0.6):
+            scaled = image.resize((round(image.width * size), round(image.height * size)))
+            crop = crop_whole(Picture.whole(np.asarray(scaled)))
+            network(torch.from_numpy(crop.pixels.transpose(2, 0, 1).copy())[None].float() / 255)
+            places = (((points * size - crop.center) / crop.span + 0.5) * 64)[..., None, None]
+            distance = (grid[None, None, :] - places[:, 0]) ** 2 + (grid[None, :, None] - places[:, 1]) ** 2
+            targets.append(np.exp(-distance / 18).reshape(_CANDIDATES, -1))
+            far.append((distance > 4).reshape(_CANDIDATES, -1))
+    hook.remove()
+    seen = torch.cat([one[0].reshape(256, -1) for one in features], dim=1).double()
+    wanted = torch.from_numpy(np.concatenate(targets, axis=1))
+    squared = seen @ seen.T
+    weights = torch.linalg.solve(squared + 1e-3 * squared.diagonal().mean() * torch.eye(256), seen @ wanted.T).T
+    maps = (weights @ seen).numpy().reshape(_CANDIDATES, len(far), -1)
+    elsewhere = np.stack(far, axis=1)
+    margin = np.where(elsewhere, -np.inf, maps).max(-1) - np.where(elsewhere, maps, -np.inf).max(-1)
+    best = np.argsort(-margin.min(axis=1))[:68].copy()
+    last.weight.copy_(weights[best].float()[..., None, None])
+    last.bias.zero_()
+
+
+def depth_weights(seed: int = 0) -> dict[str, Any]:
+    """Weights of the depth network, packed as the package's file packs them."""
+    torch.manual_seed(seed)
+    network = ResNetDepth()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bn3.weight"):
+                parameter.mul_(0.1)  # 36 unnormalised residual blocks would otherwise explode
+    return {"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}
