@@ -162,9 +162,7 @@ class Samples:
     Weights say how often each sample was drawn: an array (resamples, n).
     """
 
-    def __init__(
-        self, task: str, mode: str, samples: Sequence[dict[str, Any]], labels: Sequence[Any]
-    ) -> None:
+    def __init__(self, task: str, mode: str, samples: Sequence[dict[str, Any]], labels: Sequence[Any]) -> None:
         self.task = task
         self.mode = mode
         self.n = len(samples)

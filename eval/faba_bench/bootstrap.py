@@ -33,9 +33,7 @@ def draw_weights(n: int, samples: int, seed: int) -> Iterator[Floats]:
         yield block
 
 
-def intervals(
-    modes: Mapping[str, Samples], samples: int, seed: int
-) -> dict[str, dict[str, list[float] | None]]:
+def intervals(modes: Mapping[str, Samples], samples: int, seed: int) -> dict[str, dict[str, list[float] | None]]:
     """95% intervals per mode and metric, in percent; None for `samples` = 0 or without any value.
 
     All modes and metrics are computed on the same resamples.
@@ -96,9 +94,7 @@ def resample(modes: Mapping[str, Samples], samples: int, seed: int) -> dict[str,
         for mode, arrays in modes.items():
             for name, values in arrays.metrics(weights).items():
                 parts[mode][name].append(values)
-    return {
-        mode: {name: _joined(values) for name, values in by_name.items()} for mode, by_name in parts.items()
-    }
+    return {mode: {name: _joined(values) for name, values in by_name.items()} for mode, by_name in parts.items()}
 
 
 def _joined(parts: Sequence[Floats]) -> Floats:

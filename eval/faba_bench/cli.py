@@ -64,13 +64,9 @@ def _add_score(commands: Any) -> None:
         "--plots", type=Path, metavar="DIR", help="write the report's plots as SVG (and PNG, with matplotlib)"
     )
     score.add_argument("--image-folder", type=Path, metavar="DIR", help="images for the report's samples")
-    score.add_argument(
-        "--landmarks", type=Path, metavar="FILE.npz", help="landmarks for the report's samples"
-    )
+    score.add_argument("--landmarks", type=Path, metavar="FILE.npz", help="landmarks for the report's samples")
     score.add_argument("--title", help="the report's title, such as the model's name")
-    score.add_argument(
-        "--bootstrap", type=int, default=1000, metavar="N", help="resamples (default 1000, 0: none)"
-    )
+    score.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples (default 1000, 0: none)")
     score.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     score.add_argument("--allow-missing", action="store_true", help="score missing answers as empty ones")
     score.set_defaults(run=_score)
@@ -88,9 +84,7 @@ def _add_compare(commands: Any) -> None:
     compare.add_argument("--samples", type=int, default=2000, help="resamples (default 2000)")
     compare.add_argument("--seed", type=int, default=0)
     compare.add_argument("--format", choices=("text", "markdown", "latex", "json"), default="text")
-    compare.add_argument(
-        "--report", type=Path, metavar="OUT.html", help="write the comparison as an HTML page"
-    )
+    compare.add_argument("--report", type=Path, metavar="OUT.html", help="write the comparison as an HTML page")
     compare.set_defaults(run=_compare)
 
 
@@ -131,6 +125,7 @@ def _score(arguments: argparse.Namespace) -> int:
                 image_folder=arguments.image_folder,
                 landmarks=arguments.landmarks,
                 title=arguments.title,
+                protocol=arguments.protocol,
             )
     return 0
 
@@ -199,9 +194,7 @@ def _protocols(arguments: argparse.Namespace) -> int:
         return 0
     for protocol in found:
         folds = f", {protocol.folds} folds" if protocol.folds else ""
-        print(
-            f"{protocol.name:12} v{protocol.version}  {'+'.join(protocol.tasks):10}  {protocol.title}{folds}"
-        )
+        print(f"{protocol.name:12} v{protocol.version}  {'+'.join(protocol.tasks):10}  {protocol.title}{folds}")
     return 0
 
 

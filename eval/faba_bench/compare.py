@@ -54,10 +54,7 @@ def compare(
                 f"{name} is task {result['task']}, protocol {result['protocol']}; "
                 f"{names[0]} is task {first['task']}, protocol {first['protocol']}"
             )
-    rows = [
-        _row(name, results[name], None if index == 0 else first, samples, seed)
-        for index, name in enumerate(names)
-    ]
+    rows = [_row(name, results[name], None if index == 0 else first, samples, seed) for index, name in enumerate(names)]
     return {
         "task": first["task"],
         "protocol": first["protocol"],
@@ -105,9 +102,7 @@ def render(comparison: Mapping[str, Any], form: str = "text") -> str:
     if form == "latex":
         return latex_table(header, rows).replace("Δ", r"$\Delta$")
     title = f"task {comparison['task']}, protocol {comparison['protocol']}, {comparison['n']} samples"
-    remark = (
-        f"Δ: difference to {comparison['baseline']} with its 95% interval, paired bootstrap; * excludes 0"
-    )
+    remark = f"Δ: difference to {comparison['baseline']} with its 95% interval, paired bootstrap; * excludes 0"
     return "\n".join([title, "", text_table(header, rows), "", remark])
 
 

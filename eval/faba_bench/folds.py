@@ -64,13 +64,9 @@ def score_folds(
     modes = {mode: _average(mode, parts, names) for mode in MODES}
     for mode, body in modes.items():
         body |= _intervals(mode, parts, bootstrap, seed)
-    warnings = [
-        f"{name}: {text}" for name, part in zip(names, parts, strict=True) for text in part["warnings"]
-    ]
+    warnings = [f"{name}: {text}" for name, part in zip(names, parts, strict=True) for text in part["warnings"]]
     if rules.folds and rules.folds != len(paths):
-        warnings.insert(
-            0, f"the literature averages {rules.folds} folds of {rules.title}, these are {len(paths)}"
-        )
+        warnings.insert(0, f"the literature averages {rules.folds} folds of {rules.title}, these are {len(paths)}")
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task,
@@ -123,8 +119,7 @@ def _average(mode: str, parts: Sequence[Mapping[str, Any]], names: Sequence[str]
             values = [item[key] for item in bodies]
             body[key] = None if None in values else float(np.mean(values))
     body["per_label"] = {
-        label: _average_label([item["per_label"][label] for item in bodies])
-        for label in bodies[0]["per_label"]
+        label: _average_label([item["per_label"][label] for item in bodies]) for label in bodies[0]["per_label"]
     }
     if "confusion" in bodies[0]:
         counts = np.sum([item["confusion"]["counts"] for item in bodies], axis=0)

@@ -114,9 +114,7 @@ def _integer_of(bits: Sequence[int]) -> int:
     return int.from_bytes(buffer, "little")
 
 
-def _trace_back(
-    steps: Sequence[tuple[str, int, int]], offset: int, ones: int, left: int, into: set[str]
-) -> None:
+def _trace_back(steps: Sequence[tuple[str, int, int]], offset: int, ones: int, left: int, into: set[str]) -> None:
     below = ones
     for word, mask, stops in steps:
         # The nearest column to the left at which the table matches (take it) or grows (go up a row).

@@ -31,9 +31,7 @@ class Record:
     subject: str | None = None
 
 
-def load_annotations(
-    source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol
-) -> list[Record]:
+def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol) -> list[Record]:
     """Read evaluation records ``{"image", "label", "gpt4", "landmark"}``, optionally with "id".
 
     `source` is a JSON file with a list, a JSON-lines file, or the list itself.  Raises `InputProblems` that
@@ -141,9 +139,7 @@ def parse_au_label(label: object, rules: AUTask) -> tuple[int, ...]:
             raise ValueError(f"label {label!r} has leading zeros; write '1, 4, 25'")
         numbers = [int(part) for part in label.split(", ")]
     else:
-        raise ValueError(
-            f"label {label!r} is no list of action units; write '1, 4, 25' (a comma and a space)"
-        )
+        raise ValueError(f"label {label!r} is no list of action units; write '1, 4, 25' (a comma and a space)")
     unknown = sorted(set(numbers) - set(rules.vocabulary))
     if unknown:
         vocabulary = " ".join(map(str, rules.vocabulary))
@@ -215,9 +211,7 @@ def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[
     except RecursionError as error:
         raise InputProblems("annotations", [f"{path}: JSON nested too deeply"]) from error
     if not isinstance(data, list):
-        raise InputProblems(
-            "annotations", [f"{path}: the file must hold a list of records, not {type(data).__name__}"]
-        )
+        raise InputProblems("annotations", [f"{path}: the file must hold a list of records, not {type(data).__name__}"])
     return str(path), data
 
 
@@ -246,9 +240,7 @@ def _read(path: Path) -> str:
 
 
 def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> str:
-    return (
-        f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert the file to UTF-8"
-    )
+    return f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert the file to UTF-8"
 
 
 def _file_answers(path: Path, problems: list[str]) -> Iterator[tuple[str, str, str]]:

@@ -70,9 +70,7 @@ def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any], mode: 
     if mode not in MODES:
         raise ResultError(f"unknown mode {mode!r}: it is one of {', '.join(MODES)}")
     if "folds" in first or "folds" in second:
-        raise ResultError(
-            "averages of folds have no paired bootstrap: score and compare the folds one by one"
-        )
+        raise ResultError("averages of folds have no paired bootstrap: score and compare the folds one by one")
     for key in ("task", "protocol"):
         if first[key] != second[key]:
             raise ResultError(f"the results differ in {key}: {first[key]!r} and {second[key]!r}")

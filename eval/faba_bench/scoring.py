@@ -174,9 +174,7 @@ def _read_all(
         if not problems:  # with a problem there will be no result: only look for more problems
             for mode, read in readers.items():
                 slots[mode][index] = read(text, records[index].reference)
-    missing = [
-        str(record.question_id) for record, place in zip(records, places, strict=True) if place is None
-    ]
+    missing = [str(record.question_id) for record, place in zip(records, places, strict=True) if place is None]
     if missing and not allow_missing:
         count = "1 record has" if len(missing) == 1 else f"{len(missing)} records have"
         problems.append(f"{count} no answer, question ids missing: {quote_ids(missing, 100)}")
@@ -280,9 +278,7 @@ def _warnings(
         for label in body.get("labels_left_out", ()):
             row = body["per_label"][str(label)]
             extra = f", {row['false_positives']} false positives" if row["false_positives"] else ""
-            found.append(
-                f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean"
-            )
+            found.append(f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean")
     if all(sample["rouge_l"] is None for sample in modes["strict"]["samples"]):
         found.append("the annotations hold no reference texts: S_ge and REGE have no value")
     if task == "emotion" and protocol.emotion and "Contempt" in protocol.emotion.classes:

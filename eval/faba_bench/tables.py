@@ -137,9 +137,7 @@ def markdown_document(result: Mapping[str, Any]) -> str:
         markdown_table(*label_rows(result)),
     ]
     if "confusion" in result["modes"]["strict"]:
-        parts += [
-            f"Confusion ({mode}):\n\n" + markdown_table(*confusion_rows(result, mode)) for mode in MODES
-        ]
+        parts += [f"Confusion ({mode}):\n\n" + markdown_table(*confusion_rows(result, mode)) for mode in MODES]
     return "\n\n".join(parts) + "\n"
 
 

@@ -18,10 +18,35 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     commands = parser.add_subparsers(dest="priors_command", metavar="COMMAND", required=True)
     _add_extract(commands)
+    _add_info(commands)
+    _add_get(commands)
+    _add_merge(commands)
+    _add_verify(commands)
+    _add_export(commands)
+    _add_import(commands)
+    _add_show(commands)
+    _add_stats(commands)
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def _add_images(parser: argparse.ArgumentParser, required: bool) -> None:
+    source = parser.add_mutually_exclusive_group(required=required)
+    source.add_argument("--images", type=Path, metavar="DIR", help="all images below this folder")
+    source.add_argument(
+        "--annotations", type=Path, nargs="+", metavar="FILE", help="all images that these files of records name"
+    )
+    parser.add_argument(
+        "--image-folder", type=Path, help="the folder that image paths are relative to (default: --images, or .)"
+    )
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the expert; may be repeated"
+    )
 
 
 def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
@@ -33,21 +58,12 @@ def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
         "process takes its share and writes OUT/shard-I-of-N.",
     )
     parser.add_argument("--expert", required=True, help="name of the facial prior expert; an unknown one lists all")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", type=Path, metavar="DIR", help="all images below this folder")
-    source.add_argument(
-        "--annotations", type=Path, nargs="+", metavar="FILE", help="all images that these files of records name"
-    )
-    parser.add_argument(
-        "--image-folder", type=Path, help="the folder that image paths are relative to (default: --images, or .)"
-    )
+    _add_images(parser, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
     parser.add_argument("--workers", type=int, default=1, help="processes that decode images (default: 1)")
     parser.add_argument("--batch-size", type=int, default=32, help="images per call of a network (default: 32)")
     parser.add_argument("--shard", metavar="I/N", help="only every N-th image, from the I-th on; I counts from 0")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the expert; may be repeated"
-    )
+    _add_set(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run_extract)
 
@@ -61,7 +77,7 @@ def run_extract(args: argparse.Namespace) -> int:
     if args.shard is None and count > 1:
         out = out / f"shard-{position}-of-{count}"
     names = names[position::count]
-    with _Bar(quiet=args.json) as bar:
+    with _Bar(quiet=args.json or (args.shard is None and position > 0)) as bar:
         summary = extract(
             names,
             folder,
@@ -76,11 +92,241 @@ def run_extract(args: argparse.Namespace) -> int:
         print(json.dumps({**vars(summary), "store": str(summary.store), "problems": str(summary.problems)}))
         return 0
     print(f"{summary.processed} images processed now, {summary.before} were in the store before")
-    print(", ".join(f"{status.replace('_', ' ')}: {number}" for status, number in summary.counts.items()))
+    print(_counts(summary.counts))
     print(f"images without exactly one face: {summary.problems}")
     if out != args.out:
         print(f"when all processes are done: llava-faba priors merge {args.out}/shard-*-of-{count} --out {args.out}")
     return 0
+
+
+def _add_info(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser("info", help="what a store holds", description=run_info.__doc__)
+    parser.add_argument("store", type=Path, metavar="STORE")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run_info)
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Number of images, size of a prior, expert, settings, and images per status."""
+    from llava_faba.priors.store import PriorStore
+
+    store = PriorStore.open(args.store)
+    values = {
+        "n": len(store),
+        "size": store.size,
+        "expert": store.expert,
+        "expert_version": store.expert_version,
+        "settings": store.settings,
+        "status": store.counts(),
+    }
+    if args.json:
+        print(json.dumps(values))
+        return 0
+    print(f"{store.path}: {values['n']} images, {store.size} numbers each")
+    print(f"expert: {store.expert}, version {store.expert_version}, settings {json.dumps(store.settings)}")
+    print(_counts(store.counts()))
+    return 0
+
+
+def _add_get(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser("get", help="one image's prior", description=run_get.__doc__)
+    parser.add_argument("store", type=Path, metavar="STORE")
+    parser.add_argument("image", metavar="IMAGE", help="path relative to the image folder, as in the annotations")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run_get)
+
+
+def run_get(args: argparse.Namespace) -> int:
+    """Prior, status and landmarks (in pixels; null without a face, or where the priors are no landmarks)."""
+    from llava_faba.errors import ExpertError, PriorError
+    from llava_faba.priors.convert import expert_of
+    from llava_faba.priors.store import PriorStore
+
+    store = PriorStore.open(args.store)
+    entry, prior = store.entry(args.image), store.get(args.image)
+    try:
+        points = expert_of(store).landmarks(prior, (entry.width, entry.height)) if entry.width else None
+    except (ExpertError, PriorError) as error:
+        _say(f"no landmarks: {error}")
+        points = None
+    if not args.json:
+        print(f"{entry.image}: {entry.status}, {entry.width}x{entry.height}{', ' if entry.note else ''}{entry.note}")
+        print(" ".join(f"{number:.6g}" for number in prior))
+        return 0
+    values = {
+        "image": entry.image,
+        "status": entry.status,
+        "width": entry.width,
+        "height": entry.height,
+        "note": entry.note,
+        "prior": prior.tolist(),
+        "landmarks": None if points is None else points.tolist(),
+    }
+    print(json.dumps(values))
+    return 0
+
+
+def _add_merge(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser("merge", help="several stores into one", description=run_merge.__doc__)
+    parser.add_argument("stores", type=Path, nargs="+", metavar="STORE")
+    parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="made, or added to")
+    parser.set_defaults(run=run_merge)
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """Merge stores of one expert. An image in several must have the same prior; unreadable gives way to readable."""
+    from llava_faba.priors.merge import merge
+
+    merged = merge(args.stores, args.out)
+    print(f"{args.out}: {len(merged)} images from {len(args.stores)} stores")
+    print(_counts(merged.counts()))
+    return 0
+
+
+def _add_verify(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser("verify", help="check every checksum of a store", description=run_verify.__doc__)
+    parser.add_argument("store", type=Path, metavar="STORE")
+    _add_images(parser, required=False)
+    parser.set_defaults(run=run_verify)
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Read the whole store and check it; with images, also that each is in it. Exit code 1 when something is wrong."""
+    from llava_faba.priors.sources import images_in
+    from llava_faba.priors.verify import verify
+
+    asked = args.images is not None or args.annotations is not None
+    names = images_in(args.images, args.annotations, args.image_folder)[1] if asked else None
+    problems = verify(args.store, names)
+    for problem in problems:
+        print(problem)
+    print(f"{args.store}: {f'{len(problems)} problems' if problems else 'sound'}")
+    return 1 if problems else 0
+
+
+def _add_export(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser(
+        "export", help="landmarks for the report, or .npy files", description=run_export.__doc__
+    )
+    parser.add_argument("store", type=Path, metavar="STORE")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="FILE.npz", help="images, landmarks and status for faba-bench")
+    target.add_argument("--npy", type=Path, metavar="DIR", help="a .npy file per image, as in FABA-Instruct")
+    parser.add_argument(
+        "--annotations", type=Path, nargs="+", default=[], metavar="FILE", help="with --npy: name files as these do"
+    )
+    parser.add_argument("--expert", help="with --out: whose landmarks the priors of an imported store are")
+    parser.set_defaults(run=run_export)
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write landmarks in pixels of each image (an .npz file), or the priors themselves (.npy files)."""
+    from llava_faba.priors.convert import export_landmarks, export_npy
+    from llava_faba.priors.store import PriorStore
+
+    store = PriorStore.open(args.store)
+    if args.npy is not None:
+        print(f"{args.npy}: {export_npy(store, args.npy, args.annotations)} files")
+        return 0
+    print(f"{args.out}: landmarks {export_landmarks(store, args.out, args.expert)}")
+    return 0
+
+
+def _add_import(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser("import", help=".npy files into a store", description=run_import.__doc__)
+    _add_images(parser, required=True)
+    parser.add_argument("--npy", type=Path, metavar="DIR", help="with --images: the folder of equally named .npy files")
+    parser.add_argument("--expert", default="precomputed", help="who made them (default: precomputed, nobody knows)")
+    parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
+    parser.set_defaults(run=run_import)
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Bring .npy files into a store: those that records name under "landmark", or a folder of them."""
+    from llava_faba.errors import PriorError
+    from llava_faba.priors.convert import import_npy, pairs_of_annotations, pairs_of_folders
+
+    if args.images is not None:
+        if args.npy is None:
+            raise PriorError("--images needs --npy, the folder of .npy files.")
+        folder = args.image_folder or args.images
+        pairs = pairs_of_folders(args.images, args.npy, folder)
+    else:
+        folder = args.image_folder or Path()
+        pairs = pairs_of_annotations(args.annotations)
+    store = import_npy(pairs, folder, args.out, expert=args.expert)
+    print(f"{args.out}: {len(store)} images, {store.size} numbers each")
+    print(_counts(store.counts()))
+    return 0
+
+
+def _add_show(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser("show", help="pictures with landmarks drawn on them", description=run_show.__doc__)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files; for a folder a contact sheet")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--expert", help="compute the landmarks now")
+    source.add_argument("--store", type=Path, help="show what this store says; IMAGEs below --image-folder")
+    _add_set(parser)
+    parser.add_argument("--image-folder", type=Path, help="with --store: the folder that its paths are relative to")
+    parser.add_argument("--out", type=Path, default=Path("landmarks"), metavar="DIR", help="default: landmarks/")
+    parser.add_argument("--limit", type=int, default=480, help="images of a folder to show at most (default: 480)")
+    parser.set_defaults(run=run_show)
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Draw the landmarks of images, one picture each; of folders, contact sheets."""
+    from llava_faba.experts import create_expert
+    from llava_faba.priors.convert import expert_of
+    from llava_faba.priors.show import computed, stored, write_pictures, write_sheets
+    from llava_faba.priors.sources import images_below, relative_to
+    from llava_faba.priors.store import PriorStore
+
+    store = PriorStore.open(args.store) if args.store is not None else None
+    expert = expert_of(store) if store is not None else create_expert(args.expert, _settings(args.set))
+    written: list[Path] = []
+    for given in map(Path, args.images):
+        is_folder = given.is_dir()
+        root = args.image_folder or (given if is_folder else given.parent)
+        names = images_below(given)[: args.limit] if is_folder else [given.name]
+        prefix = relative_to(given if is_folder else given.parent, root)
+        names = [prefix + name for name in names]
+        shown = computed(names, root, expert) if store is None else stored(names, root, store, expert)
+        written += write_sheets(shown, args.out) if is_folder else write_pictures(shown, args.out)
+    for path in written:
+        print(path)
+    return 0
+
+
+def _add_stats(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser("stats", help="mean face, variance, outliers", description=run_stats.__doc__)
+    parser.add_argument("store", type=Path, metavar="STORE")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: STORE/stats")
+    parser.add_argument("--image-folder", type=Path, help="also write contact sheets of the outliers")
+    parser.set_defaults(run=run_stats)
+
+
+def run_stats(args: argparse.Namespace) -> int:
+    """Mean face, how much each point moves, and the images that are odd: write plots and lists of them."""
+    from llava_faba.experts import LandmarkExpert, expert_class
+    from llava_faba.priors.convert import expert_of
+    from llava_faba.priors.show import stored, write_sheets
+    from llava_faba.priors.stats import outliers_in, write_statistics
+    from llava_faba.priors.store import PriorStore
+
+    store, out = PriorStore.open(args.store), args.out or args.store / "stats"
+    kind = expert_class(store.expert)
+    summary = write_statistics(store, out, kind.dimensions if issubclass(kind, LandmarkExpert) else 2)
+    print(_counts(summary["status"]))
+    print(f"{summary['faces']} faces, {summary['outliers']} of them odd; mean face and plots in {out}")
+    if args.image_folder is not None and summary["outliers"]:
+        names = outliers_in(out)[:480]
+        for path in write_sheets(stored(names, args.image_folder, store, expert_of(store)), out):
+            print(path)
+    return 0
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{status.replace('_', ' ')}: {number}" for status, number in counts.items())
 
 
 class _Bar:

@@ -45,9 +45,7 @@ class Source:
             raise UserError(f"{self.path}: weight must lie above 0 and at most be 1000, not {self.weight}")
         if self.cap is not None and self.cap < 1:
             raise UserError(f"{self.path}: cap must be at least 1, not {self.cap}")
-        if self.prefix and (
-            PurePosixPath(self.prefix).is_absolute() or ".." in PurePosixPath(self.prefix).parts
-        ):
+        if self.prefix and (PurePosixPath(self.prefix).is_absolute() or ".." in PurePosixPath(self.prefix).parts):
             raise UserError(f"{self.path}: prefix '{self.prefix}' must be a relative path without '..'")
 
     @classmethod
@@ -154,9 +152,7 @@ def repeat(manifest: Path | str, out: Path | str) -> Mixture:
     try:
         wanted = json.loads(path.read_text(encoding="utf-8"))
         inputs = list(wanted["inputs"])
-        sources = [
-            Source(Path(one["path"]), one["weight"], one["cap"], one["prefix"], one["name"]) for one in inputs
-        ]
+        sources = [Source(Path(one["path"]), one["weight"], one["cap"], one["prefix"], one["name"]) for one in inputs]
         settings, outputs = dict(wanted["settings"]), dict(wanted["outputs"])
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a manifest of 'data mix': {type(error).__name__}: {error}") from error
@@ -210,9 +206,7 @@ def _load(source: Source) -> list[records.Record]:
     return content
 
 
-def _group(
-    record: Mapping[str, Any], index: int, name: str, split_by: str, pattern: re.Pattern[str] | None
-) -> str:
+def _group(record: Mapping[str, Any], index: int, name: str, split_by: str, pattern: re.Pattern[str] | None) -> str:
     """What must not be torn apart. Subjects of different inputs are different people unless they share a
     source.
     """
@@ -233,9 +227,7 @@ def _held_out(group: str, fraction: float, seed: int) -> bool:
     return int.from_bytes(digest[:8], "big") / 2**64 < fraction
 
 
-def _draw(
-    content: Sequence[records.Record], source: Source, rng: random.Random
-) -> list[tuple[records.Record, int]]:
+def _draw(content: Sequence[records.Record], source: Source, rng: random.Random) -> list[tuple[records.Record, int]]:
     """Records with the number of the copy (0 for the first), in the input's order, copy after copy."""
     whole, rest = divmod(source.weight, 1.0)
     drawn = [(record, copy) for copy in range(int(whole)) for record in content]

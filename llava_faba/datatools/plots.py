@@ -77,7 +77,5 @@ def _co_occurrence(axes: Axes, figures: Figures) -> None:
         for j, share in enumerate(row):
             colour = "white" if share > 60 else "black"
             axes.text(j, i, f"{share:.0f}", ha="center", va="center", fontsize=6, color=colour)
-    axes.set(
-        xlabel="... is active as well (%)", ylabel="when this AU is active", title=Path(figures.file).name
-    )
+    axes.set(xlabel="... is active as well (%)", ylabel="when this AU is active", title=Path(figures.file).name)
     axes.figure.colorbar(image, ax=axes, shrink=0.8)

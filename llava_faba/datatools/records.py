@@ -39,8 +39,7 @@ def load_records(path: Path | str) -> list[Record]:
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             raise RecordError(
-                f"{path}: element {index} is {type(record).__name__}, expected an object with keys such "
-                f"as 'image'"
+                f"{path}: element {index} is {type(record).__name__}, expected an object with keys such as 'image'"
             )
     return records
 
@@ -168,8 +167,7 @@ def parse_emotion_label(label: object) -> str:
         if text.isdecimal() and int(text) < len(EMOTIONS):
             return EMOTIONS[int(text)]
     raise ValueError(
-        f"emotion label {label!r} is neither one of {', '.join(EMOTIONS)} nor an index from 0 to "
-        f"{len(EMOTIONS) - 1}"
+        f"emotion label {label!r} is neither one of {', '.join(EMOTIONS)} nor an index from 0 to {len(EMOTIONS) - 1}"
     )
 
 
@@ -184,9 +182,7 @@ def guess_task(records: Sequence[Mapping[str, Any]], name: str = "") -> str | No
     for label in labels:
         if isinstance(label, str) and label.strip().lower() in known:
             return "emotion"
-        if isinstance(label, str) and (
-            "," in label or (label.strip().isdecimal() and int(label) >= len(EMOTIONS))
-        ):
+        if isinstance(label, str) and ("," in label or (label.strip().isdecimal() and int(label) >= len(EMOTIONS))):
             return "au"
     if any(isinstance(label, int) for label in labels):
         return "emotion"

@@ -62,9 +62,7 @@ class Figures:
     def co_occurrence(self) -> tuple[list[int], list[list[int]]]:
         """AU numbers, and the symmetric matrix of counts with each AU's own count on the diagonal."""
         numbers = sorted(self.aus)
-        matrix = [
-            [self.aus[a] if a == b else self.pairs[min(a, b), max(a, b)] for b in numbers] for a in numbers
-        ]
+        matrix = [[self.aus[a] if a == b else self.pairs[min(a, b), max(a, b)] for b in numbers] for a in numbers]
         return numbers, matrix
 
     def to_json(self) -> dict[str, Any]:
@@ -98,9 +96,7 @@ def describe(path: Path | str, task: str | None = None) -> Figures:
     )
     figures.samples = len(content)
     figures.images = len({record["image"] for record in content if isinstance(record.get("image"), str)})
-    figures.subjects = len(
-        {str(record["subject"]) for record in content if record.get("subject") is not None}
-    )
+    figures.subjects = len({str(record["subject"]) for record in content if record.get("subject") is not None})
     for record in content:
         figures.sources[str(record.get("source", "unknown"))] += 1
         answer = records.answer_of(record)
@@ -163,14 +159,10 @@ def to_text(all_figures: Sequence[Figures]) -> str:
     names = [Path(figures.file).name for figures in all_figures]
     widths = [max(len(name), *(len(cells[i]) for _, cells in rows)) for i, name in enumerate(names)]
     label_width = max(len(label) for label, _ in rows)
-    lines = [
-        " " * label_width + "  " + "  ".join(name.rjust(w) for name, w in zip(names, widths, strict=True))
-    ]
+    lines = [" " * label_width + "  " + "  ".join(name.rjust(w) for name, w in zip(names, widths, strict=True))]
     for label, cells in rows:
         lines.append(
-            label.ljust(label_width)
-            + "  "
-            + "  ".join(c.rjust(w) for c, w in zip(cells, widths, strict=True))
+            label.ljust(label_width) + "  " + "  ".join(c.rjust(w) for c, w in zip(cells, widths, strict=True))
         )
     for figures in all_figures:
         lines += ["", *_distribution(figures)]

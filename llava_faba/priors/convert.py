@@ -13,7 +13,7 @@ from llava_faba.errors import PriorError
 from llava_faba.experts import PriorExpert, PriorStatus, create_expert
 from llava_faba.priors.problems import write_problems
 from llava_faba.priors.reading import image_size
-from llava_faba.priors.sources import images_below, records_of
+from llava_faba.priors.sources import images_below, records_of, relative_to
 from llava_faba.priors.store import PriorStore
 from llava_faba.priors.writer import PriorStoreWriter, Row
 
@@ -29,13 +29,13 @@ def pairs_of_annotations(annotations: Iterable[Path]) -> list[tuple[str, str]]:
     return list(pairs.items())
 
 
-def pairs_of_folders(images: Path, npy: Path) -> list[tuple[str, str]]:
+def pairs_of_folders(images: Path, npy: Path, image_folder: Path) -> list[tuple[str, str]]:
     """(image, .npy file) for images below one folder and equally named .npy files below another."""
-    pairs = []
+    pairs, prefix = [], relative_to(images, image_folder)
     for image in images_below(images):
         file = npy / Path(image).with_suffix(".npy")
         if file.is_file():
-            pairs.append((image, str(file.absolute())))
+            pairs.append((prefix + image, str(file.absolute())))
     return pairs
 
 

@@ -27,7 +27,7 @@ def images_in(
         folder = image_folder or images
         names = images_below(images)
         if image_folder is not None:
-            prefix = _prefix(images, image_folder)
+            prefix = relative_to(images, image_folder)
             names = [f"{prefix}{name}" for name in names]
     if not names:
         raise PriorError(
@@ -99,9 +99,10 @@ def _records(path: Path) -> Iterator[Any]:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _prefix(images: Path, image_folder: Path) -> str:
+def relative_to(images: Path, image_folder: Path) -> str:
+    """What paths below ``images`` start with when they are relative to ``image_folder``: "" or "sub/folder/"."""
     try:
         relative = images.resolve().relative_to(image_folder.resolve())
     except ValueError:
-        raise PriorError(f"--images {images} does not lie below --image-folder {image_folder}.") from None
+        raise PriorError(f"{images} does not lie below the image folder {image_folder}.") from None
     return "" if relative == Path() else f"{relative.as_posix()}/"

@@ -59,9 +59,7 @@ def compare(pairs: int, rounds: int) -> tuple[float, bool]:
         ratios.append((middle - start) / (end - middle))
         equal = equal and ours == theirs
         per_text = 1000 / pairs
-        print(
-            f"rouge {(middle - start) * per_text:.3f} ms, ours {(end - middle) * per_text:.3f} ms a text pair"
-        )
+        print(f"rouge {(middle - start) * per_text:.3f} ms, ours {(end - middle) * per_text:.3f} ms a text pair")
     return statistics.median(ratios), equal
 
 
@@ -88,9 +86,7 @@ def time_scoring(count: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--answers", type=int, default=0, help="also time scoring of this many answers")

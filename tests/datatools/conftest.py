@@ -71,10 +71,7 @@ def affectnet_cropped(tmp_path: Path) -> Path:
 def affectnet_lists(tmp_path: Path) -> Path:
     """The original release: a header in training.csv, none in validation.csv."""
     root = tmp_path / "AffectNet"
-    header = (
-        "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,"
-        "arousal"
-    )
+    header = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
     lists = root / "Manually_Annotated_file_lists"
     lists.mkdir(parents=True)
     for name, first, count in (("training.csv", header, 11), ("validation.csv", None, 8)):
@@ -119,9 +116,7 @@ def bp4d_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-DISFA_SUBJECTS = [
-    f"SN{n:03d}" for n in (*range(1, 14), 16, 17, 18, 21, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
-]
+DISFA_SUBJECTS = [f"SN{n:03d}" for n in (*range(1, 14), 16, 17, 18, 21, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)]
 
 
 @pytest.fixture

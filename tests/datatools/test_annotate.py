@@ -155,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def act_hang(self) -> None:
-        time.sleep(1.5)
+        time.sleep(2.5)
 
     def act_drip(self) -> None:
         body = completion()
@@ -198,17 +198,11 @@ def faces(tmp_path: Path) -> Callable[[int], Path]:
 
 @pytest.fixture
 def annotation(server: Server, tmp_path: Path) -> Callable[..., Annotation]:
-    def make(
-        folder: Path, task: str = "au", targets: list[Target] | None = None, **options: Any
-    ) -> Annotation:
-        client = Client(
-            options.pop("url", server.url), "some-model", KEY, timeout=options.pop("timeout", 0.6)
-        )
+    def make(folder: Path, task: str = "au", targets: list[Target] | None = None, **options: Any) -> Annotation:
+        client = Client(options.pop("url", server.url), "some-model", KEY, timeout=options.pop("timeout", 1.0))
         policy = Policy(first_pause=0.01, **options)
         out = tmp_path / "out"
-        return Annotation(
-            task, targets or targets_in_folder(folder), folder, out, client, load_prompt(task), policy
-        )
+        return Annotation(task, targets or targets_in_folder(folder), folder, out, client, load_prompt(task), policy)
 
     return make
 
@@ -501,13 +495,15 @@ def test_review_page_shows_and_escapes_and_decisions_apply(server: Server, faces
         assert image.size == (16, 16)
     decisions = job.out / "decisions.json"
     keys = [str(card["data-key"]) for card in cards.cards]
-    decisions.write_text(json.dumps({keys[0]: "accept", keys[1]: "reject"}))
-    summary = sort(job, LIMITS, load_decisions(decisions))
+    decisions.write_text(json.dumps({keys[0]: "accept", keys[1]: "accept"}))
+    later = job.out / "decisions-2.json"
+    later.write_text(json.dumps({keys[1]: "reject"}))
+    summary = sort(job, LIMITS, load_decisions([decisions, later]))
     assert (summary["accepted"], summary["rejected"], summary["decided_by_hand"]) == (2, 1, 2)
     assert load(job.out / "rejected.json")[0]["reasons"] == ["rejected by hand"]
     decisions.write_text('{"x": "perhaps"}')
     with pytest.raises(UserError, match="decisions"):
-        load_decisions(decisions)
+        load_decisions([decisions])
 
 
 def test_targets_from_files_keep_labels_and_refuse_contradictions(tmp_path: Path) -> None:

@@ -47,9 +47,7 @@ def test_bp4d_labels_answers_and_paths(bp4d_master: Path, tmp_path: Path, load) 
         frame = int(record["id"].rsplit("/", 1)[1])
         assert record["label"] == ("1, 12" if frame == 41 else "")
         answer = record["conversations"][1]["value"]
-        assert list(read_aus(answer, au_protocol("bp4d").vocabulary).value) == (
-            [1, 12] if frame == 41 else []
-        )
+        assert list(read_aus(answer, au_protocol("bp4d").vocabulary).value) == ([1, 12] if frame == 41 else [])
         path = bp4d_master / record["image"]
         assert path.is_file()
         assert int(path.stem) == frame
@@ -103,9 +101,7 @@ def test_bp4d_names_the_first_missing_thing(bp4d_master: Path, tmp_path: Path) -
         ("HEADER\n41,0\n", "line 2: 2 columns"),
     ],
 )
-def test_bp4d_names_file_and_line_of_a_bad_code(
-    bp4d_master: Path, tmp_path: Path, content: str, message: str
-) -> None:
+def test_bp4d_names_file_and_line_of_a_bad_code(bp4d_master: Path, tmp_path: Path, content: str, message: str) -> None:
     root = tmp_path / "BP4D"
     shutil.copytree(bp4d_master, root)
     header = ",".join(str(number) for number in range(100))
@@ -199,9 +195,7 @@ def test_emotionet_counts_what_is_left_out(emotionet_tree: Path, tmp_path: Path,
     assert absent["left_out"] == {"image not downloaded": 4}
 
 
-def test_emotionet_split_does_not_move_with_the_other_images(
-    emotionet_tree: Path, tmp_path: Path, load
-) -> None:
+def test_emotionet_split_does_not_move_with_the_other_images(emotionet_tree: Path, tmp_path: Path, load) -> None:
     def held_out(name: str, **options: object) -> set[str]:
         convert("emotionet", emotionet_tree, tmp_path / name, Options(**options))
         return {record["id"] for record in load(tmp_path / name / "eval_au_anno.json")}

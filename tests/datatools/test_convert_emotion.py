@@ -111,9 +111,7 @@ def test_affectnet_names_the_first_missing_thing(affectnet_cropped: Path, tmp_pa
 def test_affectnet_does_not_unpickle_annotations(affectnet_cropped: Path, tmp_path: Path) -> None:
     import numpy as np
 
-    np.save(
-        affectnet_cropped / "train_set" / "annotations" / "100_exp.npy", np.array({"a": 1}), allow_pickle=True
-    )
+    np.save(affectnet_cropped / "train_set" / "annotations" / "100_exp.npy", np.array({"a": 1}), allow_pickle=True)
     with pytest.raises(UserError, match=r"cannot read the expression in .*100_exp\.npy"):
         convert("affectnet", affectnet_cropped, tmp_path / "out")
 
@@ -147,10 +145,7 @@ def test_class_balance_caps_training_only(rafdb_tree: Path, tmp_path: Path, load
     report = convert("rafdb", rafdb_tree, tmp_path / "out", Options(max_per_class=1, seed=3))
     labels = Counter(record["label"] for record in load(tmp_path / "out" / "train_emotion_anno.json"))
     assert labels == dict.fromkeys(RAFDB, 1)
-    assert (
-        report["splits"]["all"] | {"train": 7, "eval": 7, "train_before_sampling": 11}
-        == report["splits"]["all"]
-    )
+    assert report["splits"]["all"] | {"train": 7, "eval": 7, "train_before_sampling": 11} == report["splits"]["all"]
 
 
 def test_report_is_written_with_hashes_and_options(rafdb_tree: Path, tmp_path: Path) -> None:

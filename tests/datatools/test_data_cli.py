@@ -84,9 +84,7 @@ def test_mix_and_repeat(rafdb_tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run("convert", "rafdb", "--root", rafdb_tree, "--out", out)
     train = out / "train_emotion_anno.json"
-    first = run(
-        "mix", "--input", f"{train},weight=2,prefix=raf", "--val-fraction", 0.3, "--out", tmp_path / "one"
-    )
+    first = run("mix", "--input", f"{train},weight=2,prefix=raf", "--val-fraction", 0.3, "--out", tmp_path / "one")
     assert first.returncode == 0, first.stderr
     again = run("mix", "--repeat", tmp_path / "one" / "manifest.json", "--out", tmp_path / "two")
     assert again.returncode == 0, again.stderr

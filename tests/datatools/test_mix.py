@@ -101,9 +101,7 @@ def test_repeat_gives_the_same_bytes_and_notices_changes(tmp_path: Path) -> None
     for name in ("train.json", "val.json", "manifest.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     other = mix(sources, tmp_path / "three", val_fraction=0.2, seed=8)
-    assert (
-        other.manifest["outputs"] != json.loads((tmp_path / "one" / "manifest.json").read_text())["outputs"]
-    )
+    assert other.manifest["outputs"] != json.loads((tmp_path / "one" / "manifest.json").read_text())["outputs"]
     b.write_text(b.read_text() + " ")
     with pytest.raises(UserError, match=r"input 'b' has changed"):
         repeat(tmp_path / "one" / "manifest.json", tmp_path / "four")

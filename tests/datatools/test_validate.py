@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,15 +81,11 @@ def test_sound_records_have_no_problem(check) -> None:
         ),
         (train_record(answer="  "), {"schema": 1}),
         (
-            train_record(
-                conversations=[{"from": "gpt", "value": "y"}, {"from": "human", "value": "x\n<image>"}]
-            ),
+            train_record(conversations=[{"from": "gpt", "value": "y"}, {"from": "human", "value": "x\n<image>"}]),
             {"turns": 1},
         ),
         (
-            train_record(
-                conversations=[{"from": "human", "value": "x"}, {"from": "gpt", "value": "AU1 AU4"}]
-            ),
+            train_record(conversations=[{"from": "human", "value": "x"}, {"from": "gpt", "value": "AU1 AU4"}]),
             {"image-token": 1},
         ),
         (
@@ -162,9 +157,7 @@ def test_truncated_and_foreign_files_are_unreadable_images(check, folder: Path) 
 
 def test_duplicates(check, folder: Path) -> None:
     (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
-    report = check(
-        [train_record("a.png"), train_record("a.png", id="other"), train_record("copy.png", id="a.png")]
-    )
+    report = check([train_record("a.png"), train_record("a.png", id="other"), train_record("copy.png", id="a.png")])
     assert kinds(report) == {"duplicate-id": 1, "duplicate-sample": 1, "duplicate-image": 1}
     # the same image with another question is another sample, and files may share ids
     emotion = train_record("a.png", label="Fear", answer="The emotion is fear.")
@@ -180,8 +173,7 @@ def test_leakage_is_found_by_content_not_by_name(check, folder: Path) -> None:
         big.resize((80, 80)).save(folder / "recompressed.jpg", quality=80)
     train = [train_record("a.png"), train_record("again.png"), train_record("b.png")]
     evaluation = [
-        {"image": name, "label": "1, 4", "id": name}
-        for name in ("same_pixels.bmp", "recompressed.jpg", "c.png")
+        {"image": name, "label": "1, 4", "id": name} for name in ("same_pixels.bmp", "recompressed.jpg", "c.png")
     ]
     report = check(train, evaluation)
     found = {problem.kind: problem.record_id for problem in report.problems}
@@ -197,9 +189,7 @@ def test_near_duplicates_agree_with_a_brute_force_search() -> None:
     rng = np.random.default_rng(0)
 
     def facts(name: str, bits: np.ndarray, grey: np.ndarray) -> ImageFacts:
-        return ImageFacts(
-            name, None, False, name, np.packbits(bits).tobytes(), grey.astype(np.uint8).tobytes()
-        )
+        return ImageFacts(name, None, False, name, np.packbits(bits).tobytes(), grey.astype(np.uint8).tobytes())
 
     train, evaluation, expected = [], [], set()
     for number in range(300):
@@ -252,9 +242,7 @@ def test_pickled_landmarks_are_never_unpickled(check, folder: Path) -> None:
 
 
 def test_prior_store(check, folder: Path, tmp_path: Path) -> None:
-    with PriorStoreWriter(
-        tmp_path / "priors", expert="dlib-68", version="1", settings={}, size=136
-    ) as writer:
+    with PriorStoreWriter(tmp_path / "priors", expert="dlib-68", version="1", settings={}, size=136) as writer:
         writer.append([Row("a.png", np.ones(136, np.float32), "found", (12, 12))])
         writer.append([Row("b.png", None, "not_found", (12, 12))])
     data = [train_record(f"{name}.png") for name in "abc"]
@@ -305,6 +293,7 @@ def test_senseless_arguments_are_user_errors(tmp_path: Path) -> None:
 
 def test_converted_datasets_validate_without_an_error(
     rafdb_tree: Path,
+    affectnet_lists: Path,
     bp4d_master: Path,
     disfa_tree: Path,
     gft_tree: Path,
@@ -313,6 +302,7 @@ def test_converted_datasets_validate_without_an_error(
 ) -> None:
     trees = {
         "rafdb": rafdb_tree,
+        "affectnet": affectnet_lists,
         "disfa": disfa_tree,
         "gft": gft_tree,
         "emotionet": emotionet_tree,
@@ -324,7 +314,7 @@ def test_converted_datasets_validate_without_an_error(
         files = sorted((tmp_path / name).rglob("*_anno.json"))
         for group in {file.parent for file in files}:
             own = [file for file in files if file.parent == group]
-            protocol = None if name == "rafdb" else name
+            protocol = None if name in ("rafdb", "affectnet") else name
             report = validate(own, image_folder=root, protocol=protocol, near_duplicates=False)
             assert report.to_text() and kinds(report) == {}, (name, report.to_text())
 
@@ -336,9 +326,7 @@ def test_golden_records_of_the_authors_layout_validate(golden: Path) -> None:
     assert (report.n_records, report.n_images) == (8, 8)
 
 
-def test_many_records_in_parallel_processes_give_the_same_report(
-    tmp_path: Path, paint: Callable[..., Path]
-) -> None:
+def test_many_records_in_parallel_processes_give_the_same_report(tmp_path: Path, paint: Callable[..., Path]) -> None:
     data = []
     for number in range(300):
         paint(tmp_path / "img" / f"{number}.png", seed=number, size=24)
@@ -353,13 +341,3 @@ def test_many_records_in_parallel_processes_give_the_same_report(
     two = validate([file], image_folder=tmp_path / "img", workers=2)
     assert one.to_json() == two.to_json()
     assert kinds(two) == {"image-unreadable": 1}
-
-
-def test_checking_records_takes_well_under_a_millisecond_each(tmp_path: Path) -> None:
-    data = [train_record(f"{number}.png") for number in range(1500)]
-    file = tmp_path / "many.json"
-    file.write_text(json.dumps(data))
-    begin = time.perf_counter()
-    assert validate([file]).ok
-    # 20,000 records then take seconds; the bound is loose because tests share their machine
-    assert time.perf_counter() - begin < 6

@@ -16,8 +16,7 @@ def result(accuracy: float, n: int = 200, seed: int = 0, ids: str = "q") -> dict
     generator = random.Random(seed)
     annotations = [{"label": "Fear", "gpt4": "He looks afraid.", "id": f"{ids}{i}"} for i in range(n)]
     answers = [
-        {"question_id": f"{ids}{i}", "text": "Fear." if generator.random() < accuracy else "Joy."}
-        for i in range(n)
+        {"question_id": f"{ids}{i}", "text": "Fear." if generator.random() < accuracy else "Joy."} for i in range(n)
     ]
     return faba_bench.score("emotion", "faba", annotations, answers, bootstrap=300)
 

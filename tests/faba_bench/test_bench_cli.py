@@ -38,9 +38,7 @@ def run(files: tuple[str, str], *more: str) -> int:
     )
 
 
-def test_score_writes_everything(
-    tmp_path: Path, files: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_score_writes_everything(tmp_path: Path, files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     out = [str(tmp_path / "o" / name) for name in ("r.json", "r.html", "r.md", "r.tex", "plots")]
     assert (
         run(
@@ -76,12 +74,7 @@ def test_errors_go_to_stderr_with_code_2(
     assert run(files) == 2
     error = capsys.readouterr().err
     assert "a.jsonl, line 2" in error and "missing: 'y', 'z'" in error
-    assert (
-        main(
-            ["score", "--task", "au", "--protocol", "fabba", "--annotations", files[0], "--answers", files[1]]
-        )
-        == 2
-    )
+    assert main(["score", "--task", "au", "--protocol", "fabba", "--annotations", files[0], "--answers", files[1]]) == 2
     assert "did you mean 'faba'" in capsys.readouterr().err
     assert main(["score", "--task", "au", "--protocol", "faba"]) == 2
     assert "--fold-dirs" in capsys.readouterr().err
@@ -104,6 +97,17 @@ def test_folds(tmp_path: Path, files: tuple[str, str], capsys: pytest.CaptureFix
     assert main([*arguments, "--report", "x.html"]) == 2
 
 
+def test_a_report_by_a_protocol_of_ones_own(tmp_path: Path, files: tuple[str, str]) -> None:
+    own = tmp_path / "mine.json"
+    rules = {"vocabulary": [1, 4, 12, 25], "scored": [4, 12]}
+    own.write_text(
+        json.dumps({"schema_version": 1, "name": "mine", "version": 1, "title": "M", "tasks": {"au": rules}})
+    )
+    arguments = ["score", "--task", "au", "--protocol", str(own), "--annotations", files[0], "--answers", files[1]]
+    assert main([*arguments, "--report", str(tmp_path / "r.html")]) == 0
+    assert "protocol mine" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_protocols_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["protocols"]) == 0
     assert "raf-db" in capsys.readouterr().out
@@ -123,9 +127,7 @@ def test_scoring_imports_no_heavy_package(files: tuple[str, str]) -> None:
         "assert not heavy, heavy"
     )
     root = str(Path(faba_bench.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", code, root, *files], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, root, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -81,9 +81,7 @@ def test_reference_texts_may_be_absent_only_where_no_record_has_one() -> None:
     bare = [{"label": "1"}, {"label": "2"}]
     assert len(load_annotations(bare, "au", load_protocol("bp4d"))) == 2
     assert "no reference text" in str(problems_of(bare))
-    assert "no reference text" in str(
-        problems_of([{"label": "1", "gpt4": "t"}, {"label": "2"}], "au", "bp4d")
-    )
+    assert "no reference text" in str(problems_of([{"label": "1", "gpt4": "t"}, {"label": "2"}], "au", "bp4d"))
 
 
 @pytest.mark.parametrize(

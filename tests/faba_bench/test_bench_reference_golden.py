@@ -34,9 +34,7 @@ def test_emotion_scores_of_the_whole_set(golden: dict[str, Any]) -> None:
     answers = [{"question_id": index, "text": case["prediction"]} for index, case in enumerate(cases)]
     body = faba_bench.score("emotion", "faba", annotations, answers, bootstrap=0)["modes"]["reference"]
     kept = [case for case in cases if case["ref_emotion_index"] != "AttributeError"]
-    labels = [
-        int(case["label"]) if case["label"].isdigit() else CLASSES.index(case["label"]) for case in kept
-    ]
+    labels = [int(case["label"]) if case["label"].isdigit() else CLASSES.index(case["label"]) for case in kept]
     hits = [case["ref_emotion_index"] == label for case, label in zip(kept, labels, strict=True)]
     rouge = [case["ref_rouge_l_f"] for case in cases if case["ref_rouge_l_f"] != "ValueError"]
     assert (body["n_scored"], body["n_unparsed"]) == (len(kept), len(cases) - len(kept)) == (150, 10)
@@ -56,12 +54,8 @@ def test_au_tables_and_means_are_equal_bit_for_bit(golden: dict[str, Any], name:
         {"image": "f.jpg", "label": case["label"], "gpt4": case["reference"], "id": f"q{index}"}
         for index, case in enumerate(part["cases"])
     ]
-    answers = [
-        {"question_id": f"q{index}", "text": case["prediction"]} for index, case in enumerate(part["cases"])
-    ]
-    body = faba_bench.score("au", name.lower(), annotations, reversed(answers), bootstrap=0)["modes"][
-        "reference"
-    ]
+    answers = [{"question_id": f"q{index}", "text": case["prediction"]} for index, case in enumerate(part["cases"])]
+    body = faba_bench.score("au", name.lower(), annotations, reversed(answers), bootstrap=0)["modes"]["reference"]
     for sample, case in zip(body["samples"], part["cases"], strict=True):
         assert [str(number) for number in sample["parsed"]] == case["ref_pred"]
         assert [str(number) for number in sample["target"]] == case["ref_target"]

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from rouge import Rouge
 
 PACKAGE = Rouge(metrics=["rouge-l"])
-WORDS = st.sampled_from(
-    ["a", "b", "c", "A", "x,", "AU4", ".", ". ", "...", "\n", "\t", "e.g.", " ", "", "é", "\u2028"]
-)
-TEXTS = (
-    st.lists(WORDS, max_size=40).map(" ".join)
-    | st.lists(WORDS, max_size=40).map("".join)
-    | st.text(max_size=60)
-)
+WORDS = st.sampled_from(["a", "b", "c", "A", "x,", "AU4", ".", ". ", "...", "\n", "\t", "e.g.", " ", "", "é", "\u2028"])
+TEXTS = st.lists(WORDS, max_size=40).map(" ".join) | st.lists(WORDS, max_size=40).map("".join) | st.text(max_size=60)
 
 
 @pytest.fixture(autouse=True)

@@ -46,9 +46,7 @@ def make(folder: Path, annotations: Any, answers: Any, task: str = "au") -> str:
     return (folder / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_page_holds_everything_the_meeting_needs(
-    folder: Path, au_annotations: Any, au_answers: Any
-) -> None:
+def test_the_page_holds_everything_the_meeting_needs(folder: Path, au_annotations: Any, au_answers: Any) -> None:
     text = make(folder, au_annotations, au_answers)
     for part in (
         "Model &lt;X&gt;",
@@ -80,9 +78,7 @@ def test_the_page_refers_to_nothing_outside(folder: Path, au_annotations: Any, a
     assert str(folder) not in text
 
 
-def test_emotion_page_has_confusion_matrices(
-    folder: Path, emotion_annotations: Any, emotion_answers: Any
-) -> None:
+def test_emotion_page_has_confusion_matrices(folder: Path, emotion_annotations: Any, emotion_answers: Any) -> None:
     text = make(folder, emotion_annotations, emotion_answers, "emotion")
     assert text.count('aria-label="confusion matrix"') == 2
     assert "mean class accuracy" in text

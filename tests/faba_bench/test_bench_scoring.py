@@ -54,10 +54,7 @@ def test_answers_may_be_a_generator_in_any_order(au_annotations: Any, au_answers
 
 
 def test_the_same_seed_gives_the_same_object(au_annotations: Any, au_answers: Any) -> None:
-    runs = [
-        faba_bench.score("au", "faba", au_annotations, au_answers, seed=seed, bootstrap=100)
-        for seed in (1, 1, 2)
-    ]
+    runs = [faba_bench.score("au", "faba", au_annotations, au_answers, seed=seed, bootstrap=100) for seed in (1, 1, 2)]
     assert runs[0] == runs[1]
     assert runs[0]["modes"]["strict"]["s_ge_ci"] != runs[2]["modes"]["strict"]["s_ge_ci"]
 
@@ -93,9 +90,7 @@ def test_missing_answers_can_be_scored_as_empty_ones(au_annotations: Any, au_ans
 
 
 def test_without_reference_texts_there_is_no_rege() -> None:
-    result = faba_bench.score(
-        "emotion", "raf-db", [{"label": "Fear"}], [{"question_id": "0", "text": "Fear."}]
-    )
+    result = faba_bench.score("emotion", "raf-db", [{"label": "Fear"}], [{"question_id": "0", "text": "Fear."}])
     jsonschema.validate(result, SCHEMA)
     for body in result["modes"].values():
         assert (body["s_re"], body["s_ge"], body["s_rege"]) == (100.0, None, None)

@@ -179,9 +179,7 @@ def test_any_text_gives_distinct_units_of_the_vocabulary(text: str) -> None:
     assert set(value) <= set(VOCABULARY)
 
 
-@pytest.mark.parametrize(
-    "piece", ["AU4 not ", "AU1 ", ".", " ", "AU4 (", "AUs are ", "AU4 isn't ", "1, ", "(("]
-)
+@pytest.mark.parametrize("piece", ["AU4 not ", "AU1 ", ".", " ", "AU4 (", "AUs are ", "AU4 isn't ", "1, ", "(("])
 def test_time_is_linear_in_the_text(piece: str) -> None:
     start = time.perf_counter()
     read_aus("AU" + piece * (100_000 // len(piece)) + "x", VOCABULARY)

@@ -83,9 +83,7 @@ def test_trap_an_aside_does_not_outvote_the_verdict() -> None:
     assert emotion("Although the brows suggest fear, the emotion is surprise.") == "Surprise"
     assert emotion("The face shows happiness with a hint of sadness.") == "Happiness"
     assert (
-        emotion(
-            "The emotion conveyed by this face is fear. Surprise widens the eyes. Surprise lifts the brows."
-        )
+        emotion("The emotion conveyed by this face is fear. Surprise widens the eyes. Surprise lifts the brows.")
         == "Fear"
     )
 
@@ -103,9 +101,7 @@ def test_contempt_is_a_class_only_where_the_protocol_has_it() -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
-        st.sampled_from(
-            ["happy", "not", "sadness", " ", ", ", ". ", "and", "is", "n't", "although", "(", "emotion "]
-        ),
+        st.sampled_from(["happy", "not", "sadness", " ", ", ", ". ", "and", "is", "n't", "although", "(", "emotion "]),
         max_size=40,
     ).map(" ".join)
     | st.text(max_size=200)

@@ -29,8 +29,7 @@ Sadness: sadness crying distress concern discomfort anguish somber
 
 #: The authors' word list of each class.
 WORDS: dict[str, frozenset[str]] = {
-    name: frozenset(words.split())
-    for name, words in re.findall(r"^(\w+):(.*(?:\n    .*)*)", _LISTS, re.MULTILINE)
+    name: frozenset(words.split()) for name, words in re.findall(r"^(\w+):(.*(?:\n    .*)*)", _LISTS, re.MULTILINE)
 }
 
 _NEGATIONS = ("not", "no", "isn't ", "nothing", "cannot", "won't", "shouldn't", "neither", "nor")

@@ -42,19 +42,20 @@ def write_report(
     image_folder: Path | str | None = None,
     landmarks: Path | str | None = None,
     title: str | None = None,
+    protocol: str | None = None,
     shown: int = 6,
 ) -> None:
     """Write one self-contained HTML page: scores, plots, warnings, and the `shown` worst and best samples.
 
-    `annotations` and `answers` are those that were scored; `landmarks` is an npz file, see
-    `faba_bench.report.images.load_landmarks`.
+    `annotations` and `answers` are those that were scored, `protocol` the file when it was one of your own;
+    `landmarks` is an npz file, see `faba_bench.report.images.load_landmarks`.
     """
     points = load_landmarks(landmarks) if landmarks is not None else None
     ranked = rank_samples(result)
     worst = ranked[:shown]
     best = ranked[shown:][::-1][:shown]
     wanted = {str(sample["question_id"]) for sample in [*worst, *best]}
-    texts = collect_texts(result, annotations, answers, wanted)
+    texts = collect_texts(protocol or result["protocol"], result["task"], annotations, answers, wanted)
     folder = Path(image_folder) if image_folder is not None else None
     cards = {
         name: gallery([_card(result, sample, texts, folder, points) for sample in samples])
@@ -88,9 +89,7 @@ def write_plots(result: Mapping[str, Any], folder: Path | str) -> list[Path]:
     for mode in MODES:
         confusion = result["modes"][mode].get("confusion")
         if confusion:
-            plots[f"confusion_{mode}"] = svg.heatmap(
-                confusion["rows"], confusion["columns"], confusion["counts"]
-            )
+            plots[f"confusion_{mode}"] = svg.heatmap(confusion["rows"], confusion["columns"], confusion["counts"])
     written = []
     for name, markup in plots.items():
         path = target / f"{name}.svg"
@@ -118,14 +117,15 @@ def sample_score(sample: Mapping[str, Any]) -> float:
 
 
 def collect_texts(
-    result: Mapping[str, Any],
+    protocol: str,
+    task: str,
     annotations: Path | str | Sequence[Mapping[str, Any]],
     answers: Path | str | Iterable[Mapping[str, Any]],
     wanted: set[str],
 ) -> Texts:
     """Read the inputs once more; only the texts of `wanted` question ids are kept."""
     texts = Texts()
-    for record in load_annotations(annotations, result["task"], load_protocol(result["protocol"])):
+    for record in load_annotations(annotations, task, load_protocol(protocol)):
         if record.reference is not None:
             texts.reference_lengths.append(float(len(record.reference.split())))
         if str(record.question_id) in wanted:
@@ -157,9 +157,7 @@ def _headline(result: Mapping[str, Any]) -> str:
         body = result["modes"][mode]
         for key, name in _TITLES:
             bounds = body.get(f"{key}_ci")
-            detail = (
-                f"95% {tables.number(bounds[0])} to {tables.number(bounds[1])}" if bounds else "no interval"
-            )
+            detail = f"95% {tables.number(bounds[0])} to {tables.number(bounds[1])}" if bounds else "no interval"
             items.append((f"{name}, {mode}", tables.number(body[key]), detail))
     remark = (
         "REGE = S_re + S_ge. The reference mode reproduces the authors' scorer and compares with published "
@@ -169,9 +167,7 @@ def _headline(result: Mapping[str, Any]) -> str:
 
 
 def _per_label(result: Mapping[str, Any]) -> str:
-    caption = (
-        f"{_value_name(result)} per label; n is the number of samples with the label. A dash has no value."
-    )
+    caption = f"{_value_name(result)} per label; n is the number of samples with the label. A dash has no value."
     return html.figure(label_chart(result), caption=caption) + html.table(*tables.label_rows(result))
 
 
@@ -193,15 +189,11 @@ def _lengths(texts: Texts) -> str:
     rows = []
     for name, values in series.items():
         ordered = sorted(values) or [0.0]
-        quarter = [
-            ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.0, 0.5, 0.9, 1.0)
-        ]
+        quarter = [ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.0, 0.5, 0.9, 1.0)]
         mean = sum(ordered) / len(ordered)
         rows.append([name, str(len(values)), f"{mean:.1f}", *(f"{value:.0f}" for value in quarter)])
     chart = svg.histogram(series, x_label="length in words", y_label="texts")
-    return html.figure(chart) + html.table(
-        ["", "texts", "mean words", "shortest", "median", "90%", "longest"], rows
-    )
+    return html.figure(chart) + html.table(["", "texts", "mean words", "shortest", "median", "90%", "longest"], rows)
 
 
 def _card(
@@ -218,9 +210,7 @@ def _card(
     status = points.status.get(image) if points and image else None
     found = status is None or status == "found"
     shown = picture(folder / image, shape if found else None, image) if folder and image else None
-    reference_sample = next(
-        row for row in result["modes"]["reference"]["samples"] if str(row["question_id"]) == key
-    )
+    reference_sample = next(row for row in result["modes"]["reference"]["samples"] if str(row["question_id"]) == key)
     facts = [
         ("label", labels_text(sample["target"])),
         ("parsed, strict", _parsed_text(sample)),

@@ -87,8 +87,7 @@ def tiles(items: Sequence[tuple[str, str, str]], *, columns: int = 3, key: str =
     for label, value, detail in items:
         kind = "tile key" if key and label.startswith(key) else "tile"
         cells.append(
-            f'<div class="{kind}"><span>{escape(label)}</span><b>{escape(value)}</b>'
-            f"<span>{escape(detail)}</span></div>"
+            f'<div class="{kind}"><span>{escape(label)}</span><b>{escape(value)}</b><span>{escape(detail)}</span></div>'
         )
     return f'<div class="tiles" style="--columns:{columns}">{"".join(cells)}</div>'
 
@@ -98,9 +97,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str 
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def figure(svg_markup: str, *, caption: str = "") -> str:

@@ -48,9 +48,7 @@ def _matrix(confusion: Mapping[str, Any], mode: str, path: Path) -> Path:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for y, row in enumerate(confusion["counts"]):
         for x, count in enumerate(row):
-            axes.text(
-                x, y, str(count), ha="center", va="center", color="white" if shares[y][x] > 0.6 else "black"
-            )
+            axes.text(x, y, str(count), ha="center", va="center", color="white" if shares[y][x] > 0.6 else "black")
     axes.set_xticks(range(len(confusion["columns"])), confusion["columns"], rotation=35, ha="right")
     axes.set_yticks(range(len(confusion["rows"])), confusion["rows"])
     axes.set_xlabel(f"answer ({mode} mode)")

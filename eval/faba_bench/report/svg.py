@@ -88,9 +88,7 @@ def line_chart(
         colour = _COLOURS[number % len(_COLOURS)]
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
     parts.append(_text(left + width / 2, height - 8, x_label, size=12, colour=_SOFT))
-    parts.append(
-        _text(left, above - 18, y_label, size=12, anchor="start", colour=_SOFT) if len(series) < 2 else ""
-    )
+    parts.append(_text(left, above - 18, y_label, size=12, anchor="start", colour=_SOFT) if len(series) < 2 else "")
     return _svg(height, parts, f"line chart: {', '.join(series)}")
 
 
@@ -99,9 +97,7 @@ def heatmap(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequen
     left, above = 100, 46
     cell_width = (_WIDTH - left - 10) / max(len(columns), 1)
     cell = 34
-    parts = [
-        _text(left + cell_width * (i + 0.5), above - 10, name, size=12) for i, name in enumerate(columns)
-    ]
+    parts = [_text(left + cell_width * (i + 0.5), above - 10, name, size=12) for i, name in enumerate(columns)]
     parts.append(_text(left, 16, "answer →", size=11, anchor="start", colour=_SOFT))
     parts.append(_text(left - 8, 16, "label ↓", size=11, anchor="end", colour=_SOFT))
     for index, (name, row) in enumerate(zip(rows, counts, strict=True)):
@@ -122,9 +118,7 @@ def heatmap(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequen
     return _svg(above + cell * len(rows) + 8, parts, "confusion matrix")
 
 
-def histogram(
-    series: Mapping[str, Sequence[float]], *, bins: int = 20, x_label: str = "", y_label: str = ""
-) -> str:
+def histogram(series: Mapping[str, Sequence[float]], *, bins: int = 20, x_label: str = "", y_label: str = "") -> str:
     """How often values fall into equal bins; the last bin takes everything above the 99th percentile."""
     values = sorted(value for items in series.values() for value in items)
     if not values:
@@ -149,9 +143,7 @@ def nice_top(values: Sequence[float]) -> float:
     if peak <= 0:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(peak))
-    return next(
-        step * unit for step in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0) if step * unit >= peak * 0.999
-    )
+    return next(step * unit for step in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0) if step * unit >= peak * 0.999)
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

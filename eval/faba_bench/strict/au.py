@@ -141,9 +141,7 @@ def _first_forward_negator(
     return end
 
 
-def _evidence(
-    value: Sequence[int], affirmed: Collection[int], denied: Collection[int], known: Collection[int]
-) -> str:
+def _evidence(value: Sequence[int], affirmed: Collection[int], denied: Collection[int], known: Collection[int]) -> str:
     parts = [", ".join(f"AU{number}" for number in value) or "none affirmed"]
     gone = [number for number in denied if number not in affirmed]
     if gone:

@@ -24,8 +24,7 @@ NOUNS: dict[str, str] = {
 _NAMES: dict[str, str] = {
     "Happiness": "happy happily joyful joyous cheerful delighted glad elated ecstatic amused smile smiles "
     "smiling laugh laughs laughing laughter",
-    "Sadness": "sad sadly unhappy sorrowful melancholic mournful grieving dejected crying tearful "
-    "heartbroken",
+    "Sadness": "sad sadly unhappy sorrowful melancholic mournful grieving dejected crying tearful heartbroken",
     "Surprise": "surprised surprising astonished amazed startled",
     "Anger": "angry angrily furious enraged irate outraged",
     "Neutral": "neutral expressionless emotionless impassive",
@@ -38,8 +37,7 @@ _CUES: dict[str, str] = {
     "Happiness": "pleasant content relaxed relaxation positivity lightheartedness friendly warmth pleased",
     "Sadness": "anguish somber distress gloomy depressed downcast",
     "Surprise": "puzzled disbelief wonder curious confusion bewilderment skepticism excitement",
-    "Anger": "mad agitation irritated irritation annoyed annoyance incensed frustration "
-    "frustrated stern hostile",
+    "Anger": "mad agitation irritated irritation annoyed annoyance incensed frustration frustrated stern hostile",
     "Neutral": "calm contemplative thoughtful solemn composed",
     "Disgust": "distaste displeasure disapproval disdain contempt aversion",
     "Fear": "anxiety anxious apprehension apprehensive panic worry worried alarm alarmed shock",

@@ -25,9 +25,7 @@ _FIRST = re.compile(
     re.IGNORECASE,
 )
 _TIGHT = re.compile(rf"\s*[+/&]\s*(?:AU\s*)?{_NUMBER}", re.IGNORECASE)
-_LOOSE = re.compile(
-    rf"[ \t]*(?:,[ \t]*(?:(?:and|or|nor)[ \t]+)?|\b(?:and|or|nor)[ \t]+){_NUMBER}", re.IGNORECASE
-)
+_LOOSE = re.compile(rf"[ \t]*(?:,[ \t]*(?:(?:and|or|nor)[ \t]+)?|\b(?:and|or|nor)[ \t]+){_NUMBER}", re.IGNORECASE)
 # "The action units are: 1. AU4": the "1" counts the list.  Likewise "AU4, 2. AU6" below.
 _COUNTED = re.compile(r"[.)]\s+(?:\*+\s*)?", re.IGNORECASE)
 _UNIT = re.compile(r"AU|action\s+unit", re.IGNORECASE)
@@ -37,9 +35,7 @@ _AFTER_LOOSE = re.compile(
     re.IGNORECASE,
 )
 _LABEL_CHARACTERS = 200
-_BARE = re.compile(
-    r"[\s\[(]*[0-9]{1,3}(?:(?:[\s,;+/&]+|\s*\band\b\s*|\s*,\s*and\s+)[0-9]{1,3})*[\s\])]*\.?\s*"
-)
+_BARE = re.compile(r"[\s\[(]*[0-9]{1,3}(?:(?:[\s,;+/&]+|\s*\band\b\s*|\s*,\s*and\s+)[0-9]{1,3})*[\s\])]*\.?\s*")
 _GLOSS_GAP = 8
 _GLOSS_BEHIND = re.compile(r"(?:[\s(:,–—-]|\bi\.e\.|\bthe\b|\bor\b)*", re.IGNORECASE)
 _GLOSS_BEFORE = re.compile(r"\s*[(\[]\s*")
@@ -104,9 +100,7 @@ def _goes_on(text: str, more: re.Match[str], plural: bool) -> bool:
     return plural or _AFTER_LOOSE.match(text, more.end()) is not None
 
 
-def _stretched(
-    text: str, mention: Mention, named: list[tuple[int, int, int]], starts: list[int]
-) -> tuple[int, int]:
+def _stretched(text: str, mention: Mention, named: list[tuple[int, int, int]], starts: list[int]) -> tuple[int, int]:
     """A mention's place with the name that explains it, behind ("AU4 - Brow Lowerer") or before it."""
     start, end = mention.start, mention.end
     index = bisect_left(starts, start)

@@ -20,9 +20,7 @@ _FRESH = re.compile(
     rf"showing|displaying|exhibiting|conveying|expressing|indicating|suggesting|with|{_VERBS}|\w+n't)\b",
     re.IGNORECASE,
 )
-_SUBJECT_VERB = re.compile(
-    rf"\s*(?:and\s+)?(?:[\w\x01-]+[\s,/&+]+){{1,4}}?(?:{_VERBS}|\w+n't)\b", re.IGNORECASE
-)
+_SUBJECT_VERB = re.compile(rf"\s*(?:and\s+)?(?:[\w\x01-]+[\s,/&+]+){{1,4}}?(?:{_VERBS}|\w+n't)\b", re.IGNORECASE)
 _HARD = re.compile(
     r"[.!?](?=\s|$)|[;\n()\[\]—–]|:(?=\s|$)|\s-\s|"
     r"\b(?:but|however|although|though|whereas|while|yet|because|since|so that|which|who)\b",
@@ -73,9 +71,7 @@ def _soft_clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         searched = break_.start()
         # A subject and its verb open a new statement only where the one before has had its verb:
         # in "AU4 and AU7 are not present" the "and" joins two subjects.
-        if _FRESH.match(text, break_.end(), end) or (
-            has_verb and _SUBJECT_VERB.match(text, break_.end(), end)
-        ):
+        if _FRESH.match(text, break_.end(), end) or (has_verb and _SUBJECT_VERB.match(text, break_.end(), end)):
             if begin < break_.start():
                 yield begin, break_.start()
             begin = searched = break_.end()

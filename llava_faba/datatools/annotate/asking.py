@@ -53,21 +53,18 @@ def request_key(picture_sha256: str, prompt: Prompt, client: Client, max_side: i
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def file_key(path: Path, prompt: Prompt, client: Client, max_side: int | None) -> str:
-    """The key of an image file; a file that is gone has a key that no answer has."""
+def file_digest(path: Path) -> str:
+    """The hash of an image file; a file that is gone has one that no answer has."""
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        digest = f"missing/{path}"
-    return request_key(digest, prompt, client, max_side)
+        return f"missing/{path}"
 
 
 class Asker:
     """Sends what the journal has no answer for. One instance serves one run."""
 
-    def __init__(
-        self, client: Client, prompt: Prompt, journal: Journal, policy: Policy, folder: Path
-    ) -> None:
+    def __init__(self, client: Client, prompt: Prompt, journal: Journal, policy: Policy, folder: Path) -> None:
         self.client, self.prompt, self.journal, self.policy = client, prompt, journal, policy
         self.folder = folder
         self.pace = Pace(policy.per_minute)
@@ -138,9 +135,7 @@ class Asker:
             self.pace.hold(pause)
         return self.pace.sleep(pause)
 
-    def _accept(
-        self, target: Target, key: str, picture: Picture, attempt: int, begin: float, reply: Reply
-    ) -> None:
+    def _accept(self, target: Target, key: str, picture: Picture, attempt: int, begin: float, reply: Reply) -> None:
         self._note(
             target,
             key,

@@ -165,9 +165,7 @@ class Client:
             body = ""
         message = f"HTTP {error.code}: {body[:200].strip() or error.reason}"
         if error.code in _RETRY or error.code >= 500:
-            return Retryable(
-                message, _retry_after(error.headers.get("Retry-After")), body, everyone=error.code == 429
-            )
+            return Retryable(message, _retry_after(error.headers.get("Retry-After")), body, everyone=error.code == 429)
         if error.code in _STOP:
             return Fatal(f"{self._url}: {_STOP[error.code]} ({message})")
         if 300 <= error.code < 400:
@@ -185,11 +183,7 @@ class Client:
         if not isinstance(text, str) or not text.strip():
             raise Retryable("the answer is empty", body=body)
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
-        counts = {
-            key: value
-            for key, value in usage.items()
-            if isinstance(value, int) and not isinstance(value, bool)
-        }
+        counts = {key: value for key, value in usage.items() if isinstance(value, int) and not isinstance(value, bool)}
         return Reply(text.strip(), str(choice.get("finish_reason") or ""), counts, body)
 
 

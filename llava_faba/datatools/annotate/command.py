@@ -26,14 +26,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--task", choices=("au", "emotion"), required=True)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--images", type=Path, help="annotate every image in this folder (also the image folder)"
-    )
+    what.add_argument("--images", type=Path, help="annotate every image in this folder (also the image folder)")
     what.add_argument("--annotations", type=Path, nargs="+", help="annotate the images of these files")
     parser.add_argument("--image-folder", type=Path, help="what image paths in --annotations are relative to")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for raw answers, records, review pages"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for raw answers, records, review pages")
     parser.add_argument("--limit", type=int, help="only the first N images")
     _add_server(parser.add_argument_group("server"))
     _add_filters(parser.add_argument_group("filters and review"))
@@ -42,9 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_server(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--base-url", default="https://api.openai.com/v1", help="address (default: %(default)s)"
-    )
+    group.add_argument("--base-url", default="https://api.openai.com/v1", help="address (default: %(default)s)")
     group.add_argument("--model", required=True, help="the model's name at the server")
     group.add_argument(
         "--api-key-env",
@@ -58,9 +52,7 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--concurrency", type=int, default=8, help="requests in flight (default: 8)")
     group.add_argument("--rpm", type=float, help="at most this many requests a minute")
     group.add_argument("--attempts", type=int, default=6, help="tries for an image (default: 6)")
-    group.add_argument(
-        "--first-pause", type=float, default=1.0, help="seconds before the second try (default: 1)"
-    )
+    group.add_argument("--first-pause", type=float, default=1.0, help="seconds before the second try (default: 1)")
     group.add_argument("--timeout", type=float, default=120.0, help="seconds for a request (default: 120)")
     group.add_argument("--price-input", type=float, help="price of a million input tokens")
     group.add_argument("--price-output", type=float, help="price of a million output tokens")
@@ -80,7 +72,9 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
         help="least agreement with given labels: F1 for AUs, 1 or 0 for emotion (default: 0.5)",
     )
     group.add_argument("--sort-only", action="store_true", help="send nothing, only filter what is there")
-    group.add_argument("--apply", type=Path, metavar="DECISIONS", help="decisions.json of the review page")
+    group.add_argument(
+        "--apply", type=Path, nargs="+", metavar="DECISIONS", help="decisions.json files of the review pages"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from llava_faba.datatools.annotate.review import load_decisions
 
     annotation = _annotation(args)
-    decisions = load_decisions(args.apply) if args.apply is not None else None
+    decisions = load_decisions(args.apply) if args.apply else None
     limits = Limits.of(args.task, args.min_words, args.max_words, args.min_agreement)
     if not (args.sort_only or args.apply):
         estimate = annotation.estimate(args.image_tokens)
@@ -110,9 +104,7 @@ def run(args: argparse.Namespace) -> int:
         if outcome.stopped_by_cost:
             print(f"stopped: --max-cost {args.max_cost} is spent; run again to go on", file=sys.stderr)
     summary = sort(annotation, limits, decisions)
-    print(
-        f"{summary['accepted']} accepted, {summary['rejected']} rejected, {summary['unanswered']} unanswered"
-    )
+    print(f"{summary['accepted']} accepted, {summary['rejected']} rejected, {summary['unanswered']} unanswered")
     for reason, count in summary["reasons"].items():
         print(f"  {count} x {reason}")
     print(f"records and review pages are in {args.out}")
@@ -149,9 +141,7 @@ def _annotation(args: argparse.Namespace) -> Annotation:
         args.max_tokens,
         args.temperature,
     )
-    policy = Policy(
-        args.concurrency, args.rpm, args.attempts, args.first_pause, args.max_side, prices, args.max_cost
-    )
+    policy = Policy(args.concurrency, args.rpm, args.attempts, args.first_pause, args.max_side, prices, args.max_cost)
     prompt = load_prompt(args.task, args.prompt)
     return Annotation(args.task, targets[: args.limit], folder, args.out, client, prompt, policy)
 

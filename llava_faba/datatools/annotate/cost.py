@@ -32,11 +32,7 @@ class Estimate:
     cost: float | None
 
     def to_text(self) -> str:
-        money = (
-            "unknown (give --price-input and --price-output)"
-            if self.cost is None
-            else f"about {self.cost:.2f}"
-        )
+        money = "unknown (give --price-input and --price-output)" if self.cost is None else f"about {self.cost:.2f}"
         return (
             f"{self.requests} requests, about {self.input_tokens} input and {self.output_tokens} output "
             f"tokens, "
@@ -44,9 +40,7 @@ class Estimate:
         )
 
 
-def estimate(
-    requests: int, task: str, prompt: str, image_tokens: int, max_tokens: int, prices: Prices
-) -> Estimate:
+def estimate(requests: int, task: str, prompt: str, image_tokens: int, max_tokens: int, prices: Prices) -> Estimate:
     """Four characters are taken for a token; retries are not counted."""
     inputs = requests * (image_tokens + len(prompt) // 4 + 10)
     outputs = requests * min(EXPECTED_OUTPUT[task], max_tokens)

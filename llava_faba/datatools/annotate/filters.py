@@ -34,9 +34,7 @@ class Limits:
 
     @classmethod
     def of(cls, task: str, low: int | None, high: int | None, agreement: float) -> Limits:
-        return cls(
-            WORDS[task][0] if low is None else low, WORDS[task][1] if high is None else high, agreement
-        )
+        return cls(WORDS[task][0] if low is None else low, WORDS[task][1] if high is None else high, agreement)
 
 
 @dataclass(frozen=True)

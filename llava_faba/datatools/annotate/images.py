@@ -48,8 +48,7 @@ def targets_in_files(files: Sequence[Path]) -> list[Target]:
             label, subject = record.get("label"), record.get("subject")
             if image in targets and targets[image].label != label:
                 raise UserError(
-                    f"{path}[{index}]: image '{image}' has label {label!r} here and "
-                    f"{targets[image].label!r} before"
+                    f"{path}[{index}]: image '{image}' has label {label!r} here and {targets[image].label!r} before"
                 )
             targets.setdefault(
                 image,

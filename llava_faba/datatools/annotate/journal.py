@@ -40,9 +40,7 @@ class Journal:
             try:
                 lines.append(json.loads(line))
             except ValueError as error:
-                raise UserError(
-                    f"{self.path}, line {number} is damaged ({error}): move the file away"
-                ) from error
+                raise UserError(f"{self.path}, line {number} is damaged ({error}): move the file away") from error
         return lines
 
     def append(self, line: dict[str, Any]) -> None:

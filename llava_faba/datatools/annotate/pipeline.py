@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.datatools import records
-from llava_faba.datatools.annotate.asking import Asker, Outcome, Policy, file_key
+from llava_faba.datatools.annotate.asking import Asker, Outcome, Policy, file_digest, request_key
 from llava_faba.datatools.annotate.client import Client
 from llava_faba.datatools.annotate.cost import Estimate, estimate
 from llava_faba.datatools.annotate.filters import Limits, judge
@@ -41,11 +41,16 @@ class Annotation:
     prompt: Prompt
     policy: Policy = field(default_factory=Policy)
 
+    _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
     def keyed(self) -> list[tuple[Target, str]]:
-        """Targets with the keys of their requests; reads every image file."""
+        """Targets with the keys of their requests; reads every image file the first time."""
+        for target in self.targets:
+            if target.image not in self._digests:
+                self._digests[target.image] = file_digest(self.image_folder / target.image)
         side = self.policy.max_side
         return [
-            (target, file_key(self.image_folder / target.image, self.prompt, self.client, side))
+            (target, request_key(self._digests[target.image], self.prompt, self.client, side))
             for target in self.targets
         ]
 

@@ -54,9 +54,7 @@ def write_pages(cards: Sequence[Card], folder: Path, image_folder: Path, run: st
 
 
 def _page(cards: Sequence[Card], number: int, total: int, image_folder: Path, run: str) -> str:
-    links = [
-        f"<b>{n}</b>" if n == number else f'<a href="page-{n:03d}.html">{n}</a>' for n in range(1, total + 1)
-    ]
+    links = [f"<b>{n}</b>" if n == number else f'<a href="page-{n:03d}.html">{n}</a>' for n in range(1, total + 1)]
     return Template(_asset("page.html")).substitute(
         style=_asset("style.css"),
         script=_asset("script.js"),
@@ -86,12 +84,18 @@ def _card(card: Card, image_folder: Path) -> str:
     )
 
 
-def load_decisions(path: Path) -> dict[str, str]:
-    """Decisions by key. Raises ``UserError`` when the file is not what a review page saves."""
-    try:
-        decisions = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the decisions in {path}: {error}") from error
-    if not isinstance(decisions, dict) or not all(one in ("accept", "reject") for one in decisions.values()):
-        raise UserError(f"{path} is no decisions.json of the review page: keys with 'accept' or 'reject'")
-    return decisions
+def load_decisions(paths: Sequence[Path]) -> dict[str, str]:
+    """Decisions by key; a later file overrules. Raises ``UserError`` when one is not what a page saves.
+
+    Several files, because some browsers give each page a memory of its own.
+    """
+    merged: dict[str, str] = {}
+    for path in paths:
+        try:
+            decisions = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read the decisions in {path}: {error}") from error
+        if not isinstance(decisions, dict) or not set(map(str, decisions.values())) <= {"accept", "reject"}:
+            raise UserError(f"{path} is no decisions.json of a review page: keys with 'accept' or 'reject'")
+        merged.update(decisions)
+    return merged

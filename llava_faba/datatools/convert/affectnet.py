@@ -65,8 +65,7 @@ def convert(root: Path, options: Options) -> Conversion:
         _convert_lists(root, options, conversion)
     if options.classes == 8:
         conversion.notes.append(
-            "Contempt is no class of FABA-Bench: the benchmark counts it as wrong or unparsed. Use 7 "
-            "classes to score."
+            "Contempt is no class of FABA-Bench: the benchmark counts it as wrong or unparsed. Use 7 classes to score."
         )
     return conversion
 
@@ -80,9 +79,7 @@ def _convert_cropped(root: Path, options: Options, conversion: Conversion) -> No
         require_folder(root, [f"{folder}/annotations"], NAME, "annotation folder")
         if not images.is_dir():
             raise UserError(f"{NAME}: no image folder {images}")
-        available = {
-            path.stem: path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")
-        }
+        available = {path.stem: path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")}
         files = list((root / folder / "annotations").glob("*_exp.npy"))
         if not files:
             raise UserError(f"{NAME}: no *_exp.npy below {root / folder / 'annotations'}")

@@ -47,14 +47,10 @@ class Options:
         Path | None,
         "the folder with the images, when it is not where the dataset has it (e.g. aligned crops)",
     ] = None
-    labels: Annotated[
-        Path | None, "gft, emotionet: the folder (or table) with the labels, when it is not found"
-    ] = None
+    labels: Annotated[Path | None, "gft, emotionet: the folder (or table) with the labels, when it is not found"] = None
     every: Annotated[int, "take every Nth labelled frame of a training sequence"] = 1
     eval_every: Annotated[int, "the same for evaluation (the literature takes all)"] = 1
-    max_per_subject: Annotated[
-        int | None, "at most this many training samples of a person, drawn at random"
-    ] = None
+    max_per_subject: Annotated[int | None, "at most this many training samples of a person, drawn at random"] = None
     max_per_class: Annotated[
         int | None,
         "class balance for training: keep a sample only while one of its classes (emotion, active AU, or "
@@ -63,21 +59,13 @@ class Options:
     vary_questions: Annotated[bool, "several wordings of the training question"] = False
     vary_answers: Annotated[bool, "several wordings of the training answer"] = False
     seed: Annotated[int, "seed of all sampling and wording"] = 0
-    allow_missing: Annotated[
-        bool, "convert an incomplete copy: count what is missing instead of stopping"
-    ] = False
+    allow_missing: Annotated[bool, "convert an incomplete copy: count what is missing instead of stopping"] = False
     intensity: Annotated[int, "disfa: an AU is active from this intensity (0-5) on"] = 2
     classes: Annotated[int, "affectnet: 7 classes, or 8 with Contempt"] = 7
     partition: Annotated[Path | None, "gft: CSV file 'subject,train|eval' with the official partition"] = None
-    unknown: Annotated[str, "emotionet: images with an uncoded scored AU: 'drop', or take it as 'absent'"] = (
-        "drop"
-    )
-    eval_fraction: Annotated[
-        float, "emotionet, which has no labelled test set: share of images to evaluate on"
-    ] = 0.25
-    first_frame: Annotated[
-        int | None, "disfa: number of the first frame image, 0 or 1 (default: found out)"
-    ] = None
+    unknown: Annotated[str, "emotionet: images with an uncoded scored AU: 'drop', or take it as 'absent'"] = "drop"
+    eval_fraction: Annotated[float, "emotionet, which has no labelled test set: share of images to evaluate on"] = 0.25
+    first_frame: Annotated[int | None, "disfa: number of the first frame image, 0 or 1 (default: found out)"] = None
 
     def __post_init__(self) -> None:
         for name in ("every", "eval_every", "max_per_subject", "max_per_class"):
@@ -170,8 +158,7 @@ def relative_image(image: Path, folder: Path) -> str:
     relative = os.path.relpath(image, folder)
     if relative.startswith(".."):
         raise UserError(
-            f"image {image} lies outside the image folder {folder}: give --image-folder a folder that "
-            f"holds all images"
+            f"image {image} lies outside the image folder {folder}: give --image-folder a folder that holds all images"
         )
     return Path(relative).as_posix()
 
@@ -206,9 +193,7 @@ def training_records(
     return result
 
 
-def evaluation_records(
-    samples: Iterable[Sample], conversion: Conversion, folder: Path
-) -> list[records.Record]:
+def evaluation_records(samples: Iterable[Sample], conversion: Conversion, folder: Path) -> list[records.Record]:
     return [
         records.evaluation_record(
             source=conversion.source,

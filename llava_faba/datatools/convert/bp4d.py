@@ -47,9 +47,7 @@ _IMAGE_FOLDERS = ["2D+3D", "Sequences_2D+3D", "BP4D-training", "img", "images", 
 def convert(root: Path, options: Options) -> Conversion:
     """Every coded frame of every subject in the fold lists, as three splits ``fold1`` to ``fold3``."""
     require_root(root, NAME)
-    labels = require_folder(
-        root, ["AUCoding/AU_OCC", "AU_OCC", "AUCoding/AUCoding", "AUCoding"], NAME, "AU codes"
-    )
+    labels = require_folder(root, ["AUCoding/AU_OCC", "AU_OCC", "AUCoding/AUCoding", "AUCoding"], NAME, "AU codes")
     images = options.images or require_folder(root, _IMAGE_FOLDERS, NAME, "image folder")
     folds = load_folds("bp4d")
     left_out: Counter[str] = Counter()
@@ -72,9 +70,7 @@ def fold_splits(samples: dict[str, list[Sample]], folds: dict[str, list[str]]) -
     ]
 
 
-def _subject(
-    subject: str, labels: Path, images: Path, options: Options, left_out: Counter[str]
-) -> list[Sample]:
+def _subject(subject: str, labels: Path, images: Path, options: Options, left_out: Counter[str]) -> list[Sample]:
     samples: list[Sample] = []
     for task in TASKS:
         table = labels / f"{subject}_{task}.csv"
@@ -109,9 +105,7 @@ def _sequence(
             continue
         if frame not in frames:
             if not options.allow_missing:
-                raise UserError(
-                    f"{NAME}: {table.name}, line {line}: no image of frame {frame} of {subject}/{task}"
-                )
+                raise UserError(f"{NAME}: {table.name}, line {line}: no image of frame {frame} of {subject}/{task}")
             left_out["image missing"] += 1
             continue
         active = tuple(au for au, code in sorted(codes.items()) if code == 1)

@@ -76,9 +76,7 @@ def convert(root: Path, options: Options) -> Conversion:
     first = options.first_frame
     if first is None:
         first = 0 if any(0 in own for own in frames.values()) else 1
-    samples = {
-        subject: _subject(subject, labels, own, first, options, left_out) for subject, own in frames.items()
-    }
+    samples = {subject: _subject(subject, labels, own, first, options, left_out) for subject, own in frames.items()}
     conversion = Conversion("disfa", NAME, "au", fold_splits(samples, folds), left_out)
     conversion.notes.append(f"image {first} was taken for the first label line")
     return conversion
@@ -149,7 +147,5 @@ def _samples(
                 raise UserError(f"{NAME}: no image number {number} of {subject} (label of frame {frame})")
             continue
         active = tuple(au for au, value in sorted(values.items()) if value >= options.intensity)
-        samples.append(
-            Sample(frames[number], f"DISFA/{subject}/{frame}", subject, subject, frame, aus=active)
-        )
+        samples.append(Sample(frames[number], f"DISFA/{subject}/{frame}", subject, subject, frame, aus=active))
     return samples

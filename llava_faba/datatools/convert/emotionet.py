@@ -45,9 +45,7 @@ def convert(root: Path, options: Options) -> Conversion:
     images = options.images or require_folder(
         root, ["images", "Images", "imgs", "Aligned", "aligned"], NAME, "image folder"
     )
-    available = {
-        path.name: path for path in sorted(images.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES
-    }
+    available = {path.name: path for path in sorted(images.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES}
     conversion = Conversion("emotionet", NAME, "au", [Split("", [], [])])
     split = conversion.splits[0]
     seen: set[str] = set()
@@ -72,9 +70,7 @@ def convert(root: Path, options: Options) -> Conversion:
             f"{NAME}: none of the {len(seen)} images in the tables was found below {images} (left out: "
             f"{dict(conversion.left_out)}); images keep the file names of the URLs"
         )
-    conversion.notes.append(
-        "the official test labels are not public; this split is ours, drawn by file name and seed"
-    )
+    conversion.notes.append("the official test labels are not public; this split is ours, drawn by file name and seed")
     return conversion
 
 
@@ -92,9 +88,7 @@ def _tables(root: Path, options: Options) -> list[Path]:
     if not tables:
         sheets = sorted(folder.glob("*.xlsx"))
         hint = f"; save {sheets[0].name} as CSV first" if sheets else ""
-        raise UserError(
-            f"{NAME}: no label table (*.csv, or *.txt with tabs) in {folder} or {folder / 'labels'}{hint}"
-        )
+        raise UserError(f"{NAME}: no label table (*.csv, or *.txt with tabs) in {folder} or {folder / 'labels'}{hint}")
     return tables
 
 
@@ -118,8 +112,7 @@ def _rows(table: Path) -> Iterator[tuple[int, str, dict[int, int]]]:
         for au in au_protocol("emotionet").vocabulary:
             if columns[au] >= len(cells):
                 raise UserError(
-                    f"{table}, line {line}: {len(cells)} columns, AU{au} should be in column "
-                    f"{columns[au] + 1}"
+                    f"{table}, line {line}: {len(cells)} columns, AU{au} should be in column {columns[au] + 1}"
                 )
             codes[au] = to_int(cells[columns[au]], table, line, f"AU{au}")
         yield line, cells[0], codes

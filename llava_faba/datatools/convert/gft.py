@@ -75,9 +75,7 @@ def _partition(root: Path, options: Options) -> dict[str, str]:
         if side is None:
             if line == 1:
                 continue
-            raise UserError(
-                f"{path}, line {line}: '{','.join(cells)}', expected such as '001A,train' or '002B,eval'"
-            )
+            raise UserError(f"{path}, line {line}: '{','.join(cells)}', expected such as '001A,train' or '002B,eval'")
         if partition.setdefault(cells[0], side) != side:
             raise UserError(f"{path}, line {line}: subject {cells[0]} is on both sides of the partition")
     if set(partition.values()) != {"train", "eval"}:
@@ -93,9 +91,7 @@ def _label_folder(root: Path) -> Path:
     raise UserError(f"{NAME}: no folder with 'occurrence' in its name below {root}: give --labels")
 
 
-def _subject(
-    subject: str, labels: Path, images: Path, options: Options, left_out: Counter[str]
-) -> list[Sample]:
+def _subject(subject: str, labels: Path, images: Path, options: Options, left_out: Counter[str]) -> list[Sample]:
     table, folder = labels / f"{subject}.csv", images / subject
     if not table.is_file() or not folder.is_dir():
         if not options.allow_missing:
@@ -118,9 +114,7 @@ def _subject(
                 raise UserError(f"{NAME}: {table.name}, line {line}: no image of frame {frame} in {folder}")
             left_out["image missing"] += 1
         else:
-            samples.append(
-                Sample(frames[frame], f"GFT/{subject}/{frame}", subject, subject, frame, aus=active)
-            )
+            samples.append(Sample(frames[frame], f"GFT/{subject}/{frame}", subject, subject, frame, aus=active))
     return samples
 
 

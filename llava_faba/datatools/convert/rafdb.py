@@ -45,9 +45,7 @@ def convert(root: Path, options: Options) -> Conversion:
     require_root(root, NAME)
     if not (root / "EmoLabel").is_dir() and (root / "basic").is_dir():
         root = root / "basic"
-    listing = require_file(
-        root, ["EmoLabel/list_patition_label.txt", "list_patition_label.txt"], NAME, "label list"
-    )
+    listing = require_file(root, ["EmoLabel/list_patition_label.txt", "list_patition_label.txt"], NAME, "label list")
     images = options.images or require_folder(
         root, ["Image/aligned", "aligned", "Image/original"], NAME, "image folder"
     )

@@ -82,8 +82,6 @@ def to_int(cell: str, path: Path, line: int, what: str) -> int:
 
 def load_folds(name: str) -> dict[str, list[str]]:
     """The evaluation subjects of each fold, from ``folds/<name>.json`` beside this module."""
-    content: dict[str, Any] = json.loads(
-        (Path(__file__).parent / "folds" / f"{name}.json").read_text(encoding="utf-8")
-    )
+    content: dict[str, Any] = json.loads((Path(__file__).parent / "folds" / f"{name}.json").read_text(encoding="utf-8"))
     folds: dict[str, list[str]] = content["folds"]
     return folds

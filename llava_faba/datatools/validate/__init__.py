@@ -94,9 +94,7 @@ def validate(
     return report
 
 
-def _read(
-    path: Path, task: str | None, protocol: str | None, force: Workforce, report: Report
-) -> list[_Item]:
+def _read(path: Path, task: str | None, protocol: str | None, force: Workforce, report: Report) -> list[_Item]:
     try:
         loaded = records.load_records(path)
     except UserError as error:
@@ -134,9 +132,7 @@ def _path(item: _Item, folder: Path) -> str:
     return os.path.normpath(folder / str(item.record["image"]))
 
 
-def _check_images(
-    items: Sequence[_Item], folder: Path, force: Workforce, report: Report
-) -> dict[str, ImageFacts]:
+def _check_images(items: Sequence[_Item], folder: Path, force: Workforce, report: Report) -> dict[str, ImageFacts]:
     paths = list(dict.fromkeys(_path(item, folder) for item in _with_image(items)))
     facts = {fact.path: fact for fact in force.each(look_at_image, paths, "images")}
     report.n_images = len(paths)
@@ -168,14 +164,11 @@ def _repeated(items: Sequence[_Item], folder: Path, facts: Mapping[str, ImageFac
         if other.record["image"] != item.record["image"]:
             yield item.problem(
                 "duplicate-image",
-                f"'{item.record['image']}' is the same picture as '{other.record['image']}' of record "
-                f"{other.index}",
+                f"'{item.record['image']}' is the same picture as '{other.record['image']}' of record {other.index}",
             )
 
 
-def _leaks(
-    items: Sequence[_Item], folder: Path, facts: Mapping[str, ImageFacts], near: bool
-) -> Iterator[Problem]:
+def _leaks(items: Sequence[_Item], folder: Path, facts: Mapping[str, ImageFacts], near: bool) -> Iterator[Problem]:
     sides: dict[str, dict[str, ImageFacts]] = {"training": {}, "evaluation": {}}
     for item in _with_image(items):
         fact = facts[_path(item, folder)]

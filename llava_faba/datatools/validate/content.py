@@ -75,9 +75,7 @@ def check_label(record: Mapping[str, Any], task: str | None, protocol: str | Non
         if task == "emotion":
             yield from _check_emotion(records.parse_emotion_label(record["label"]), records.answer_of(record))
         else:
-            yield from _check_aus(
-                records.parse_au_label(record["label"]), records.answer_of(record), protocol
-            )
+            yield from _check_aus(records.parse_au_label(record["label"]), records.answer_of(record), protocol)
     except ValueError as error:
         yield "label", str(error)
 

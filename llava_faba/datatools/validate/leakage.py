@@ -36,8 +36,7 @@ def near_pictures(
     greys = np.frombuffer(b"".join(facts.thumbnail for facts in train), np.uint8).reshape(len(train), -1)
     ones = np.array([bin(value).count("1") for value in range(256)], np.uint8)
     members = [
-        {value: np.flatnonzero(bits[:, band] == value) for value in np.unique(bits[:, band])}
-        for band in range(_BANDS)
+        {value: np.flatnonzero(bits[:, band] == value) for value in np.unique(bits[:, band])} for band in range(_BANDS)
     ]
     empty = np.zeros(0, np.int64)
     found: dict[str, str] = {}

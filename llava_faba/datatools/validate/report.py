@@ -25,9 +25,7 @@ KINDS: dict[str, Kind] = {
     "image-path": Kind(True, "image path leaves the image folder", "use paths relative to --image-folder"),
     "image-missing": Kind(True, "image file does not exist", "check --image-folder and the file's name"),
     "image-unreadable": Kind(True, "image cannot be decoded", "fetch the file again or drop the record"),
-    "prior-missing": Kind(
-        True, "no facial prior", "run 'llava-faba priors extract' or give the record a 'landmark'"
-    ),
+    "prior-missing": Kind(True, "no facial prior", "run 'llava-faba priors extract' or give the record a 'landmark'"),
     "prior-unreadable": Kind(True, "facial prior cannot be read", "extract it again"),
     "prior-size": Kind(True, "facial prior of the wrong size", "use one expert for all data"),
     "prior-value": Kind(True, "facial prior is not finite", "extract it again"),
@@ -41,13 +39,9 @@ KINDS: dict[str, Kind] = {
     "emotion-differs": Kind(False, "answer names another emotion than its label", "check both"),
     "duplicate-id": Kind(True, "two records of a file share an id", "ids must be unique in a file"),
     "duplicate-sample": Kind(True, "same image and same question twice in a file", "drop one of the records"),
-    "duplicate-image": Kind(
-        False, "different files hold the same picture", "drop one, or make sure that it is meant"
-    ),
+    "duplicate-image": Kind(False, "different files hold the same picture", "drop one, or make sure that it is meant"),
     "leakage": Kind(True, "same picture in training and evaluation data", "drop it from the training data"),
-    "leakage-near": Kind(
-        False, "nearly the same picture in training and evaluation data", "look at both and drop one"
-    ),
+    "leakage-near": Kind(False, "nearly the same picture in training and evaluation data", "look at both and drop one"),
 }
 
 
@@ -115,8 +109,7 @@ class Report:
                     "what": KINDS[kind].what,
                     "remedy": KINDS[kind].remedy,
                     "problems": [
-                        {"file": p.file, "index": p.index, "id": p.record_id, "message": p.message}
-                        for p in problems
+                        {"file": p.file, "index": p.index, "id": p.record_id, "message": p.message} for p in problems
                     ],
                 }
                 for kind, problems in self.groups()
