@@ -96,20 +96,22 @@ def answer(settings: DemoSettings, variants: Sequence[Variant], progress: Progre
     from llava_faba.inference.generate import GenerateSettings, generate_answers
     from llava_faba.inference.questions import questions_of
 
-    jobs = [(variant, task) for variant in variants for task in TASKS]
-    questions = {task: questions_of(_read_json(settings.data / f"eval_{task}_anno.json"), task) for task in TASKS}
-    total, before = sum(len(questions[task]) for _, task in jobs), 0
-    for variant, task in jobs:
-        offset = before
+    questions = [
+        question
+        for task in TASKS
+        for question in questions_of(_read_json(settings.data / f"eval_{task}_anno.json"), task)
+    ]
+    total = len(variants) * len(questions)
+    for number, variant in enumerate(variants):
+        offset = number * len(questions)
         generate_answers(
             str(settings.adapter(variant)),
-            questions[task],
+            questions,
             settings.data,
-            settings.answers(variant, task),
+            settings.answers(variant),
             GenerateSettings(max_new_tokens=settings.max_new_tokens, workers=_workers(settings), batch_size=32),
             progress=lambda done, _, offset=offset: progress(offset + done, total),  # type: ignore[misc]
         )
-        before += len(questions[task])
 
 
 def score(settings: DemoSettings, variants: Sequence[Variant]) -> dict[str, dict[str, Any]]:
@@ -123,7 +125,11 @@ def score(settings: DemoSettings, variants: Sequence[Variant]) -> dict[str, dict
     for task in TASKS:
         train = _read_json(settings.data / f"train_{task}_anno.json")
         evaluation = _read_json(settings.data / f"eval_{task}_anno.json")
-        answers = {variant.name: read_jsonl(settings.answers(variant, task)) for variant in variants}
+        ids = {str(record["id"]) for record in evaluation}
+        answers = {
+            variant.name: [line for line in read_jsonl(settings.answers(variant)) if str(line["question_id"]) in ids]
+            for variant in variants
+        }
         answers["majority"] = majority_answers(train, evaluation, task)
         answers["random"] = random_answers(train, evaluation, settings.seed)
         results[task] = {name: faba_bench.score(task, "faba", evaluation, lines) for name, lines in answers.items()}

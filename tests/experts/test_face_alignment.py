@@ -1,0 +1,177 @@
+"""The face-alignment experts against the package itself, on weights made here."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("face_alignment")
+
+from face_alignment import FaceAlignment, LandmarksType
+from face_alignment.utils import draw_gaussian
+from networks import portraits
+
+from llava_faba.errors import ExpertError
+from llava_faba.experts import Picture, PriorStatus
+from llava_faba.experts.face_alignment import FaceAlignment2dExpert, FaceAlignment3dExpert
+from llava_faba.experts.fan import drawn_points
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def _pixels(*names: str) -> list[np.ndarray]:
+    return [np.asarray(portraits()[name]) for name in names]
+
+
+def _package(kind: LandmarksType) -> Any:
+    return FaceAlignment(kind, device="cpu", compile=False, face_detector="dlib")
+
+
+def _assert_same_but_for_whole_pixels(ours: np.ndarray, theirs: np.ndarray) -> None:
+    cut = np.trunc(ours[:, :2] + np.sign(ours[:, :2]) * 1e-3)  # the package cuts its points to whole pixels
+    np.testing.assert_array_equal(cut, theirs[:, :2])
+
+
+def test_points_of_aligned_crops_are_the_packages(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(hub))
+    images = _pixels("astronaut-crop", "hopper-wide")
+    located = FaceAlignment2dExpert().locate(images)
+    package = _package(LandmarksType.TWO_D)
+    for image, face in zip(images, located, strict=True):
+        box = [0, 0, image.shape[1], image.shape[0]]
+        theirs = package.get_landmarks_from_image(image, detected_faces=[box])[0]
+        assert face.status is PriorStatus.FOUND and face.points is not None
+        _assert_same_but_for_whole_pixels(face.points, theirs)
+
+
+def test_with_a_detector_points_are_those_of_the_package_with_it(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(hub))
+    images = [*_pixels("hopper"), np.zeros((64, 64, 3), np.uint8), np.zeros((3, 500, 3), np.uint8)]
+    result = FaceAlignment2dExpert(detector="dlib").extract([Picture.whole(image) for image in images])
+    assert [status.value for status in result.statuses] == ["found", "not_found", "not_found"]
+    assert not result.features[1:].any() and result.landmarks[1] is None
+    theirs = _package(LandmarksType.TWO_D).get_landmarks_from_image(images[0])
+    _assert_same_but_for_whole_pixels(result.landmarks[0], theirs[0])
+
+
+def test_three_dimensional_points_are_the_packages(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(hub))
+    image = _pixels("astronaut-crop")[0]
+    expert = FaceAlignment3dExpert()
+    result = expert.extract([Picture.whole(image)])
+    box = [0, 0, image.shape[1], image.shape[0]]
+    theirs = _package(LandmarksType.THREE_D).get_landmarks_from_image(image, detected_faces=[box])[0]
+    ours = result.landmarks[0]
+    assert ours is not None and ours.shape == (68, 3) and result.features.shape == (1, 204)
+    _assert_same_but_for_whole_pixels(ours, theirs)
+    np.testing.assert_allclose(ours[:, 2], theirs[:, 2], rtol=1e-3, atol=1e-3 * np.abs(theirs[:, 2]).max())
+    again = expert.landmarks(result.features[0], (image.shape[1], image.shape[0]))
+    np.testing.assert_allclose(again, ours, atol=1e-3)
+
+
+def test_spots_for_the_depth_network_are_drawn_as_the_package_draws_them() -> None:
+    random = np.random.default_rng(0)
+    inside = random.uniform(20, 230, (30, 2))
+    border = np.stack((random.uniform(0.5, 20, 19), random.uniform(236, 256, 19)), axis=1)
+    # Peaks lie on eighths of a heatmap pixel, times four.
+    places = np.round(np.concatenate((inside, border, border[:, ::-1])) * 2) / 2
+    ours = drawn_points(torch.from_numpy(places).float()[None])[0].numpy()
+    for place, spot in zip(places, ours, strict=True):
+        theirs = draw_gaussian(np.zeros((256, 256), np.float32), torch.from_numpy(place).float(), 2)
+        np.testing.assert_allclose(spot, theirs, atol=1e-5, err_msg=str(place))
+
+
+def test_a_batch_gives_what_its_pictures_give_alone(fan_weights: Path) -> None:
+    expert = FaceAlignment2dExpert(weights=str(fan_weights))
+    pictures = [Picture.whole(image) for image in _pixels("astronaut", "hopper", "hopper-wide")]
+    together = expert.extract(pictures).features
+    alone = np.concatenate([expert.extract([picture]).features for picture in pictures])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert expert.extract([]).features.shape == (0, 136)
+
+
+def test_what_workers_prepare_pickles_and_gives_the_same(fan_weights: Path) -> None:
+    expert = FaceAlignment2dExpert(weights=str(fan_weights))
+    picture = Picture.whole(_pixels("hopper")[0])
+    prepare = pickle.loads(pickle.dumps(expert.preparer()))
+    prepared = pickle.loads(pickle.dumps(prepare(picture)))
+    np.testing.assert_array_equal(
+        expert.extract_prepared([prepared]).features, expert.extract([picture]).features
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 900), (900, 2)])
+def test_tiny_and_thin_pictures_have_a_prior(fan_weights: Path, shape: tuple[int, int]) -> None:
+    picture = Picture.whole(np.full((*shape, 3), 90, np.uint8))
+    features = FaceAlignment2dExpert(weights=str(fan_weights)).extract([picture]).features
+    assert np.isfinite(features).all()
+
+
+def test_settings_make_the_same_expert_again(fan_weights: Path) -> None:
+    expert = FaceAlignment2dExpert(weights=str(fan_weights), flip=False)
+    again = FaceAlignment2dExpert(**expert.settings)
+    assert again.settings == expert.settings and expert.settings["flip"] is False
+    picture = Picture.whole(_pixels("astronaut")[0])
+    np.testing.assert_array_equal(
+        again.extract([picture]).features, expert.extract([picture]).features
+    )
+
+
+def test_weights_made_elsewhere_are_found_by_their_checksum(
+    fan_weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LLAVA_FABA_2DFAN4", str(fan_weights))
+    checksum = FaceAlignment2dExpert().settings["weights_sha256"]
+    FaceAlignment2dExpert(weights="/elsewhere/fan.pth", weights_sha256=checksum).load()
+    with pytest.raises(ExpertError, match="not the file that made the priors"):
+        FaceAlignment2dExpert(weights_sha256="0" * 64).load()
+
+
+def test_without_weights_and_network_the_error_says_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("face_alignment.utils.download_url_to_file", no_network)
+    expert = FaceAlignment2dExpert()  # training from a store needs no weights
+    assert expert.size == 136 and "weights_sha256" not in expert.settings
+    with pytest.raises(ExpertError, match=r"2DFAN4-11f355bf06.*no route to host.*LLAVA_FABA_2DFAN4"):
+        expert.load()
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("code ran",)
+
+
+def test_a_file_of_weights_cannot_run_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "fan.pth"
+    torch.save({"l0.weight": _Bomb()}, path)
+    with pytest.raises(ExpertError, match="could run code"):
+        FaceAlignment2dExpert(weights=str(path)).load()
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("not a checkpoint")
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(ExpertError, match=r"text\.pth"):
+        FaceAlignment2dExpert(weights=str(tmp_path / "text.pth")).load()
+    with pytest.raises(ExpertError, match=r"other\.pth does not fit the package's FAN"):
+        FaceAlignment2dExpert(weights=str(tmp_path / "other.pth")).load()
+    with pytest.raises(ExpertError, match="names no file: .*missing"):
+        FaceAlignment2dExpert(weights=str(tmp_path / "missing.pth")).load()
+
+
+def test_an_unknown_detector_lists_the_known() -> None:
+    with pytest.raises(ExpertError, match="'yolo' is not one of none, sfd"):
+        FaceAlignment2dExpert(detector="yolo")
