@@ -75,11 +75,8 @@ def extract(
         before = len(names) - len(todo)
         report = progress or _silent
         report(before, len(names))
-        done = before
-        for block in _gathered(_row_blocks(todo, Path(image_folder), made, batch_size, workers)):
-            writer.append(block)
-            done += len(block)
-            report(done, len(names))
+        blocks = _row_blocks(todo, Path(image_folder), made, batch_size, workers)
+        _write(blocks, writer, lambda written: report(before + written, len(names)))
     with PriorStore.open(out) as store:
         counts, problems = store.counts(), write_problems(store)
     return Summary(Path(out), len(todo), before, counts, problems, time.monotonic() - began)
@@ -97,17 +94,21 @@ def _row_blocks(
         yield rows(prepared, expert)
 
 
-def _gathered(blocks: Iterable[list[Row]]) -> Iterator[list[Row]]:
-    """Blocks joined until it is time to write."""
+def _write(blocks: Iterable[list[Row]], writer: PriorStoreWriter, report: Callable[[int], None]) -> None:
+    """Write blocks every now and then; what is done when they fail or are interrupted is written as well."""
     waiting: list[Row] = []
-    last = time.monotonic()
-    for block in blocks:
-        waiting += block
-        if time.monotonic() - last >= _WRITE_EVERY or len(waiting) >= _WRITE_ROWS:
-            yield waiting
-            waiting, last = [], time.monotonic()
-    if waiting:
-        yield waiting
+    written, last = 0, time.monotonic()
+    try:
+        for block in blocks:
+            waiting += block
+            if time.monotonic() - last >= _WRITE_EVERY or len(waiting) >= _WRITE_ROWS:
+                batch, waiting = waiting, []
+                writer.append(batch)
+                written, last = written + len(batch), time.monotonic()
+                report(written)
+    finally:
+        writer.append(waiting)
+        report(written + len(waiting))
 
 
 def _check_can_extract(expert: PriorExpert) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llava_faba.errors import UserError
-from llava_faba.experts import create_expert
+from llava_faba.experts import LandmarkExpert, create_expert, expert_class
 from llava_faba.model.normalization import METHODS
 
 NO_PRIOR = "none"
@@ -82,6 +82,10 @@ def emola_model_arguments(original: Any) -> Any:
                 "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized)."
             },
         )
+        attn_implementation: str | None = field(
+            default=None,
+            metadata={"help": "'eager', 'sdpa' or 'flash_attention_2'; default: what transformers chooses."},
+        )
         pretrain_facial_prior_projector: str | None = field(
             default=None, metadata={"help": "landmark_feature_projector.bin to start the prior projector from."}
         )
@@ -104,15 +108,12 @@ def emola_model_arguments(original: Any) -> Any:
             wanted = self.facial_prior_size
             if self.facial_prior_expert == "precomputed" and wanted is None:
                 wanted = 212  # FABA-Instruct's landmark vectors
-            self._expert = create_expert(str(self.facial_prior_expert), size=wanted)
-            self.facial_prior_size = self._expert.size
+            self.facial_prior_size = _prior_size(str(self.facial_prior_expert), wanted)
 
         def facial_prior_config(self) -> dict[str, Any]:
             """The keys that go into the checkpoint's config.json."""
             values = {
                 "facial_prior_expert": self.facial_prior_expert,
-                "facial_prior_expert_version": self._expert.version,
-                "facial_prior_expert_settings": self._expert.settings,
                 "facial_prior_normalization": self.facial_prior_normalization,
             }
             if self.facial_prior_projector_type is not None:
@@ -120,6 +121,17 @@ def emola_model_arguments(original: Any) -> Any:
             return values
 
     return _renamed(_with_help(EmolaModelArguments), original)
+
+
+def _prior_size(name: str, wanted: int | None) -> int:
+    """An expert's prior size, without making the expert where its class tells: its weights may be elsewhere."""
+    cls = expert_class(name)
+    if not issubclass(cls, LandmarkExpert):
+        return create_expert(name, size=wanted).size
+    size = cls.points * cls.dimensions
+    if wanted not in (None, size):
+        raise UserError(f"--facial_prior_size {wanted}: expert '{name}' gives {size} numbers; leave the flag out.")
+    return size
 
 
 def emola_data_arguments(original: Any) -> Any:

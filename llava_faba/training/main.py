@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from llava_faba.errors import UserError
@@ -17,7 +16,7 @@ def main() -> int:
         from llava_faba.upstream import import_llava
 
         register()
-        import_llava("llava.train.train").train(attn_implementation=os.environ.get("LLAVA_FABA_ATTENTION"))
+        import_llava("llava.train.train").train()
     except UserError as error:
         print(f"train_emola: {error}", file=sys.stderr)
         return 2

@@ -26,6 +26,7 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
     def train(attn_implementation: str | None = None) -> None:
         request = _parse_request(sys.argv[1:])
         _prepare_cpu(request.deepspeed)
+        attn_implementation = request.attn_implementation or attn_implementation
         if request.facial_prior_expert is None:
             original(attn_implementation=attn_implementation)
             return
@@ -44,6 +45,7 @@ def _parse_request(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--facial_prior_expert")
     parser.add_argument("--seed", type=int, default=42)  # the default of transformers.TrainingArguments
     parser.add_argument("--deepspeed")
+    parser.add_argument("--attn_implementation")
     return parser.parse_known_args(argv)[0]
 
 

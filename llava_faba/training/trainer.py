@@ -78,10 +78,27 @@ def _prepare_prior(model: Any, dataset: Any) -> None:
             f"the data's facial priors have {found} numbers, but expert '{config.facial_prior_expert}' and the model "
             f"need {prior_size(config)}; extract the priors with that expert or change --facial_prior_expert."
         )
+    _record_store(config, getattr(dataset.priors, "store", None))
     if getattr(config, "facial_prior_statistics", None) is None:
         statistics = fit_statistics(config.facial_prior_normalization, dataset.all_priors())
         if statistics is not None:
             config.facial_prior_statistics = statistics
+
+
+def _record_store(config: Any, store: Any) -> None:
+    """Note in the config how the stored priors were made, so that inference makes them in the same way.
+
+    Raises UserError when another expert made them.
+    """
+    if store is None:
+        return
+    if store.expert != config.facial_prior_expert:
+        raise UserError(
+            f"the store {store.path} was made by expert '{store.expert}', not by '{config.facial_prior_expert}'; pass "
+            f"--facial_prior_expert {store.expert}."
+        )
+    config.facial_prior_expert_version = store.expert_version
+    config.facial_prior_expert_settings = store.settings
 
 
 def _split_prior_group(optimizer: Any, model: Any, rate: float | None) -> None:

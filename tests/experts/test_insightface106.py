@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what is imported late needs packages that may be missing
 """The 106-point experts on a small graph of the real one's signature, and against the insightface package."""
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def test_the_networks_input_is_insightfaces(onnx_network: Path) -> None:
         crop, _ = face_align.transform(bgr, center, 192, 192 / side, 0)
         theirs = cv2.dnn.blobFromImage(crop, 1 / 128, (192, 192), (127.5,) * 3, swapRB=True)[0]
         difference = np.abs(ours - theirs) * 128
-        assert np.median(difference) < 0.01 and np.percentile(difference, 99) <= 4  # levels of 255: OpenCV rounds places
+        assert np.median(difference) < 0.01 and np.percentile(difference, 99) <= 4  # of 255
 
 
 def test_emola_feeds_the_whole_image_as_the_authors_did(onnx_network: Path) -> None:

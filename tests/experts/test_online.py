@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what is imported late needs packages that may be missing
 """The prior computed from LLaVA's image tensor against the one computed from the file, per expert.
 
 Tolerances are fractions of the face's size: the larger side of the box around the offline landmarks.
