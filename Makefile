@@ -28,10 +28,10 @@ demo: setup
 	$(BIN)/llava-faba demo --root runs/demo
 
 demo-ablation: setup
-	$(BIN)/llava-faba demo --root runs/ablation --ablation
+	$(BIN)/llava-faba demo --root runs/demo --ablation
 
 demo-clean:
-	rm -rf runs/demo runs/ablation
+	rm -rf runs/demo
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"

@@ -21,13 +21,13 @@ class BaseSize:
     """How large the demo's models are. ``image`` and ``patch`` in pixels."""
 
     hidden: int = 128
-    layers: int = 3
+    layers: int = 2
     heads: int = 4
-    intermediate: int = 384
+    intermediate: int = 256
     vocabulary: int = 1000
     positions: int = 512
-    image: int = 224
-    patch: int = 32
+    image: int = 240
+    patch: int = 40
     vision_hidden: int = 128
     vision_layers: int = 2
 

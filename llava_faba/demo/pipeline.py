@@ -9,11 +9,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from llava_faba.demo.settings import EMOLA, EXPERT, NO_PRIOR, POSE, RAW, DemoSettings, Variant
+from llava_faba.demo.settings import EMOLA, EXPERT, NO_PRIOR, RAW, STANDARDIZED, DemoSettings, Variant
 from llava_faba.demo.steps import Progress, Steps
 
 TASKS = ("au", "emotion")
-_SEEDS = (0, 1, 2)
 
 
 def run_demo(settings: DemoSettings) -> dict[str, Any]:
@@ -36,20 +35,26 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
 
 
 def run_ablation(settings: DemoSettings) -> dict[str, Any]:
-    """Four variants over three seeds on one data set and base; writes ablation.json and ablation.md."""
+    """Four variants over three seeds on one data set and base; writes ablation.json and ablation.md.
+
+    The first seed lies in ``settings.root`` and shares what ``run_demo`` made there; the others in ``seedN`` below it.
+    """
     from llava_faba.demo.ablation import summarize
 
-    variants = (EMOLA, POSE, RAW, NO_PRIOR)
-    common = Steps(settings.root / "steps", total=4)
-    prepare(settings, common)
+    variants = (EMOLA, NO_PRIOR, STANDARDIZED, RAW)
+    steps = Steps(settings.root / "steps", total=5 + len(variants))
+    prepare(settings, steps)
+    after_base = steps.chain
     results: dict[int, Any] = {}
-    for seed in _SEEDS:
-        print(f"seed {seed}", flush=True)
-        seeded = replace(settings, seed=seed, shared=settings.root, root=settings.root / f"seed{seed}")
-        steps = Steps(seeded.root / "steps", total=len(variants) + 1, after=common.chain)
+    for seed in (settings.seed, settings.seed + 1, settings.seed + 2):
+        seeded = settings
+        if seed != settings.seed:
+            seeded = replace(settings, seed=seed, shared=settings.root, root=settings.root / f"seed{seed}")
+            steps = Steps(seeded.root / "steps", total=1 + len(variants), after=after_base)
+        print(f"\nseed {seed}", flush=True)
         for variant in variants:
             train_variant(seeded, steps, variant)
-        steps.run("answers", "Answer the test set", None, lambda p, s=seeded: answer(s, variants, p))  # type: ignore[misc]
+        steps.run("answers-ablation", "Answer the test set", None, lambda p, s=seeded: answer(s, variants, p))  # type: ignore[misc]
         results[seed] = score(seeded, variants)
     return summarize(settings.root, results, [variant.name for variant in variants])
 
@@ -62,7 +67,14 @@ def prepare(settings: DemoSettings, steps: Steps) -> None:
     )
     steps.run("priors", f"Extract facial priors with {EXPERT}", EXPERT, lambda p: _extract_priors(settings, p))
     steps.run("untrained", "Make an untrained LLaVA", asdict(settings.size), lambda _: _make_untrained(settings))
-    recipe = [settings.base_epochs, settings.base_learning_rate, settings.batch, settings.processes]
+    recipe = [
+        settings.base_captions,
+        settings.base_text_repeats,
+        settings.base_epochs,
+        settings.base_learning_rate,
+        settings.batch,
+        settings.processes,
+    ]
     steps.run("base", "Train the base with LLaVA's own train()", recipe, lambda p: _train_base(settings, p))
 
 
@@ -175,10 +187,10 @@ def _train_base(settings: DemoSettings, progress: Progress) -> None:
     from llava_faba.demo.training import base_command, run_training
 
     records = settings.untrained.with_name("base_train.json")
-    _write_json(
-        records,
-        _read_json(settings.data / "base_captions.json") + _read_json(settings.data / "base_text.json"),
-    )
+    captions = _read_json(settings.data / "base_captions.json")[: settings.base_captions]
+    sentences = _read_json(settings.data / "base_text.json")
+    # Sentences outnumber captions: LoRA later adapts a language model, and can only adapt one that speaks well.
+    _write_json(records, captions + sentences * settings.base_text_repeats)
     run_training(
         base_command(settings, settings.untrained, records), settings.base, settings.root / "logs/base.log", progress
     )

@@ -9,8 +9,8 @@ from typing import Any
 from llava_faba.demo.settings import EMOLA, NO_PRIOR, DemoSettings
 
 NAMES = {
-    "emola": "EmoLA (standardized prior)",
-    "emola_pose": "EmoLA (pose removed, standardized)",
+    "emola": "EmoLA (pose removed, standardized)",
+    "emola_standardized": "EmoLA (standardized)",
     "emola_raw": "EmoLA (raw prior, as the paper)",
     "no_prior": "plain LLaVA (no prior)",
     "majority": "floor: one constant answer",

@@ -20,11 +20,11 @@ class Variant:
     normalization: str = "none"
 
 
-EMOLA = Variant("emola", normalization="standardize")
+EMOLA = Variant("emola", normalization="pose")
 NO_PRIOR = Variant("no_prior", expert="none")
 # The ablation's rows beside these two.
+STANDARDIZED = Variant("emola_standardized", normalization="standardize")
 RAW = Variant("emola_raw", normalization="none")
-POSE = Variant("emola_pose", normalization="pose")
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,17 @@ class DemoSettings:
     seed: int = 0
     n_train: int = 3000
     n_test: int = 400
+    base_captions: int = 1000
+    base_text_repeats: int = 2
     base_epochs: float = 4
-    epochs: float = 8
-    batch: int = 16
+    epochs: float = 4
+    batch: int = 8
     learning_rate: float = 2e-3
     base_learning_rate: float = 2e-3
-    lora_r: int = 64
-    lora_alpha: int = 128
+    lora_r: int = 32
+    lora_alpha: int = 64
     processes: int = 2
-    max_new_tokens: int = 110
+    max_new_tokens: int = 100
     size: BaseSize = field(default_factory=BaseSize)
 
     @property

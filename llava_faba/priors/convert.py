@@ -136,7 +136,8 @@ def _imported(image: str, file: str, folder: Path, size: int) -> Row:
     try:
         prior = read_npy_prior(folder / file, size)
     except PriorError as error:
-        return Row(image, None, PriorStatus.UNREADABLE.value, note=str(error))
+        reason = str(error).replace(str(folder / file), file)  # a store names no places of one machine
+        return Row(image, None, PriorStatus.UNREADABLE.value, note=reason)
     dimensions, note = image_size(folder / image)
     status = PriorStatus.FOUND if np.any(prior) else PriorStatus.NOT_FOUND
     return Row(image, prior, status.value, dimensions, note)

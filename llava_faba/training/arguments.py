@@ -75,11 +75,12 @@ def emola_model_arguments(original: Any) -> Any:
                 "help": "Prior projector: 'linear', 'mlpNx_gelu' or 'identity'; default: as --mm_projector_type."
             },
         )
-        facial_prior_normalization: str = field(
-            default="standardize",
+        facial_prior_normalization: str | None = field(
+            default=None,
             metadata={
                 "help": "What is done to a prior before the projector: 'none' (the paper), 'standardize' (per "
-                "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized)."
+                "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized). "
+                "Default: 'pose' for experts that give x, y points, else 'standardize' (docs/demo-ablation.md)."
             },
         )
         attn_implementation: str | None = field(
@@ -94,7 +95,7 @@ def emola_model_arguments(original: Any) -> Any:
         )
 
         def __post_init__(self) -> None:
-            if self.facial_prior_normalization not in METHODS:
+            if self.facial_prior_normalization not in (None, *METHODS):
                 raise UserError(
                     f"--facial_prior_normalization '{self.facial_prior_normalization}' is unknown; "
                     f"choose one of {', '.join(METHODS)}."
@@ -109,6 +110,8 @@ def emola_model_arguments(original: Any) -> Any:
             if self.facial_prior_expert == "precomputed" and wanted is None:
                 wanted = 212  # FABA-Instruct's landmark vectors
             self.facial_prior_size = _prior_size(str(self.facial_prior_expert), wanted)
+            if self.facial_prior_normalization is None:
+                self.facial_prior_normalization = _default_normalization(str(self.facial_prior_expert))
 
         def facial_prior_config(self) -> dict[str, Any]:
             """The keys that go into the checkpoint's config.json."""
@@ -121,6 +124,11 @@ def emola_model_arguments(original: Any) -> Any:
             return values
 
     return _renamed(_with_help(EmolaModelArguments), original)
+
+
+def _default_normalization(name: str) -> str:
+    cls = expert_class(name)
+    return "pose" if issubclass(cls, LandmarkExpert) and cls.dimensions == 2 else "standardize"
 
 
 def _prior_size(name: str, wanted: int | None) -> int:

@@ -34,14 +34,11 @@ WORDS = {
         "confusion bewilderment skepticism excitement uncertainty"
     ),
     "Anger": (
-        "anger mad irate outraged agitation irritated enraged annoyed incensed serious "
-        "frustration displeased stern"
+        "anger mad irate outraged agitation irritated enraged annoyed incensed serious frustration displeased stern"
     ),
     "Neutral": "neutral neutrality calm contemplative concerned thoughtful focused solemn mild",
     "Disgust": ("disgust distaste disgusted discomfort displeasure displeased disapproval disdain contempt"),
-    "Fear": (
-        "fear shock anxiety apprehension tension panic alertness focus worry alarm curiosity contemplation"
-    ),
+    "Fear": ("fear shock anxiety apprehension tension panic alertness focus worry alarm curiosity contemplation"),
 }
 NEGATIONS = ("not", "no", "isn't ", "nothing", "cannot", "won't", "shouldn't", "neither", "nor")
 
@@ -53,9 +50,7 @@ def classes_named(text: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
-    return build(
-        tmp_path_factory.mktemp("data"), n_train=N_TRAIN, n_test=N_TEST, seed=3, workers=1, size=SIZE
-    )
+    return build(tmp_path_factory.mktemp("data"), n_train=N_TRAIN, n_test=N_TEST, seed=3, workers=1, size=SIZE)
 
 
 def read(path: Path) -> Any:
@@ -275,13 +270,8 @@ def test_unknown_units_and_classes_are_refused() -> None:
 
 
 def test_captions_say_what_the_shot_was() -> None:
-    sample = next(
-        s for s in plan("train", 200, 0) if s.face.capture.tilt > 4 and s.face.capture.saturation > 0
-    )
-    texts = {
-        caption(sample.face.identity.portrait, sample.face.capture, np.random.default_rng(i))
-        for i in range(40)
-    }
+    sample = next(s for s in plan("train", 200, 0) if s.face.capture.tilt > 4 and s.face.capture.saturation > 0)
+    texts = {caption(sample.face.identity.portrait, sample.face.capture, np.random.default_rng(i)) for i in range(40)}
     assert all(sample.face.capture.background in text for text in texts)
     tilts = [text for text in texts if "tilted" in text]
     assert tilts and all("tilted to the right" in text for text in tilts)

@@ -49,7 +49,7 @@ def test_page_is_self_contained_and_shows_faces(finished):
 
 def test_terminal_shows_the_table_and_the_path_of_the_report(finished):
     root, printed = finished
-    assert "EmoLA (standardized prior)" in printed or "EmoLA (pose removed, standardized)" in printed
+    assert "EmoLA (pose removed, standardized)" in printed
     assert "plain LLaVA (no prior)" in printed
     assert str(root / "report.html") in printed
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E402 - what is imported late needs packages that may be missing
 """The 106-point experts on a small graph of the real one's signature, and against the insightface package."""
 
 from __future__ import annotations

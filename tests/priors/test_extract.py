@@ -78,7 +78,7 @@ def test_bad_images_are_rows_with_a_reason(tmp_path: Path) -> None:
         "black.png": ("not_found", ""),
         "weiß 白.jpg": ("several_faces", ""),
         "empty.jpg": ("unreadable", "empty file"),
-        "broken.jpg": ("unreadable", "not an image that Pillow can read"),
+        "broken.jpg": ("unreadable", "damaged: OSError: Truncated File Read"),
         "missing.jpg": ("unreadable", "missing file"),
     }
 
@@ -213,7 +213,7 @@ def test_dlib_finds_the_face_and_the_extraction_says_how_many(
     points = create_expert("dlib-68").landmarks(
         PriorStore.open(tmp_path / "store").get("part0/0000.png"), (140, 150)
     )
-    assert points is not None and 20 < points[:, 0].min() and points[:, 0].max() < 130
+    assert points is not None and points[:, 0].min() > 20 and points[:, 0].max() < 130
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (5, 5)])

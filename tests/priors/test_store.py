@@ -123,7 +123,7 @@ def test_files_of_two_stores_cannot_be_mixed_up(store: Path, tmp_path: Path) -> 
     with writer(tmp_path / "other") as open_writer:
         open_writer.append([row(f"{number}.jpg") for number in range(5)])
     shutil.copy(tmp_path / "other" / INDEX, store / INDEX)
-    with pytest.raises(PriorError, match="truncated|another store"):
+    with pytest.raises(PriorError, match=r"truncated|another store"):
         PriorStore.open(store)
 
 

@@ -41,4 +41,4 @@ def matte(
     ImageDraw.Draw(drawing).polygon([tuple(p) for p in to_pixels(outline)], fill=255)
     # drawn a little too wide rather than too narrow: the photograph's own background must not show as a rim
     soft = drawing.filter(ImageFilter.MinFilter(7)).filter(ImageFilter.GaussianBlur(2.0))
-    return np.asarray(soft, dtype=np.float32) / 255
+    return np.asarray(soft, dtype=np.float32) / np.float32(255)

@@ -1,0 +1,206 @@
+"""What priors cost, as ratios of two measurements of one run. Needs two free cores, face-alignment and dlib.
+
+python tests/benchmarks/bench_priors.py             # prints the ratios; exit code 1 when one is too low
+python tests/benchmarks/bench_priors.py --memory    # also peak memory of extracting 2,000 and 20,000 images
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import numpy as np
+from PIL import Image
+
+BATCH = 8
+BARE_NETWORK, TWO_WORKERS, BATCHED_FAN, STORE = 0.9, 1.6, 1.0, 5.0
+
+
+def faces(folder: Path, count: int, side: int = 300) -> list[str]:
+    """``count`` pictures of a face, each a little different; their names."""
+    import matplotlib
+
+    source = Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
+    face = source.convert("RGB").crop((130, 60, 390, 340)).resize((side, side))
+    folder.mkdir(parents=True, exist_ok=True)
+    turned = [face.rotate(degrees) for degrees in range(-4, 5)]
+    for number in range(count):
+        turned[number % 9].save(folder / f"{number:05d}.jpg", quality=80)
+    return [f"{number:05d}.jpg" for number in range(count)]
+
+
+def fan_weights(home: Path) -> Path:
+    """Torch's hub cache in ``home`` with a FAN of the real size and random weights; its path."""
+    import torch
+    from face_alignment.models import FAN
+
+    path = home / "hub" / "checkpoints" / "2DFAN4-11f355bf06.pth.tar"
+    path.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(FAN(4).state_dict(), path)
+    os.environ["TORCH_HOME"] = str(home)
+    return path
+
+
+def rate(work: Callable[[], int]) -> float:
+    """Images per second of ``work``, which returns how many it did."""
+    start = time.perf_counter()
+    count = work()
+    return count / (time.perf_counter() - start)
+
+
+def extraction_over_bare_network(folder: Path, count: int = 3 * BATCH) -> float:
+    """Files to store, over nothing but FAN's forward passes (the picture and its mirror image)."""
+    import torch
+
+    from llava_faba.experts.face_alignment import FaceAlignment2dExpert
+    from llava_faba.priors.extract import extract
+
+    expert = FaceAlignment2dExpert(device="cpu")
+    expert.load()
+    names = faces(folder / "fan", count)
+    network, batch = expert._fan, torch.rand(BATCH, 3, 256, 256)
+
+    def forward() -> int:
+        with torch.no_grad():
+            for _ in range(count // BATCH):
+                network(batch)
+                network(batch)
+        return count
+
+    def extracted() -> int:
+        summary = extract(names, folder / "fan", folder / "fan-store", expert=expert, batch_size=BATCH)
+        return summary.processed
+
+    with torch.no_grad():
+        network(batch)
+    bare = rate(forward)
+    return rate(extracted) / bare
+
+
+def fan_over_the_packages_batch_call(folder: Path, count: int = 2 * BATCH) -> float:
+    """Our points of a batch over ``get_landmarks_from_batch`` on the same pictures and boxes."""
+    import face_alignment
+    import torch
+
+    from llava_faba.experts.face_alignment import FaceAlignment2dExpert
+
+    names = faces(folder / "package", count)
+    images = [np.asarray(Image.open(folder / "package" / name)) for name in names]
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    boxes = [[[0, 0, 300, 300]]] * count
+    kind = face_alignment.LandmarksType.TWO_D
+    package = face_alignment.FaceAlignment(kind, device="cpu", compile=False, face_detector="dlib")
+    package.get_landmarks_from_batch(batch[:1], boxes[:1])  # numba compiles at the first call
+    expert = FaceAlignment2dExpert(device="cpu")
+    expert.locate(images[:1])
+    theirs = rate(lambda: len(package.get_landmarks_from_batch(batch, boxes)))
+    return rate(lambda: len(expert.locate(images))) / theirs
+
+
+def two_workers_over_one(folder: Path, count: int = 400) -> float:
+    """dlib in two processes over one, from the first finished image to the last."""
+    from llava_faba.priors.extract import extract
+
+    names = faces(folder / "dlib", count)
+    rates = []
+    for workers in (1, 2):
+        at: list[tuple[float, int]] = []
+        extract(
+            names,
+            folder / "dlib",
+            folder / f"dlib-store{workers}",
+            expert="dlib-68",
+            workers=workers,
+            progress=lambda done, _, at=at: at.append((time.perf_counter(), done)),  # type: ignore[misc]
+        )
+        # The first report comes before the workers have started.
+        (began, first), (ended, last) = at[1], at[-1]
+        rates.append((last - first) / (ended - began))
+    return rates[1] / rates[0]
+
+
+def store_over_npy_files(folder: Path, count: int = 5000) -> float:
+    """Reading priors in random order from a store, over one .npy file each."""
+    from llava_faba.data.priors import read_npy_prior
+    from llava_faba.priors.store import PriorStore
+    from llava_faba.priors.writer import PriorStoreWriter, Row
+
+    random = np.random.default_rng(0)
+    priors = random.random((count, 136), dtype=np.float32)
+    files = folder / "npy"
+    files.mkdir()
+    for number, prior in enumerate(priors):
+        np.save(files / f"{number}.npy", prior)
+    with PriorStoreWriter(
+        folder / "read", expert="dlib-68", version="1", settings={}, size=136
+    ) as writer:
+        writer.append(Row(f"{number}.jpg", prior, "found", (9, 9)) for number, prior in enumerate(priors))
+    store, order = PriorStore.open(folder / "read"), random.permutation(count)
+    ours = rate(lambda: len([store.get(f"{number}.jpg") for number in order]))
+    return ours / rate(lambda: len([read_npy_prior(files / f"{number}.npy", 136) for number in order]))
+
+
+def peak_memory(folder: Path, count: int) -> tuple[int, int]:
+    """Peak resident megabytes of the extracting process and of its largest worker, for ``count`` images."""
+    faces(folder / f"memory{count}", count, side=120)
+    code = (
+        "import json, resource, sys\n"
+        "from llava_faba.cli.main import main\n"
+        "if __name__ == '__main__':\n"
+        "    main(sys.argv[1:])\n"
+        "    peak = [resource.getrusage(one).ru_maxrss // 1024 for one in (resource.RUSAGE_SELF, "
+        "resource.RUSAGE_CHILDREN)]\n"
+        "    print(json.dumps(peak))\n"
+    )
+    script = folder / "extract.py"
+    script.write_text(code)
+    words = ["priors", "extract", "--expert", "dlib-68", "--set", "retry_upsample=0", "--workers", "2", "--json"]
+    paths = ["--images", folder / f"memory{count}", "--out", folder / f"memory-store{count}"]
+    command = [sys.executable, str(script), *words, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    own, workers = json.loads(done.stdout.splitlines()[-1])
+    return own, workers
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--memory", action="store_true", help="also measure memory (some minutes)")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    enough = True
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        fan_weights(folder / "torch")
+        for name, measure, required in (
+            ("extraction with FAN over the bare network", extraction_over_bare_network, BARE_NETWORK),
+            ("FAN in batches over get_landmarks_from_batch", fan_over_the_packages_batch_call, BATCHED_FAN),
+            ("two worker processes over one, dlib", two_workers_over_one, TWO_WORKERS),
+            ("reading a store over reading .npy files", store_over_npy_files, STORE),
+        ):
+            ratio = measure(folder)
+            enough = enough and ratio >= required
+            print(f"{name}: {ratio:.2f} (at least {required})", flush=True)
+        if arguments.memory:
+            small, large = peak_memory(folder, 2_000), peak_memory(folder, 20_000)
+            print(f"peak memory at 2,000 images: {small[0]} MB, largest worker {small[1]} MB")
+            print(f"peak memory at 20,000 images: {large[0]} MB, largest worker {large[1]} MB")
+            growth = max(after / before for before, after in zip(small, large, strict=True))
+            enough = enough and growth <= 1.15
+            print(f"growth: {growth:.2f} (at most 1.15)")
+    return 0 if enough else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
