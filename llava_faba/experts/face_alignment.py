@@ -356,4 +356,6 @@ def _filled(expert: str, network: Any, weights: dict[str, Any], path: Path) -> A
             f"facial prior expert '{expert}': {path} does not fit the package's {type(network).__name__}: "
             f"{' '.join(line.strip() for line in lines[:3])[:400]}"
         ) from error
-    return network.eval()
+    import torch
+
+    return network.eval().to(memory_format=torch.channels_last)
