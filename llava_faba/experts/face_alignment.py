@@ -46,9 +46,7 @@ class _FaceAlignmentExpert(LandmarkExpert):
                 f"facial prior expert '{self.name}': detector '{detector}' is not one of {', '.join(DETECTORS)}."
             )
         self._detector_name, self._flip, self._detector_weights = detector, flip, detector_weights
-        self._weights = _weights_file(
-            self.name, self._network, "weights", weights, weights_sha256, self._variable
-        )
+        self._weights = _weights_file(self.name, self._network, "weights", weights, weights_sha256, self._variable)
         self._device = device
         self._lock = threading.Lock()
 
@@ -99,9 +97,7 @@ class _FaceAlignmentExpert(LandmarkExpert):
         from llava_faba.experts.fan import crop_box
 
         boxes = [self._boxes(picture) for picture in pictures]
-        found = [
-            crop_box(picture, _largest(box)) for picture, box in zip(pictures, boxes, strict=True) if len(box)
-        ]
+        found = [crop_box(picture, _largest(box)) for picture, box in zip(pictures, boxes, strict=True) if len(box)]
         located = iter(self._locate_crops(found))
         results = []
         for box in boxes:

@@ -48,9 +48,7 @@ class FaceCrop:
 def regions(boxes: np.ndarray) -> Regions:
     """Regions of face boxes (n, 4): left, top, right, bottom in pixels of the originals."""
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    centers = np.stack(
-        (boxes[:, 2] - width / 2, boxes[:, 3] - height / 2 - height * utils.CENTER_Y_OFFSET), axis=1
-    )
+    centers = np.stack((boxes[:, 2] - width / 2, boxes[:, 3] - height / 2 - height * utils.CENTER_Y_OFFSET), axis=1)
     spans = utils.SCALE_FACTOR * (width + height) / utils.REFERENCE_SCALE
     low = np.trunc(centers + spans[:, None] * (1 / CROP - 0.5))
     high = np.trunc(centers + spans[:, None] * 0.5)
@@ -100,15 +98,12 @@ def crops_from_squares(images: torch.Tensor, frames: Frames, at: Regions) -> tor
         first, extent = ((low - offset) / scale, (high - low) / scale)
         begin, end = np.maximum(-offset / scale, 0), np.minimum((frames.sizes[:, axis] - offset) / scale, side)
         first, extent, begin, end = (
-            torch.as_tensor(value, device=device, dtype=torch.float32)[:, None]
-            for value in (first, extent, begin, end)
+            torch.as_tensor(value, device=device, dtype=torch.float32)[:, None] for value in (first, extent, begin, end)
         )
         places = first + steps * extent
         inside.append(((places >= begin) & (places <= end)).float())
         axes.append(torch.clamp(places, begin + 0.5, end - 0.5) * (2 / side) - 1)
-    grid = torch.stack(
-        (axes[0][:, None, :].expand(-1, CROP, -1), axes[1][:, :, None].expand(-1, -1, CROP)), dim=-1
-    )
+    grid = torch.stack((axes[0][:, None, :].expand(-1, CROP, -1), axes[1][:, :, None].expand(-1, -1, CROP)), dim=-1)
     crops = torch.nn.functional.grid_sample(
         images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
@@ -137,14 +132,14 @@ def peaks(maps: torch.Tensor) -> torch.Tensor:
     at = flat.argmax(dim=-1, keepdim=True)
     x, y = at % width, torch.div(at, width, rounding_mode="floor")
     slopes = [
-        torch.sign(flat.gather(-1, (at + step).clamp(0, height * width - 1))
-                   - flat.gather(-1, (at - step).clamp(0, height * width - 1)))
+        torch.sign(
+            flat.gather(-1, (at + step).clamp(0, height * width - 1))
+            - flat.gather(-1, (at - step).clamp(0, height * width - 1))
+        )
         for step in (1, width)
     ]
     interior = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
-    moved = [
-        place + 0.5 + 0.25 * slope * interior for place, slope in zip((x, y), slopes, strict=True)
-    ]
+    moved = [place + 0.5 + 0.25 * slope * interior for place, slope in zip((x, y), slopes, strict=True)]
     return torch.cat(moved, dim=-1)
 
 
@@ -153,9 +148,7 @@ def in_original(places: np.ndarray, centers: np.ndarray, spans: np.ndarray) -> n
     return (places / HEATMAP - 0.5) * spans[:, None, None] + centers[:, None, :]
 
 
-def depths(
-    network: Callable[[torch.Tensor], torch.Tensor], crops: torch.Tensor, places: torch.Tensor
-) -> torch.Tensor:
+def depths(network: Callable[[torch.Tensor], torch.Tensor], crops: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """The depth network's output (n, 68), in pixels of the crop, for peaks ``places`` (n, 68, 2)."""
     found = []
     for part, at in zip(crops.split(_DEPTH_BATCH), places.split(_DEPTH_BATCH), strict=True):

@@ -142,9 +142,7 @@ class InsightFace106Expert(LandmarkExpert):
             located.append(Located(status, (points * (side / SIDE) + (left, top)).astype(np.float32)))
         return located
 
-    def inputs(
-        self, pictures: Sequence[Picture], squares: Sequence[tuple[float, float, float]]
-    ) -> np.ndarray:
+    def inputs(self, pictures: Sequence[Picture], squares: Sequence[tuple[float, float, float]]) -> np.ndarray:
         """Network inputs, float32 (n, 3, 192, 192): RGB of squares (left, top, side) in the original, normalised."""
         batch = np.zeros((len(pictures), 3, SIDE, SIDE), dtype=np.float32)
         for row, (picture, (left, top, side)) in enumerate(zip(pictures, squares, strict=True)):
@@ -178,9 +176,7 @@ class Emola106Expert(PriorExpert):
     name: ClassVar[str] = "emola-106"
     weights_licence: ClassVar[str] = _LICENCE
 
-    def __init__(
-        self, weights: str | None = None, weights_sha256: str | None = None, device: str = "cpu"
-    ) -> None:
+    def __init__(self, weights: str | None = None, weights_sha256: str | None = None, device: str = "cpu") -> None:
         self.size = 2 * POINTS
         self.network = Network106(self.name, weights, weights_sha256, device)
         self.in_workers = device == "cpu"
@@ -196,10 +192,7 @@ class Emola106Expert(PriorExpert):
         if not pictures:
             return PriorResult(np.zeros((0, self.size), dtype=np.float32), [], [])
         features = self.network(self.inputs(pictures)).astype(np.float32)
-        landmarks = [
-            self.landmarks(feature, picture.size)
-            for feature, picture in zip(features, pictures, strict=True)
-        ]
+        landmarks = [self.landmarks(feature, picture.size) for feature, picture in zip(features, pictures, strict=True)]
         return PriorResult(features, [PriorStatus.FOUND] * len(pictures), landmarks)
 
     def inputs(self, pictures: Sequence[Picture]) -> np.ndarray:

@@ -50,9 +50,7 @@ def expert_class(name: str) -> type[PriorExpert]:
     return found
 
 
-def create_expert(
-    name: str, settings: dict[str, Any] | None = None, *, size: int | None = None
-) -> PriorExpert:
+def create_expert(name: str, settings: dict[str, Any] | None = None, *, size: int | None = None) -> PriorExpert:
     """Make an expert with the given settings.
 
     ``size``: the prior size that the caller needs; ``precomputed`` takes any, the others must agree.

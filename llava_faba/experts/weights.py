@@ -42,9 +42,7 @@ class WeightsFile:
                 f"facial prior expert '{self.expert}': its setting '{self.setting}' names no file: {self.named}"
             )
         if from_environment and not Path(from_environment).is_file():
-            raise ExpertError(
-                f"facial prior expert '{self.expert}': {self.variable} names no file: {from_environment}"
-            )
+            raise ExpertError(f"facial prior expert '{self.expert}': {self.variable} names no file: {from_environment}")
         candidates = [Path(one).expanduser() for one in (self.named, from_environment) if one]
         found = next((path for path in (*candidates, *self.places()) if path.is_file()), None)
         if found and self.sha256 and sha256_of(found) != self.sha256:

@@ -70,9 +70,7 @@ def export_npy(store: PriorStore, folder: Path, annotations: Iterable[Path] = ()
     A record of ``annotations`` with a "landmark" gets its file there; without annotations the file is named like the
     image. Unreadable images have no file.
     """
-    pairs = pairs_of_annotations(annotations) or [
-        (image, str(Path(image).with_suffix(".npy"))) for image in store
-    ]
+    pairs = pairs_of_annotations(annotations) or [(image, str(Path(image).with_suffix(".npy"))) for image in store]
     targets: dict[str, str] = {}
     written = 0
     for image, file in pairs:

@@ -73,5 +73,3 @@ def _check_same_expert(first: PriorStore, other: PriorStore) -> None:
         raise PriorError(
             f"{first.path} and {other.path} cannot be merged: their settings are {first.settings} and {other.settings}."
         )
-
-

@@ -93,9 +93,7 @@ def write_pictures(shown: Iterable[Shown], out: Path, side: int = 512) -> list[P
     return written
 
 
-def write_sheets(
-    shown: Iterable[Shown], out: Path, side: int = 192, columns: int = 8, rows: int = 6
-) -> list[Path]:
+def write_sheets(shown: Iterable[Shown], out: Path, side: int = 192, columns: int = 8, rows: int = 6) -> list[Path]:
     """Contact sheets ``sheet-001.png``, ... of ``columns`` x ``rows`` pictures below ``out``; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -112,9 +110,7 @@ def write_sheets(
     return written
 
 
-def _shown(
-    name: str, pixels: np.ndarray, status: str, points: np.ndarray | None, size: Sequence[int]
-) -> Shown:
+def _shown(name: str, pixels: np.ndarray, status: str, points: np.ndarray | None, size: Sequence[int]) -> Shown:
     """Points in pixels of the original, which may have been shrunk, to those of ``pixels``."""
     if points is not None:
         points = points[:, :2] * np.array([pixels.shape[1] / size[0], pixels.shape[0] / size[1]])

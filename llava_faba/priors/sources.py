@@ -51,9 +51,7 @@ def images_below(folder: str | Path) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = os.path.relpath(where, root).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
-        found += [
-            prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]
+        found += [prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
     return sorted(found)
 
 

@@ -129,7 +129,7 @@ class PriorStore:
         return self._entry(row, self.index[row])
 
     def status(self, image: str) -> str:
-        """"found", "not_found", "several_faces" or "unreadable". Raises PriorError for an image it does not have."""
+        """ "found", "not_found", "several_faces" or "unreadable". Raises PriorError for an image it does not have."""
         return STATUSES[self.index["status"][self._known_row(image)]]
 
     def get(self, image: str) -> np.ndarray:

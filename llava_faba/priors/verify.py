@@ -33,9 +33,7 @@ def verify(path: str | Path, images: Iterable[str] | None = None) -> list[str]:
     return problems
 
 
-def _row_problem(
-    store: PriorStore, row: int, entry: np.void, feature: np.ndarray, seen: set[int]
-) -> str | None:
+def _row_problem(store: PriorStore, row: int, entry: np.void, feature: np.ndarray, seen: set[int]) -> str | None:
     if not is_sealed(np.array([entry]), store.id):
         return "its index entry fails its checksum"
     text = store.text_of(entry)

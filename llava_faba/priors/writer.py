@@ -58,9 +58,7 @@ class PriorStoreWriter:
     store is in use, belongs to another expert, or is damaged.
     """
 
-    def __init__(
-        self, path: str | Path, *, expert: str, version: str, settings: dict[str, Any], size: int
-    ) -> None:
+    def __init__(self, path: str | Path, *, expert: str, version: str, settings: dict[str, Any], size: int) -> None:
         self.path, self.size = Path(path), size
         meta = {
             "format": FORMAT,

@@ -50,9 +50,7 @@ def test_points_of_aligned_crops_are_the_packages(hub: Path, monkeypatch: pytest
         _assert_same_but_for_whole_pixels(face.points, theirs)
 
 
-def test_with_a_detector_points_are_those_of_the_package_with_it(
-    hub: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_a_detector_points_are_those_of_the_package_with_it(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(hub))
     images = [*_pixels("hopper"), np.zeros((64, 64, 3), np.uint8), np.zeros((3, 500, 3), np.uint8)]
     result = FaceAlignment2dExpert(detector="dlib").extract([Picture.whole(image) for image in images])
@@ -103,9 +101,7 @@ def test_what_workers_prepare_pickles_and_gives_the_same(fan_weights: Path) -> N
     picture = Picture.whole(_pixels("hopper")[0])
     prepare = pickle.loads(pickle.dumps(expert.preparer()))
     prepared = pickle.loads(pickle.dumps(prepare(picture)))
-    np.testing.assert_array_equal(
-        expert.extract_prepared([prepared]).features, expert.extract([picture]).features
-    )
+    np.testing.assert_array_equal(expert.extract_prepared([prepared]).features, expert.extract([picture]).features)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 900), (900, 2)])
@@ -120,9 +116,7 @@ def test_settings_make_the_same_expert_again(fan_weights: Path) -> None:
     again = FaceAlignment2dExpert(**expert.settings)
     assert again.settings == expert.settings and expert.settings["flip"] is False
     picture = Picture.whole(_pixels("astronaut")[0])
-    np.testing.assert_array_equal(
-        again.extract([picture]).features, expert.extract([picture]).features
-    )
+    np.testing.assert_array_equal(again.extract([picture]).features, expert.extract([picture]).features)
 
 
 def test_weights_made_elsewhere_are_found_by_their_checksum(

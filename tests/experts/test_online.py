@@ -28,9 +28,7 @@ SIDE = 336
 
 @pytest.fixture(scope="module")
 def processor() -> Any:
-    return transformers.CLIPImageProcessor(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
-    )
+    return transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
 
 
 def _tensors(processor: Any, images: list[Any], layout: str | None) -> Any:
@@ -95,9 +93,7 @@ def test_fan_from_pictures_and_from_tensors(fan_weights: Path, processor: Any, l
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (processor.image_mean, processor.image_std))
     from_tensors = expert.extract_tensor((tensors * std + mean) * 255, Frames.of_squares(sizes, SIDE, layout))
     assert from_tensors is not None
-    from_pictures = expert.extract(
-        to_pictures(tensors, processor.image_mean, processor.image_std, sizes, layout)
-    )
+    from_pictures = expert.extract(to_pictures(tensors, processor.image_mean, processor.image_std, sizes, layout))
     offline = expert.extract([Picture.whole(np.asarray(image)) for image in images])
     # One of the 64 x 64 cells of a heatmap is 2.05 / 64 of the face box, and FAN's answers are whole and half cells.
     cell = 2.06 / 64
@@ -137,4 +133,3 @@ def test_online_pictures_of_a_stretched_square_are_as_the_frames_say(processor: 
     picture = to_pictures(tensors, processor.image_mean, processor.image_std, [image.size], "pad")[0]
     frames = Frames.of_squares([image.size], SIDE, "pad")
     np.testing.assert_allclose(picture.scale, frames.scales[0])
-

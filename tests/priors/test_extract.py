@@ -88,9 +88,7 @@ def test_the_same_command_goes_on_and_says_so(tmp_path: Path) -> None:
     names = images_below(folder)
     seen: list[tuple[int, int]] = []
     assert extract(names[:4], folder, tmp_path / "store", expert=Brightness()).processed == 4
-    summary = extract(
-        names, folder, tmp_path / "store", expert=Brightness(), progress=lambda *at: seen.append(at)
-    )
+    summary = extract(names, folder, tmp_path / "store", expert=Brightness(), progress=lambda *at: seen.append(at))
     assert (summary.processed, summary.before, sum(summary.counts.values())) == (6, 4, 10)
     assert seen[0] == (4, 10) and seen[-1] == (10, 10)
     summary = extract(names + names, folder, tmp_path / "store", expert=Brightness())
@@ -203,16 +201,12 @@ def _in_session(leader: int) -> list[str]:
     return alive
 
 
-def test_dlib_finds_the_face_and_the_extraction_says_how_many(
-    tmp_path: Path, faces: Callable[[int], Path]
-) -> None:
+def test_dlib_finds_the_face_and_the_extraction_says_how_many(tmp_path: Path, faces: Callable[[int], Path]) -> None:
     pytest.importorskip("dlib")
     folder = faces(4)
     summary = extract(images_below(folder), folder, tmp_path / "store", expert="dlib-68")
     assert summary.counts["found"] == 4
-    points = create_expert("dlib-68").landmarks(
-        PriorStore.open(tmp_path / "store").get("part0/0000.png"), (140, 150)
-    )
+    points = create_expert("dlib-68").landmarks(PriorStore.open(tmp_path / "store").get("part0/0000.png"), (140, 150))
     assert points is not None and points[:, 0].min() > 20 and points[:, 0].max() < 130
 
 

@@ -208,9 +208,7 @@ def test_one_process_writes_at_a_time(store: Path) -> None:
     writer(store).close()  # and the lock goes
 
 
-def test_a_full_disk_is_an_error_that_leaves_the_store_whole(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_an_error_that_leaves_the_store_whole(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = os.pwrite, []
 
     def full(handle: int, data: memoryview, position: int) -> int:

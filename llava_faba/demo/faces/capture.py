@@ -110,9 +110,7 @@ def _background(capture: Capture, size: int, rng: Generator) -> np.ndarray:
         return base * ramp[..., None].astype(np.float32)
     from PIL import Image
 
-    cells = Image.fromarray((255 * rng.random((6, 6))).astype(np.uint8)).resize(
-        (size, size), Image.Resampling.BICUBIC
-    )
+    cells = Image.fromarray((255 * rng.random((6, 6))).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
     return base * (0.72 + 0.5 * np.asarray(cells, dtype=np.float32)[..., None] / 255)
 
 
@@ -129,9 +127,7 @@ def develop(picture: np.ndarray, capture: Capture) -> np.ndarray:
     grey = image[..., 0] * np.float32(0.299) + image[..., 1] * np.float32(0.587)
     grey += image[..., 2] * np.float32(0.114)
     image = grey[..., None] + (image - grey[..., None]) * np.float32(capture.saturation)
-    tint = (
-        np.array([1 + capture.warmth, 1.0, 1 - capture.warmth], dtype=np.float32) if capture.saturation else 1
-    )
+    tint = np.array([1 + capture.warmth, 1.0, 1 - capture.warmth], dtype=np.float32) if capture.saturation else 1
     image = (image - 118) * np.float32(capture.contrast) + 118
     image = image * tint
     if capture.blur > 0.15:

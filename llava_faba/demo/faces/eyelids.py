@@ -62,9 +62,7 @@ def _move_lids(
     new_over, new_under = over + upper * gap, under - lower * gap
     y_above = over - _stretched(new_over - y, upper * gap, above)
     y_below = under + _stretched(y - new_under, lower * gap, _BELOW)
-    source = np.where(
-        y <= new_over, y_above, np.where(y >= new_under, y_below, np.broadcast_to(y, y_above.shape))
-    )
+    source = np.where(y <= new_over, y_above, np.where(y >= new_under, y_below, np.broadcast_to(y, y_above.shape)))
     columns = np.broadcast_to(np.arange(left, right, dtype=np.float64), source.shape)
     result[top:bottom, left:right] = sample(texture, columns, (source - TOP) * DENSITY - 0.5)
 
@@ -74,6 +72,4 @@ def _stretched(distance: FloatArray, travel: FloatArray, reach: float) -> FloatA
     margin = min(_MARGIN, reach / 3)
     slope = (reach - margin) / (reach - margin + travel)
     within = margin + (distance - margin) * slope
-    return np.where(
-        distance < margin, distance, np.where(distance < reach + travel, within, distance - travel)
-    )
+    return np.where(distance < margin, distance, np.where(distance < reach + travel, within, distance - travel))

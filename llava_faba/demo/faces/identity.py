@@ -110,6 +110,4 @@ def _inner_proportions(p: FloatArray, a: dict[str, float]) -> None:
     lip = np.where(above, a["upper_lip"], a["lower_lip"])
     middle = np.abs(mouth[:, 0] - line[0]) < 0.33
     mouth[:, 1] = line[1] + (mouth[:, 1] - line[1]) * np.where(middle, 1 + lip, 1)
-    mouth[:, 1] += (
-        a["mouth_height"] + 0.6 * a["nose_length"] + a["mouth_tilt"] * (mouth[:, 0] - line[0]) / 0.4
-    )
+    mouth[:, 1] += a["mouth_height"] + 0.6 * a["nose_length"] + a["mouth_tilt"] * (mouth[:, 0] - line[0]) / 0.4

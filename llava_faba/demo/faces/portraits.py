@@ -150,8 +150,5 @@ def load_portrait(name: str) -> Portrait:
 def _enlarge(picture: FloatImage, where: FloatArray) -> FloatImage:
     from scipy.ndimage import map_coordinates
 
-    planes = [
-        map_coordinates(picture[..., c], [where[:, 1], where[:, 0]], order=3, mode="nearest")
-        for c in range(3)
-    ]
+    planes = [map_coordinates(picture[..., c], [where[:, 1], where[:, 0]], order=3, mode="nearest") for c in range(3)]
     return np.clip(np.stack(planes, axis=-1).reshape(CANVAS, CANVAS, 3), 0, 255).astype(np.float32)

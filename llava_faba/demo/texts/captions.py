@@ -67,9 +67,7 @@ def caption(portrait: str, capture: Capture, rng: Generator) -> str:
     grey = capture.saturation == 0
     who = choose(rng, (_GREY_PEOPLE if grey else _PEOPLE)[portrait])
     kind = choose(rng, ("portrait", "photograph", "picture"))
-    behind = (
-        f"a {capture.pattern} background" if grey else f"a {capture.pattern} {capture.background} background"
-    )
+    behind = f"a {capture.pattern} background" if grey else f"a {capture.pattern} {capture.background} background"
     first = f"a {'black and white ' if grey else ''}{kind} of {who} in front of {behind}"
     close = "close" if capture.zoom > 0.268 else "smaller" if capture.zoom < 0.254 else "well in view"
     facts = [

@@ -60,9 +60,7 @@ def _region(rng: Generator) -> Pair:
 def _describe_several(rng: Generator) -> Pair:
     units = sorted(draw_units(rng))
     names = join([f"AU{n}" for n in units])
-    question = choose(
-        rng, ("Describe {n}.", "How would a face with {n} be described?", "Put {n} into words.")
-    )
+    question = choose(rng, ("Describe {n}.", "How would a face with {n} be described?", "Put {n} into words."))
     return question.format(n=names), au_answer(units, rng)
 
 
