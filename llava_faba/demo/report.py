@@ -61,7 +61,8 @@ def print_table(report: dict[str, Any]) -> None:
             print(f"  {row[0]:<34}{row[1]:>7}  {row[2]:<16}{row[3]:>7}{row[4]:>8}")
         gain = report[task]["gain_over_no_prior"]
         print(
-            f"  gain of the prior in S_re: {gain['value']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}] (paired bootstrap)"
+            f"  gain of the prior in S_re: {gain['value']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}] "
+            "(paired bootstrap)"
         )
 
 

@@ -137,7 +137,7 @@ def _next(results: Any, workers: Sequence[Any]) -> tuple[str, str, str | None]:
             dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
             if dead:
                 raise UserError(
-                    f"a worker process ended with exit code {dead[0]} (killed for memory? try a smaller --batch-size or "
+                    f"a worker process ended with exit code {dead[0]} (out of memory? try a smaller --batch-size or "
                     "fewer --workers); answers so far are kept, the same command goes on from there."
                 ) from None
             continue

@@ -76,7 +76,7 @@ def _load_adapter(checkpoint: Checkpoint, model_base: str | None, dtype: torch.d
 
 
 def _build(cls: Any, folder: str, config: Any, dtype: torch.dtype, elsewhere: Collection[str] = ()) -> Any:
-    """Load a model of ``cls`` and see that every weight came from a file: this one or, for ``elsewhere``, a later one."""
+    """Load a model and see that every weight came from a file: this one or, for ``elsewhere``, a later one."""
     with _without_loading_reports():
         model, report = cls.from_pretrained(
             folder, config=config, torch_dtype=dtype, low_cpu_mem_usage=True, output_loading_info=True

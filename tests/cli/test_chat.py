@@ -80,7 +80,7 @@ def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 def generate(model, tokenizer, processor, picture: Path, prior: np.ndarray) -> str:
     from PIL import Image
 
-    from llava_faba.inference.answer import prompt_ids, preprocess
+    from llava_faba.inference.answer import preprocess, prompt_ids
 
     images = preprocess([Image.open(picture).convert("RGB")], processor, model)
     output = model.generate(

@@ -17,14 +17,54 @@ import llava_faba
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "train_emola.py"
 LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-FLAGS = (
-    "--model_name_or_path base --version v1 --image_folder data --vision_tower ./clip-tiny "
-    "--mm_projector_type mlp2x_gelu --mm_vision_select_layer -2 --mm_use_im_start_end False "
-    "--mm_use_im_patch_token False --image_aspect_ratio pad --group_by_modality_length True --num_train_epochs 4 "
-    "--per_device_train_batch_size 2 --lora_enable True --lora_r 8 --lora_alpha 16 --mm_projector_lr 2e-5 "
-    "--learning_rate 1e-3 --model_max_length 512 --report_to none --logging_steps 1 --save_strategy steps "
-    "--save_steps 3 --lazy_preprocess True"
-).split()
+FLAGS = [
+    "--model_name_or_path",
+    "base",
+    "--version",
+    "v1",
+    "--image_folder",
+    "data",
+    "--vision_tower",
+    "./clip-tiny",
+    "--mm_projector_type",
+    "mlp2x_gelu",
+    "--mm_vision_select_layer",
+    "-2",
+    "--mm_use_im_start_end",
+    "False",
+    "--mm_use_im_patch_token",
+    "False",
+    "--image_aspect_ratio",
+    "pad",
+    "--group_by_modality_length",
+    "True",
+    "--num_train_epochs",
+    "4",
+    "--per_device_train_batch_size",
+    "2",
+    "--lora_enable",
+    "True",
+    "--lora_r",
+    "8",
+    "--lora_alpha",
+    "16",
+    "--mm_projector_lr",
+    "2e-5",
+    "--learning_rate",
+    "1e-3",
+    "--model_max_length",
+    "512",
+    "--report_to",
+    "none",
+    "--logging_steps",
+    "1",
+    "--save_strategy",
+    "steps",
+    "--save_steps",
+    "3",
+    "--lazy_preprocess",
+    "True",
+]
 
 
 @pytest.fixture
