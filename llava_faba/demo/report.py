@@ -70,9 +70,10 @@ def _rows(scores: dict[str, Any]) -> list[list[str]]:
     rows = []
     for name, values in scores.items():
         if name in NAMES:
-            low, high = values["s_re_ci"]
-            numbers = [f"{values[key]:.1f}" for key in ("s_re", "s_ge", "s_rege")]
-            rows.append([NAMES[name], numbers[0], f"[{low:.1f}, {high:.1f}]", numbers[1], numbers[2]])
+            interval = values["s_re_ci"]
+            shown = f"[{interval[0]:.1f}, {interval[1]:.1f}]" if interval else "-"
+            numbers = ["-" if values[key] is None else f"{values[key]:.1f}" for key in ("s_re", "s_ge", "s_rege")]
+            rows.append([NAMES[name], numbers[0], shown, numbers[1], numbers[2]])
     return rows
 
 
