@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 
+# Minutes on shared cores: 'make test-all' runs it, 'make demo' is the same at full size.
+pytestmark = pytest.mark.slow
+
+
 def run_demo(root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "llava_faba", "demo", "--tiny", "--root", str(root)],
