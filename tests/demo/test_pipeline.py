@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-
 # Minutes on shared cores: 'make test-all' runs it, 'make demo' is the same at full size.
 pytestmark = pytest.mark.slow
 
