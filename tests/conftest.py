@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -13,6 +16,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "golden" / "emola_checkpoint"
@@ -32,3 +38,57 @@ def registered() -> Iterator[None]:
     llava_faba.register()
     yield
     llava_faba.unregister()
+
+
+@pytest.fixture
+def copied(golden: Path, tmp_path: Path) -> Path:
+    """A copy of the golden folder, for tests that change a checkpoint."""
+    return Path(shutil.copytree(golden, tmp_path / "golden"))
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image:
+    """E. Collins' face as a square RGB picture of 240 x 240 pixels, which is what the face model's tower takes."""
+    import skimage.data
+    from PIL import Image
+
+    return Image.fromarray(skimage.data.astronaut()).crop((110, 10, 350, 250))  # NASA, public domain
+
+
+@pytest.fixture(scope="session")
+def face_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained EmoLA with a tower of 240 pixels, large enough for dlib's detector, and ``dlib-68`` in its
+    config: a full checkpoint in a folder whose name LLaVA's own tools understand."""
+    import torch
+
+    from llava_faba.demo.base import BaseSize, build_base
+    from llava_faba.model.config import EmolaConfig
+    from llava_faba.model.emola import EmolaLlamaForCausalLM
+
+    root = tmp_path_factory.mktemp("face-model")
+    size = BaseSize(hidden=64, layers=2, intermediate=128, vocabulary=400, vision_hidden=32)
+    texts = [f"AU{number}: the brows are raised. What AUs are conveyed by this face?" for number in range(30)] * 5
+    build_base(root / "base", root / "tower", texts, size)
+    values = {
+        **json.loads((root / "base" / "config.json").read_text()),
+        "model_type": "emollava",
+        "mm_vision_tower": str(root / "tower"),
+        "mm_hidden_size": 32,
+        "mm_projector_type": "mlp2x_gelu",
+        "mm_vision_select_layer": -2,
+        "mm_use_im_patch_token": False,
+        "mm_use_im_start_end": False,
+        "image_aspect_ratio": "pad",
+        "landmark_feature_hidden_size": 136,
+        "facial_prior_expert": "dlib-68",
+    }
+    torch.manual_seed(3)
+    model = EmolaLlamaForCausalLM(EmolaConfig.from_dict(values))
+    for name, parameter in model.named_parameters():
+        if "landmark" in name:
+            torch.nn.init.normal_(parameter, std=0.5)  # so that the prior is heard in the answers
+    folder = root / "llava-v1-emola"
+    model.save_pretrained(folder)
+    for name in ("tokenizer.model", "tokenizer_config.json"):
+        shutil.copy(root / "base" / name, folder)
+    return folder

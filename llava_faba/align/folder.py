@@ -29,7 +29,8 @@ def align_folder(
     Photographs without a face and unreadable ones get no crop; ``out/align.jsonl`` holds one line per photograph
     ({"image", "status", "error"}). A photograph that has a line there is not done again. Returns counts by status.
 
-    Raises UserError when ``folder`` is not a folder, or ``out`` is the same.
+    Raises UserError when ``folder`` is not a folder, or ``out`` is the same; ExpertError when the expert is unknown or
+    cannot be used.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
@@ -40,9 +41,10 @@ def align_folder(
     images = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES and out not in path.parents
+        if path.suffix.lower() in _SUFFIXES and out.resolve() not in path.resolve().parents
     )
     model = create_expert(expert)
+    _end_last_line(out / LOG)
     with (out / LOG).open("a", encoding="utf-8") as log:
         for number, image in enumerate(images, 1):
             if image not in done:
@@ -58,15 +60,23 @@ def align_folder(
 
 def _align_one(source: Path, target: Path, expert: PriorExpert, size: int) -> tuple[str, str | None]:
     try:
-        crop = align_face(open_image(source), expert, size)
+        image = open_image(source)
     except UserError as error:
         return PriorStatus.UNREADABLE.value, str(error)
+    crop = align_face(image, expert, size)
     if crop.status in (PriorStatus.FOUND, PriorStatus.SEVERAL_FACES):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.stem}.part{target.suffix}")
         crop.image.save(temporary, quality=95)
         temporary.replace(target)
     return crop.status.value, None
+
+
+def _end_last_line(path: Path) -> None:
+    """What a crash cut short must not swallow the line that comes next."""
+    if path.exists() and not path.read_bytes().endswith(b"\n"):
+        with path.open("a", encoding="utf-8") as log:
+            log.write("\n")
 
 
 def _read_log(path: Path) -> dict[str, str]:

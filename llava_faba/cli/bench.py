@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,6 +35,13 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     generate.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     generate.add_argument("--conv-mode", default="llava_v1", help="conversation template (default: %(default)s)")
     generate.add_argument("--max-new-tokens", type=int, default=512, help="(default: %(default)s)")
+    generate.add_argument(
+        "--verify",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="ask N of the questions ('all': every one) again, one at a time, and compare (default: %(default)s)",
+    )
     generate.add_argument("--overwrite", action="store_true", help="start the answers file anew")
     generate.set_defaults(run=run_generate)
 
@@ -51,6 +59,15 @@ def run_questions(args: argparse.Namespace) -> int:
     )
     print(f"{len(questions)} questions written to {args.out}")
     return 0
+
+
+def _count(text: str) -> int | None:
+    """A number, or None for "all"."""
+    if text == "all":
+        return None
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number nor 'all'")
+    return int(text)
 
 
 def run_generate(args: argparse.Namespace) -> int:
@@ -84,4 +101,33 @@ def run_generate(args: argparse.Namespace) -> int:
     print(f"answered {summary.answered} now, {summary.before} before, {len(summary.failures)} failed")
     for question, error in summary.failures[:20]:
         print(f"  question {question}: {error}")
-    return 1 if summary.failures else 0
+    verified = args.verify == 0 or _verify(args, questions, settings)
+    return 0 if verified and not summary.failures else 1
+
+
+def _verify(args: argparse.Namespace, questions: Any, settings: Any) -> bool:
+    """Print what asking again found; False when float32 answers differ by more than rounding explains."""
+    from pathlib import Path
+
+    from llava_faba.cli.progress import progress_bar
+    from llava_faba.inference.verify import TOLERANCE, verify_answers
+
+    with progress_bar("verify", "answer") as progress:
+        found = verify_answers(
+            args.model_path,
+            questions,
+            Path(args.image_folder),
+            Path(args.answers_file),
+            settings,
+            count=args.verify,
+            model_base=args.model_base,
+            progress=progress,
+        )
+    equal = found.checked - len(found.near_ties) - len(found.different)
+    print(
+        f"verified {found.checked} answers one at a time: {equal} equal, {len(found.near_ties)} differ where the two "
+        f"best logits lie within {TOLERANCE:g}, {len(found.different)} differ otherwise"
+    )
+    for item in [*found.different, *found.near_ties][:20]:
+        print(f"  question {item.question_id}: token {item.position}, margin {item.margin:.2g}")
+    return not found.different or settings.dtype != "float32"

@@ -50,6 +50,8 @@ class NumpyPriors:
         name = record.get("landmark")
         if not name:
             return None
+        if not isinstance(name, str):
+            raise PriorError(f"'landmark' is not a path but {type(name).__name__}.")
         return read_npy_prior(self._folder / name, self.size)
 
 

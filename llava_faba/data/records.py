@@ -34,7 +34,7 @@ class Problem:
 def read_records(path: str | Path) -> list[dict[str, Any]]:
     """The records of an annotation file.
 
-    Raises RecordError when the file is missing, not JSON (naming line and column), or not a list of objects.
+    Raises RecordError when the file is missing, not JSON (naming line and column), not a list, or an empty one.
     """
     try:
         records = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -46,6 +46,8 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
         raise RecordError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}") from error
     if not isinstance(records, list):
         raise RecordError(f"{path}: expected a list of records, found {type(records).__name__}.")
+    if not records:
+        raise RecordError(f"{path}: holds no records.")
     return records
 
 

@@ -66,7 +66,10 @@ def diagnose() -> list[Finding]:
         try:
             findings.extend(check())
         except Exception as error:  # whatever a broken environment throws is a finding
-            findings.append(Finding("error", check.__name__.strip("_"), f"{type(error).__name__}: {error}"))
+            name, text = check.__name__.strip("_"), f"{type(error).__name__}: {error}"
+            findings.append(
+                Finding("error", name, text, "install, update or remove the package that the message names")
+            )
     return findings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,10 +53,22 @@ def answer_one(loaded: tuple[Any, Any, Any, int], picture: Any, question: str, *
 
 def preprocess(pictures: Sequence[Any], processor: Any, model: Any) -> Any:
     """PIL images to what the model takes, on its device and in its dtype (LLaVA's ``process_images``)."""
-    images = process_images(list(pictures), processor, model.config)
+    return to_model(process_images(list(pictures), processor, model.config), model)
+
+
+def to_model(images: Any, model: Any) -> Any:
+    """What ``process_images`` returned, on the model's device and in its dtype."""
     if isinstance(images, list):
         return [image.to(model.device, dtype=model.dtype) for image in images]
     return images.to(model.device, dtype=model.dtype)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``text``, and ``token_ids`` that it was decoded from: the end token included, padding not."""
+
+    text: str
+    token_ids: list[int]
 
 
 def answer_batch(
@@ -72,11 +85,41 @@ def answer_batch(
 
     ``facial_priors``: float (batch, prior size), or None to let the model compute them (or for plain LLaVA).
     """
+    answers, _ = generate_batch(
+        loaded,
+        images,
+        questions,
+        facial_priors,
+        image_sizes=image_sizes,
+        conversation=conversation,
+        max_new_tokens=max_new_tokens,
+    )
+    return [answer.text for answer in answers]
+
+
+def generate_batch(
+    loaded: tuple[Any, Any, Any, int],
+    images: Any,
+    questions: Sequence[str],
+    facial_priors: torch.Tensor | None,
+    *,
+    image_sizes: Any = None,
+    conversation: str = DEFAULT_CONVERSATION,
+    max_new_tokens: int = 512,
+    with_logits: bool = False,
+) -> tuple[list[Answer], list[torch.Tensor] | None]:
+    """``answer_batch`` with token ids and, on request, the logits that each token was chosen from.
+
+    The logits: per generated position a tensor (batch, vocabulary); None without ``with_logits``.
+    """
     tokenizer, model, _, _ = loaded
-    prompts = [prompt_ids(question, tokenizer, model.config, conversation) for question in questions]
-    input_ids, attention_mask = _left_padded(prompts, tokenizer, model)
-    extra = {} if facial_priors is None else {"facial_priors": facial_priors.to(model.device)}
-    with _left_padding(model) if len(questions) > 1 else contextlib.nullcontext():
+    known = {question: prompt_ids(question, tokenizer, model.config, conversation) for question in set(questions)}
+    input_ids, attention_mask = _left_padded([known[question] for question in questions], tokenizer, model)
+    extra: dict[str, Any] = {} if facial_priors is None else {"facial_priors": facial_priors.to(model.device)}
+    if with_logits:
+        extra |= {"return_dict_in_generate": True, "output_scores": True}
+    padding = _left_padding(model) if len(questions) > 1 else contextlib.nullcontext()
+    with torch.inference_mode(), padding:
         output = model.generate(
             input_ids,
             images=images,
@@ -88,8 +131,28 @@ def answer_batch(
             pad_token_id=_padding_id(tokenizer),
             **extra,
         )
-    texts = tokenizer.batch_decode(output, skip_special_tokens=True)
-    return [text.strip() for text in texts]
+    rows = _new_tokens(output.sequences if with_logits else output, tokenizer, model)
+    answers = [Answer(text, row) for text, row in zip(_texts(rows, tokenizer), rows, strict=True)]
+    return answers, list(output.scores) if with_logits else None
+
+
+def _new_tokens(sequences: torch.Tensor, tokenizer: Any, model: Any) -> list[list[int]]:
+    """Each row's tokens up to its end token; transformers 4.37 puts a BOS before them, which no model said."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = tokenizer.eos_token_id if ends is None else ends
+    stops = set(ends) if isinstance(ends, list | tuple) else {ends}
+    rows = []
+    for row in sequences.tolist():
+        tokens = row[1:] if row and row[0] == tokenizer.bos_token_id else row
+        end = next((index for index, token in enumerate(tokens) if token in stops), None)
+        rows.append(tokens if end is None else tokens[: end + 1])
+    return rows
+
+
+def _texts(rows: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
+    # Like decode(..., skip_special_tokens=True), which makes the list of special tokens anew for every token.
+    special = set(tokenizer.all_special_ids)
+    return [tokenizer.decode([token for token in row if token not in special]).strip() for row in rows]
 
 
 @contextlib.contextmanager

@@ -1,48 +1,45 @@
 """An answers file that survives kill -9: every answer is appended and synced, and known again by its key.
 
-The key covers all that an answer depends on (image content, prompt, generation settings, model), so a run never takes
-over an answer of another model or setting.
+The key (``keys``) covers all that an answer depends on, so a run never takes over an answer of another model, prompt,
+image or setting.
 """
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from llava_faba.errors import UserError
-from llava_faba.inference.questions import read_jsonl
-
-_LARGE = 64 * 2**20
-_SAMPLE = 2**20
+from llava_faba.errors import RecordError, UserError
 
 
 class AnswerJournal:
-    """The answers file of one run, opened for appending.
+    """The answers file of one run, opened for appending and locked against other runs.
 
     ``keys``: question id (as text) to key, for every question of this run. ``done``: ids that are answered already.
-    Raises UserError when the file holds an answer of another run.
+    ``overwrite``: forget what the file holds. Answer lines are LLaVA's; the key is in their ``metadata``.
+    Raises UserError when the file holds an answer of another run or another process writes to it (nothing is changed
+    then), RecordError for a line that is not JSON.
     """
 
-    def __init__(self, path: Path, keys: dict[str, str]) -> None:
+    def __init__(self, path: Path, keys: dict[str, str], *, overwrite: bool = False) -> None:
         self.path, self._keys = path, keys
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = read_jsonl(path, allow_cut=True) if path.exists() else []
-        for answer in kept:
-            question = str(answer.get("question_id"))
-            if answer.get("metadata", {}).get("key") != keys.get(question, ""):
-                raise UserError(
-                    f"{path} holds an answer to question {question} by another model, prompt, setting or image; choose "
-                    "another file, or pass --overwrite to start it anew."
-                )
-        if path.exists():
-            _cut_last_line(path)
-        self.done = {str(answer["question_id"]) for answer in kept}
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("a+b")
+        try:
+            self._lock()
+            if overwrite:
+                self._file.truncate(0)
+            content, whole = self._content()
+            self.done = self._known(content)
+            self._file.truncate(whole)  # a line that a crash cut short
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> AnswerJournal:
         return self
@@ -63,53 +60,62 @@ class AnswerJournal:
             "model_id": model_id,
             "metadata": {**metadata, "key": key},
         }
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.write(_line(line))
+        self._sync()
+
+    def sort(self, order: Sequence[str]) -> None:
+        """Put the answers into the order of the questions, atomically. The journal takes no more answers then."""
+        position = {question: index for index, question in enumerate(order)}
+        answers, _ = self._content()
+        answers.sort(key=lambda answer: position[str(answer["question_id"])])
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        with temporary.open("wb") as file:
+            file.writelines(_line(answer) for answer in answers)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: another process is writing to this file (or its file system knows no locks: {error})."
+            ) from error
+
+    def _content(self) -> tuple[list[Any], int]:
+        """The whole lines of the file, parsed, and how many bytes they are."""
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        lines = []
+        for number, line in enumerate(content[:whole].split(b"\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                lines.append(json.loads(line))
+            except ValueError as error:
+                raise RecordError(f"{self.path}, line {number}: not JSON: {error}") from error
+        return lines, whole
+
+    def _known(self, answers: Sequence[Any]) -> set[str]:
+        done = set()
+        for answer in answers:
+            metadata = answer.get("metadata") if isinstance(answer, dict) else None
+            key = metadata.get("key") if isinstance(metadata, dict) else None
+            question = str(answer.get("question_id")) if isinstance(answer, dict) else "?"
+            if key is None or key != self._keys.get(question):
+                raise UserError(
+                    f"{self.path} holds an answer to question {question} by another model, prompt, setting or image; "
+                    "choose another file, or pass --overwrite to start it anew."
+                )
+            done.add(question)
+        return done
+
+    def _sync(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def sort(self, order: Sequence[str]) -> None:
-        """Put the answers into the order of the questions, atomically, once all are there."""
-        position = {question: index for index, question in enumerate(order)}
-        answers = sorted(read_jsonl(self.path), key=lambda answer: position[str(answer["question_id"])])
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        temporary.write_text(
-            "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers), encoding="utf-8"
-        )
-        temporary.replace(self.path)
 
-
-def fingerprint(folders: Iterable[Path]) -> str:
-    """A hash of model folders: configs and weights, of files over 64 MiB their size, first and last MiB."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.iterdir()):
-            if path.suffix in (".json", ".bin", ".safetensors", ".model") and path.is_file():
-                if path.name in ("trainer_state.json", "training_args.bin"):
-                    continue
-                digest.update(path.name.encode())
-                digest.update(_content(path))
-    return digest.hexdigest()
-
-
-def answer_key(image: Path, parts: Sequence[Any]) -> str:
-    """The key of one answer: the image's content and everything else that it depends on."""
-    digest = hashlib.sha256(image.read_bytes() if image.is_file() else b"")
-    digest.update(json.dumps(parts, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _content(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size <= _LARGE:
-        return path.read_bytes()
-    with path.open("rb") as file:
-        head = file.read(_SAMPLE)
-        file.seek(-_SAMPLE, os.SEEK_END)
-        return str(size).encode() + head + file.read()
-
-
-def _cut_last_line(path: Path) -> None:
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole != len(content):
-        os.truncate(path, whole)
+def _line(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llava_faba.errors import RecordError
+from llava_faba.errors import RecordError, UserError
 
 # The paper's questions (FABA-Instruct, and what the authors' evaluation asks).
 PROMPTS = {
@@ -37,20 +37,33 @@ def questions_of(records: Sequence[dict[str, Any]], task: str) -> list[dict[str,
     return questions
 
 
-def read_jsonl(path: Path, *, allow_cut: bool = False) -> list[dict[str, Any]]:
-    """The objects of a JSONL file; ``allow_cut`` forgives a last line that a crash cut short.
-
-    Raises RecordError naming file and line.
-    """
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file. Raises RecordError naming file and line, UserError when it cannot be read."""
     values = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if allow_cut and not line.endswith("\n"):
-                break
-            if not line.strip():
-                continue
-            try:
-                values.append(json.loads(line))
-            except ValueError as error:
-                raise RecordError(f"{path}, line {number}: not JSON: {error}") from error
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise RecordError(f"{path}, line {number}: not JSON: {error}") from error
     return values
+
+
+def check_questions(questions: Sequence[Any]) -> None:
+    """Raise RecordError when a question lacks its id, image or text, or two have the same id."""
+    seen = set()
+    for number, question in enumerate(questions, 1):
+        if not isinstance(question, dict) or "question_id" not in question:
+            raise RecordError(f"question {number} is not an object with a 'question_id'.")
+        name = str(question["question_id"])
+        for key in ("image", "text"):
+            if not isinstance(question.get(key), str) or not question[key]:
+                raise RecordError(f"question {number} (id {name}): '{key}' is missing or not text.")
+        if name in seen:
+            raise RecordError(f"question {number}: the id {name} is used twice.")
+        seen.add(name)

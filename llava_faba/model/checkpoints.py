@@ -5,8 +5,10 @@ Weights are read with ``weights_only=True``: a pickle that would call a function
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from llava_faba.errors import CheckpointError
 
 ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model"
 NON_LORA = "non_lora_trainables"
 PROJECTOR_FILE = "landmark_feature_projector"
 _PROJECTOR_KEY = "landmark_feature_projector."
@@ -74,10 +77,14 @@ class Checkpoint:
         """
         from llava_faba.model.projector import projector_state
 
+        expected = self._projector_shapes()
+        if not expected:
+            return {}
         for stem in (PROJECTOR_FILE, NON_LORA):
             path = self.weights_file(stem)
             state = projector_state(read_weights(path)) if path else {}
-            if state:
+            if path and state:
+                _check_projector(path, {name: tuple(value.shape) for name, value in state.items()}, expected)
                 return {f"model.{_PROJECTOR_KEY}{name}": value for name, value in state.items()}
         raise CheckpointError(
             f"{self.folder}: no facial prior projector: neither {PROJECTOR_FILE}.bin nor {NON_LORA}.bin holds one. "
@@ -85,18 +92,44 @@ class Checkpoint:
         )
 
     def check_weights(self) -> None:
-        """Refuse unsafe or, for a merged EmoLA model, projector-less weights before anything is built from them."""
-        names: set[str] = set()
-        for path in sorted(self.folder.glob("*.bin")):
-            if path.name != "training_args.bin":
-                names.update(read_weights(path))
-        for path in sorted(self.folder.glob("*.safetensors")):
-            names.update(_safetensors_names(path))
-        if self.is_emola and not self.is_adapter and not any(_PROJECTOR_KEY in name for name in names):
+        """Refuse unsafe, missing or, for a merged EmoLA model, projector-less weights before anything is built.
+
+        Raises CheckpointError.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        for path in self._weights_files():
+            shapes.update(_shapes(path))
+        if self.is_adapter and self.weights_file(ADAPTER_WEIGHTS) is None:
             raise CheckpointError(
-                f"{self.folder}: config.json describes a facial prior but the weights hold no prior projector "
-                f"({_PROJECTOR_KEY}*); the checkpoint is incomplete."
+                f"{self.folder}: {ADAPTER_CONFIG} is there but neither {ADAPTER_WEIGHTS}.safetensors nor "
+                f"{ADAPTER_WEIGHTS}.bin; copy the missing file from where it was trained."
             )
+        if self.is_emola and not self.is_adapter:
+            found = {name.split(_PROJECTOR_KEY, 1)[1]: size for name, size in shapes.items() if _PROJECTOR_KEY in name}
+            expected = self._projector_shapes()
+            if expected and not found:
+                raise CheckpointError(
+                    f"{self.folder}: config.json describes a facial prior but the weights hold no prior projector "
+                    f"({_PROJECTOR_KEY}*); the checkpoint is incomplete."
+                )
+            _check_projector(self.folder, found, expected)
+
+    def _weights_files(self) -> list[Path]:
+        """Every file that transformers or PEFT would read weights from, also shards that an index names."""
+        files = {path for pattern in ("*.bin", "*.safetensors") for path in self.folder.glob(pattern)}
+        for index in self.folder.glob("*.index.json"):
+            named = _read_json(index).get("weight_map", {})
+            files.update(self.folder / name for name in named.values())
+        return sorted(path for path in files if path.name != "training_args.bin")
+
+    def _projector_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The weights that the prior projector of this config has; none for ``identity``."""
+        from types import SimpleNamespace
+
+        from llava_faba.model.projector import build_prior_projector
+
+        projector = build_prior_projector(SimpleNamespace(**self.config))
+        return {name: tuple(value.shape) for name, value in projector.state_dict().items()}
 
 
 def inspect_checkpoint(model_path: str | Path) -> Checkpoint:
@@ -122,9 +155,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(str(path))
+        with _safetensors(path) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_map(path))
     except pickle.UnpicklingError as error:
@@ -144,11 +176,37 @@ def _can_map(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
-def _safetensors_names(path: Path) -> set[str]:
-    from safetensors import safe_open
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a weights file, which is thereby known to be safe to read."""
+    if path.suffix == ".safetensors":
+        with _safetensors(path) as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return {name: tuple(value.shape) for name, value in read_weights(path).items() if isinstance(value, torch.Tensor)}
 
-    with safe_open(str(path), framework="pt") as file:
-        return set(file.keys())
+
+@contextlib.contextmanager
+def _safetensors(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def _check_projector(place: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
+    """Both loaders of transformers take a wrong shape or an absent weight without a word, so this is ours to see."""
+    wrong = [
+        f"{_PROJECTOR_KEY}{name} is {found.get(name, 'absent')}, not {expected.get(name, 'known to it')}"
+        for name in sorted({*found, *expected})
+        if found.get(name) != expected.get(name)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{place}: the facial prior projector's weights do not fit config.json (landmark_feature_hidden_size, "
+            f"facial_prior_projector_type, hidden_size): {'; '.join(wrong)}."
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -58,10 +58,13 @@ def resolve_vision_tower(config: Any, *folders: str | os.PathLike[str] | None) -
     relative to each of ``folders`` and their parents; a folder of the same name there. Names on the hub
     (``openai/...``, ``laion/...``) are left alone.
 
-    Raises CheckpointError when a local path is nowhere to be found.
+    Raises CheckpointError when a local path is nowhere to be found, or its weights are not safe to read.
     """
     tower = getattr(config, "mm_vision_tower", None)
-    if not tower or Path(tower).exists():
+    if not tower:
+        return
+    if Path(tower).exists():
+        _check_tower(Path(tower))
         return
     candidates = []
     for folder in folders:
@@ -72,6 +75,7 @@ def resolve_vision_tower(config: Any, *folders: str | os.PathLike[str] | None) -
     for candidate in candidates:
         if (candidate / "config.json").is_file():
             config.mm_vision_tower = str(candidate.resolve())
+            _check_tower(candidate)
             return
     if tower.startswith((".", "/")):
         looked = ", ".join(str(candidate) for candidate in candidates) or "nowhere else"
@@ -79,3 +83,10 @@ def resolve_vision_tower(config: Any, *folders: str | os.PathLike[str] | None) -
             f"the vision tower '{tower}' named in config.json (mm_vision_tower) does not exist; also looked at "
             f"{looked}. Put the tower there or edit mm_vision_tower."
         )
+
+
+def _check_tower(folder: Path) -> None:
+    from llava_faba.model.checkpoints import inspect_checkpoint
+
+    if folder.is_dir():
+        inspect_checkpoint(folder).check_weights()

@@ -81,7 +81,9 @@ def _build(cls: Any, folder: str, config: Any, dtype: torch.dtype, elsewhere: Co
         model, report = cls.from_pretrained(
             folder, config=config, torch_dtype=dtype, low_cpu_mem_usage=True, output_loading_info=True
         )
-    missing = [name for name in report["missing_keys"] if name not in elsewhere and "vision_tower" not in name]
+    # transformers 4.37 does not report all: of meta tensors of equal size it takes one for the other's copy.
+    absent = [*report["missing_keys"], *(name for name, value in model.named_parameters() if value.is_meta)]
+    missing = [name for name in dict.fromkeys(absent) if name not in elsewhere and "vision_tower" not in name]
     if missing:
         raise CheckpointError(
             f"{folder}: {len(missing)} weights are missing from its files, {missing[0]} for one; copy it again."

@@ -75,10 +75,20 @@ def _initialize_prior_projector(model: Any, model_args: Any) -> None:
     if getattr(model, PROJECTOR_NAME, None) is None:
         setattr(model, PROJECTOR_NAME, build_prior_projector(config))
     projector = getattr(model, PROJECTOR_NAME)
+    _follow_image_projector(projector, model.mm_projector)
     if model_args.pretrain_facial_prior_projector is not None:
         load_projector_file(projector, Path(model_args.pretrain_facial_prior_projector))
     # LoRA froze everything that existed when it was added.
     projector.requires_grad_(not model_args.freeze_facial_prior_projector)
+
+
+def _follow_image_projector(projector: torch.nn.Module, image_projector: torch.nn.Module) -> None:
+    """ZeRO-3 packs trained weights into one buffer and wants them in one dtype: bfloat16 under --bf16."""
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    reference = next(image_projector.parameters(), None)
+    if reference is not None and is_deepspeed_zero3_enabled():
+        projector.to(dtype=reference.dtype)
 
 
 def load_projector_file(projector: torch.nn.Module, path: Path) -> None:

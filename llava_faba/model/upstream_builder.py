@@ -65,7 +65,9 @@ def _load_emola(
         if not checkpoint.is_adapter:
             return original(folder, None, _MERGED_NAME, *args, **kwargs)
         projector = checkpoint.projector_weights()
-        loaded = original(folder, checkpoint.base(model_base), _ADAPTER_NAME, *args, **kwargs)
+        base = checkpoint.base(model_base)
+        inspect_checkpoint(base).check_weights()
+        loaded = original(folder, base, _ADAPTER_NAME, *args, **kwargs)
     model = loaded[1]
     model.load_state_dict(projector, strict=False)
     return loaded

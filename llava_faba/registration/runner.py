@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import runpy
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 
+from llava_faba.compat.device import on_cpu
 from llava_faba.errors import UserError
 from llava_faba.registration.engine import register
 
@@ -18,14 +21,24 @@ _TRAIN_MODULES = {
 }
 
 
-def run_module(module: str, arguments: Sequence[str]) -> int:
+def run_module(module: str, arguments: Sequence[str], *, device: str | None = None) -> int:
     """Run ``module`` with ``arguments`` as its command line.
+
+    ``device``: "cpu" keeps all that asks for CUDA on the CPU (see ``compat.device``); None leaves it alone.
 
     Raises UserError when there is no such module, UpstreamError when LLaVA cannot be used. ``sys.argv`` is restored.
     """
+    with on_cpu() if device == "cpu" else contextlib.nullcontext():
+        return _run(module, arguments)
+
+
+def _run(module: str, arguments: Sequence[str]) -> int:
     register()
-    if _find(module) is None:
+    spec = _find(module)
+    if spec is None:
         raise UserError(f"no module named '{module}'; LLaVA's own are llava.serve.cli, llava.train.train and so on.")
+    if spec.submodule_search_locations is not None and _find(f"{module}.__main__") is None:
+        raise UserError(f"'{module}' is a package, not a program; name one of its modules, such as llava.serve.cli.")
     before = sys.argv
     sys.argv = [module, *arguments]
     try:
@@ -39,8 +52,8 @@ def run_module(module: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _find(module: str) -> object | None:
+def _find(module: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):  # a parent that is none, a relative name, an empty one
         return None

@@ -145,6 +145,13 @@ SEAMS: tuple[Seam, ...] = (
         parameters=("param",),
     ),
     Seam(
+        "non-lora-weights",
+        "llava.train.train:get_peft_state_non_lora_maybe_zero_3",
+        "llava_faba.training.saving:wrap_non_lora_state",
+        "upstream saves only what was trained, and a frozen prior projector would be lost",
+        parameters=("named_params", "require_grad_only"),
+    ),
+    Seam(
         "save-full-model",
         "llava.train.train:safe_save_model_for_hf_trainer",
         "llava_faba.training.saving:wrap_safe_save",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from llava_faba.model.checkpoints import NON_LORA
+from llava_faba.model.projector import PROJECTOR_NAME
 
 
 def wrap_maybe_zero_3(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -22,6 +23,21 @@ def wrap_maybe_zero_3(original: Callable[..., torch.Tensor]) -> Callable[..., to
         return param.detach().cpu().clone()
 
     return maybe_zero_3
+
+
+def wrap_non_lora_state(original: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., dict[str, torch.Tensor]]:
+    """Wrap ``get_peft_state_non_lora_maybe_zero_3``: a frozen prior projector belongs to the checkpoint as well."""
+
+    @functools.wraps(original)
+    def get_peft_state_non_lora_maybe_zero_3(
+        named_params: Iterable[tuple[str, Any]], require_grad_only: bool = True
+    ) -> dict[str, torch.Tensor]:
+        parameters = list(named_params)
+        state = original(parameters, require_grad_only=require_grad_only)
+        frozen = [(name, value) for name, value in parameters if PROJECTOR_NAME in name and name not in state]
+        return {**state, **original(frozen, require_grad_only=False)}
+
+    return get_peft_state_non_lora_maybe_zero_3
 
 
 def wrap_safe_save(original: Callable[..., None]) -> Callable[..., None]:

@@ -24,6 +24,7 @@ def emola_trainer(original: Any) -> Any:
             if isinstance(collator, FabaCollator):
                 collator.with_priors = has_prior(model.config)
             if has_prior(model.config):
+                _refuse_adapter_stage(kwargs["args"])
                 _prepare_prior(model, dataset)
             if kwargs["args"].vision_tower_dtype:
                 model.get_vision_tower().to(dtype=getattr(torch, kwargs["args"].vision_tower_dtype))
@@ -62,6 +63,15 @@ def emola_trainer(original: Any) -> Any:
 
     EmolaTrainer.__name__ = EmolaTrainer.__qualname__ = original.__name__
     return EmolaTrainer
+
+
+def _refuse_adapter_stage(args: Any) -> None:
+    """LLaVA's pretraining stage freezes everything but the image projector, and saves nothing else."""
+    if getattr(args, "tune_mm_mlp_adapter", False):
+        raise UserError(
+            "--tune_mm_mlp_adapter trains and saves the image projector alone; the prior projector would stay random "
+            "and be lost. Pretrain with --facial_prior_expert none, then train EmoLA on the result."
+        )
 
 
 def _prepare_prior(model: Any, dataset: Any) -> None:

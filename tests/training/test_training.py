@@ -1,171 +1,287 @@
-"""Training through LLaVA's own train(), as a user starts it: real subprocesses on the golden base."""
+"""Training through LLaVA's own ``train()`` as a user starts it: real processes on the golden base."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from support import ADAPTER, IMAGE_TOKEN, PRIOR_SIZE, ROOT, SIDE, edit_config, run_python
 
 import llava_faba
+from llava_faba.model.checkpoints import read_weights
+from llava_faba.model.normalization import fit_statistics
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "train_emola.py"
+SCRIPT = str(ROOT / "scripts" / "train_emola.py")
 LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-FLAGS = [
-    "--model_name_or_path",
-    "base",
-    "--version",
-    "v1",
-    "--image_folder",
-    "data",
-    "--vision_tower",
-    "./clip-tiny",
-    "--mm_projector_type",
-    "mlp2x_gelu",
-    "--mm_vision_select_layer",
-    "-2",
-    "--mm_use_im_start_end",
-    "False",
-    "--mm_use_im_patch_token",
-    "False",
-    "--image_aspect_ratio",
-    "pad",
-    "--group_by_modality_length",
-    "True",
-    "--num_train_epochs",
-    "4",
-    "--per_device_train_batch_size",
-    "2",
-    "--lora_enable",
-    "True",
-    "--lora_r",
-    "8",
-    "--lora_alpha",
-    "16",
-    "--mm_projector_lr",
-    "2e-5",
-    "--learning_rate",
-    "1e-3",
-    "--model_max_length",
-    "512",
-    "--report_to",
-    "none",
-    "--logging_steps",
-    "1",
-    "--save_strategy",
-    "steps",
-    "--save_steps",
-    "3",
-    "--lazy_preprocess",
-    "True",
-]
+FLAGS = shlex.split(
+    "--model_name_or_path base --version v1 --image_folder data --output_dir out --vision_tower ./clip-tiny "
+    "--mm_projector_type mlp2x_gelu --mm_vision_select_layer -2 --mm_use_im_start_end False "
+    "--mm_use_im_patch_token False --image_aspect_ratio pad --group_by_modality_length True "
+    "--per_device_train_batch_size 2 --lora_enable True --lora_r 8 --lora_alpha 16 --mm_projector_lr 2e-5 "
+    "--learning_rate 2e-3 --model_max_length 512 --report_to none --logging_steps 1 --max_steps 4 "
+    "--save_strategy steps --save_steps 4 --lazy_preprocess True"
+)
+DLIB_SETTINGS = {"upsample": 0, "retry_upsample": 1}
 
 
-@pytest.fixture
-def workspace(golden: Path, tmp_path: Path) -> Path:
-    shutil.copytree(golden, tmp_path / "golden")
-    return tmp_path / "golden"
+def train(workspace: Path, *flags: str, data: str = "data/train.json") -> subprocess.CompletedProcess[str]:
+    result = run_python(SCRIPT, *FLAGS, "--data_path", data, *flags, cwd=workspace)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    return result
 
 
-def train(workspace: Path, *extra: str, launcher: tuple[str, ...] = (sys.executable,), data="data/train.json"):
-    command = [*launcher, str(SCRIPT), *FLAGS, "--data_path", data, "--output_dir", "out", *extra]
-    return subprocess.run(
-        command,
-        cwd=workspace,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )
+def config_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text())
+
+
+def losses(workspace: Path) -> list[float]:
+    history = json.loads((workspace / "out" / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def adapter_layers(folder: Path) -> set[str]:
+    """The layers that have LoRA weights in an adapter folder."""
+    path = next(folder.glob("adapter_model.*"))
+    return {name.split(".lora_")[0].rsplit(".", 1)[1] for name in read_weights(path)}
+
+
+def logits(folder: Path, base: Path) -> torch.Tensor:
+    model = llava_faba.load_model(folder, base)[1]
+    images = torch.ones(1, 3, SIDE, SIDE)
+    size = model.config.landmark_feature_hidden_size
+    with torch.no_grad():
+        return model(
+            input_ids=torch.tensor([[1, IMAGE_TOKEN, 5]]),
+            images=images,
+            facial_priors=torch.linspace(-1, 1, size)[None],
+        ).logits
 
 
 def check_trained(workspace: Path) -> None:
+    """The loss fell, LoRA is on the language model's linears only, and both folders hold the same finished model."""
     out = workspace / "out"
-    losses = [e["loss"] for e in json.loads((out / "trainer_state.json").read_text())["log_history"] if "loss" in e]
-    assert losses[-1] < losses[0]
-    assert set(json.loads((out / "adapter_config.json").read_text())["target_modules"]) == LINEARS
-    for folder in (out, out / "checkpoint-3"):
-        state = torch.load(folder / "non_lora_trainables.bin", weights_only=True)
-        assert {name.split(".")[3] for name in state} == {"mm_projector", "landmark_feature_projector"}
-        model = llava_faba.load_model(folder, workspace / "base")[1]
-        assert model.config.facial_prior_expert == "precomputed"
+    assert len(losses(workspace)) == 4 and losses(workspace)[-1] < losses(workspace)[0] - 0.05
+    for folder in (out, out / "checkpoint-4"):
+        assert set(json.loads((folder / "adapter_config.json").read_text())["target_modules"]) == LINEARS
+        assert adapter_layers(folder) == LINEARS
+        non_lora = read_weights(folder / "non_lora_trainables.bin")
+        assert {name.split(".")[3] for name in non_lora} == {"mm_projector", "landmark_feature_projector"}
+    assert torch.allclose(logits(out, workspace / "base"), logits(out / "checkpoint-4", workspace / "base"), atol=1e-5)
+    untrained = read_weights(workspace / "base" / "pytorch_model.bin")
+    trained = read_weights(out / "non_lora_trainables.bin")
+    image_projector = {
+        name.split("base_model.model.")[1]: value for name, value in trained.items() if "mm_proj" in name
+    }
+    assert not any(torch.equal(value, untrained[name]) for name, value in image_projector.items())
 
 
-def mixed_records(workspace: Path) -> str:
-    """Faces with priors, a picture without one, and text only."""
-    records = json.loads((workspace / "data/train.json").read_text())
+def write_records(workspace: Path, *, with_bad: bool = False) -> str:
+    """Faces with priors, a picture without one, text only, and perhaps two records that cannot be used."""
+    records = json.loads((workspace / "data" / "train.json").read_text())
     records[1].pop("landmark")
     for record in records[2:4]:
         record.pop("image"), record.pop("landmark")
         record["conversations"][0]["value"] = "What is AU4?"
-    (workspace / "data/mixed.json").write_text(json.dumps(records))
+    if with_bad:
+        records += [
+            {**records[0], "id": "lost", "image": "img/lost.png"},
+            {**records[0], "id": "mute", "conversations": []},
+        ]
+    (workspace / "data" / "mixed.json").write_text(json.dumps(records))
     return "data/mixed.json"
 
 
-def test_plain_process_on_mixed_records(workspace):
-    result = train(workspace, "--facial_prior_expert", "precomputed", data=mixed_records(workspace))
-    assert result.returncode == 0, result.stderr[-3000:]
-    check_trained(workspace)
+def write_store(workspace: Path, expert: str) -> np.ndarray:
+    """A store as ``priors extract`` writes it, with priors of 136 numbers; the last image has no face."""
+    from llava_faba.priors.writer import PriorStoreWriter, Row
+
+    features = np.random.default_rng(0).normal(size=(8, 136)).astype(np.float32) * 0.3
+    features[7] = 0
+    path = workspace / "store"
+    with PriorStoreWriter(path, expert=expert, version="7", settings=DLIB_SETTINGS, size=136) as writer:
+        writer.append(
+            Row(f"img/{number}.png", features[number], "found" if number < 7 else "not_found", (SIDE, SIDE))
+            for number in range(8)
+        )
+    return features
 
 
-@pytest.mark.parametrize("zero", ["zero2_cpu", pytest.param("zero3_cpu", marks=pytest.mark.slow)])
-def test_deepspeed_with_two_processes_on_mixed_records(workspace, zero):
-    launcher = (str(Path(sys.executable).with_name("deepspeed")), "--num_gpus=2", "--master_port=29631")
-    config = str(ROOT / "scripts" / f"{zero}.json")
-    result = train(
-        workspace,
-        "--facial_prior_expert",
-        "precomputed",
-        "--deepspeed",
-        config,
-        launcher=launcher,
-        data=mixed_records(workspace),
+def test_one_process_with_a_store_and_bad_records_left_out(copied):
+    features = write_store(copied, "dlib-68")
+    flags = ("--facial_prior_expert", "dlib-68", "--facial_prior_store", "store", "--skip_bad_records", "True")
+    result = train(copied, *flags, data=write_records(copied, with_bad=True))
+    assert "2 records have problems" in result.stdout and "img/lost.png" in result.stdout
+    check_trained(copied)
+    config = config_of(copied / "out")
+    assert config["model_type"] == "emollava" and config["landmark_feature_hidden_size"] == 136
+    assert config["facial_prior_expert"] == "dlib-68" and config["facial_prior_expert_version"] == "7"
+    assert config["facial_prior_expert_settings"] == DLIB_SETTINGS
+    assert config["facial_prior_normalization"] == "pose"
+    # Fitted on the records that were trained on: 2 and 3 are text, and 7 has no face.
+    fitted = fit_statistics("pose", features[[0, 1, 4, 5, 6]])
+    assert np.allclose(config["facial_prior_statistics"]["mean"], fitted["mean"], atol=1e-6)
+    model = llava_faba.load_model(copied / "out", copied / "base")[1]
+    assert model.facial_prior_expert().name == "dlib-68"
+
+
+@pytest.mark.parametrize(
+    ("stage", "precision"),
+    [
+        (2, ()),
+        pytest.param(3, (), marks=pytest.mark.slow),
+        pytest.param(2, ("--bf16", "True"), marks=pytest.mark.slow),
+        pytest.param(3, ("--bf16", "True"), marks=pytest.mark.slow),
+    ],
+    ids=["zero2", "zero3", "zero2-bf16", "zero3-bf16"],
+)
+def test_deepspeed_with_two_processes_on_mixed_records(copied, stage, precision):
+    launcher = Path(sys.executable).with_name("deepspeed")
+    if not launcher.is_file():
+        pytest.skip("deepspeed is not installed")
+    port = 29500 + os.getpid() % 1000
+    command = [str(launcher), "--num_gpus=2", f"--master_port={port}", SCRIPT, *FLAGS]
+    config = str(ROOT / "scripts" / f"zero{stage}_cpu.json")
+    result = subprocess.run(
+        [
+            *command,
+            "--data_path",
+            write_records(copied),
+            "--facial_prior_expert",
+            "precomputed",
+            "--deepspeed",
+            config,
+            *precision,
+        ],
+        cwd=copied,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{launcher.parent}{os.pathsep}{os.environ['PATH']}"},
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    check_trained(workspace)
-    states = list((workspace / "out/checkpoint-3/global_step3").glob("*optim_states.pt"))
-    assert len(states) == 2  # each process saved its own part of the partitioned optimizer
+    check_trained(copied)
+    assert config_of(copied / "out")["facial_prior_expert"] == "precomputed"
+    check_partitioned(copied / "out" / "checkpoint-4" / "global_step4", stage)
 
 
-def test_none_trains_plain_llava_on_the_same_records(workspace):
-    result = train(workspace, "--facial_prior_expert", "none")
+def check_partitioned(folder: Path, stage: int) -> None:
+    """ZeRO was at work: each of two processes kept the optimizer state of its own half of the trained weights."""
+    trained = sum(value.numel() for value in read_weights(folder.parent / "non_lora_trainables.bin").values())
+    trained += sum(value.numel() for value in read_weights(next(folder.parent.glob("adapter_model.*"))).values())
+    halves = []
+    for rank in (0, 1):
+        (path,) = folder.glob(f"*zero_pp_rank_{rank}_*optim_states.pt")
+        state = torch.load(path, map_location="cpu", weights_only=False)[
+            "optimizer_state_dict"
+        ]  # our own, just written
+        assert int(state["zero_stage"]) == stage
+        groups = state["single_partition_of_fp32_groups" if stage == 2 else "fp32_flat_groups"]
+        halves.append(sum(group.numel() for group in groups))
+    assert abs(halves[0] - halves[1]) <= 64 and trained <= sum(halves) <= trained + 64 * 40
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_model(copied):
+    """Upstream draws LoRA's weights before anything is seeded."""
+    states = []
+    for _ in range(2):
+        train(copied, "--facial_prior_expert", "precomputed", "--max_steps", "2", "--save_strategy", "no")
+        states.append(read_weights(copied / "out" / "non_lora_trainables.bin") | read_weights(adapter_file(copied)))
+        shutil.rmtree(copied / "out")
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def adapter_file(workspace: Path) -> Path:
+    return next((workspace / "out").glob("adapter_model.*"))
+
+
+def test_none_trains_plain_llava_on_the_same_records(copied):
+    train(copied, "--facial_prior_expert", "none")
+    config = config_of(copied / "out")
+    assert config["model_type"] == "llava_llama" and not any("prior" in key or "landmark" in key for key in config)
+    names = read_weights(copied / "out" / "non_lora_trainables.bin")
+    assert {name.split(".")[3] for name in names} == {"mm_projector"}
+    assert losses(copied)[-1] < losses(copied)[0]
+
+
+def test_llavas_own_train_module_stays_llavas(copied):
+    """``llava-faba run llava.train.train`` without a flag of ours: type, weights and loadability are LLaVA's."""
+    result = run_python(
+        "-m", "llava_faba", "run", "llava.train.train", *FLAGS, "--data_path", "data/train.json", cwd=copied
+    )
     assert result.returncode == 0, result.stderr[-3000:]
-    config = json.loads((workspace / "out/config.json").read_text())
-    assert config["model_type"] == "llava_llama" and "landmark_feature_hidden_size" not in config
+    config = config_of(copied / "out")
+    assert config["model_type"] == "llava_llama" and not any("prior" in key or "landmark" in key for key in config)
+    from llava.model.builder import load_pretrained_model
+    from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
+
+    edit_config(copied / "out", mm_vision_tower=str(copied / "clip-tiny"))
+    edit_config(copied / "base", mm_vision_tower=str(copied / "clip-tiny"))
+    loaded = load_pretrained_model(str(copied / "out"), str(copied / "base"), "llava-lora", device="cpu")
+    assert type(loaded[1]) is LlavaLlamaForCausalLM
 
 
-def test_without_an_expert_the_choices_are_listed(workspace):
-    result = train(workspace)
-    assert result.returncode == 2
-    assert "dlib-68" in result.stderr and "precomputed" in result.stderr
+SEEDED = """
+import sys, numpy, torch
+import llava_faba
+weights = sys.argv.pop(1)
+llava_faba.register()
+from llava.train import train as upstream
+
+class FromGivenWeights(upstream.LLaVATrainer):
+    def train(self, *args, **kwargs):
+        initial = {name[8:]: torch.from_numpy(value) for name, value in numpy.load(weights).items()
+                   if name.startswith("initial/")}
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        assert trained.keys() == initial.keys(), trained.keys() ^ initial.keys()
+        with torch.no_grad():
+            for name, value in initial.items():
+                trained[name].copy_(value)
+        return super().train(*args, **kwargs)
+
+upstream.LLaVATrainer = FromGivenWeights
+upstream.train()
+"""
 
 
-def test_unknown_expert_names_the_nearest(workspace):
-    result = train(workspace, "--facial_prior_expert", "dlib68")
-    assert result.returncode == 2 and "Did you mean 'dlib-68'" in result.stderr
+def test_five_steps_equal_the_authors_trainer(copied):
+    """tests/data/golden/training: losses and all trained tensors after five steps from the same weights."""
+    folder = ROOT / "tests" / "data" / "golden" / "training"
+    wanted = json.loads((folder / "trajectory.json").read_text())
+    flags = shlex.split(
+        "--facial_prior_expert precomputed --facial_prior_normalization none --data_path data/train.json "
+        "--per_device_train_batch_size 8 --max_steps 5 --save_strategy no --learning_rate 1e-3 --lora_dropout 0 "
+        "--lr_scheduler_type constant --seed 1"
+    )
+    result = run_python("-c", SEEDED, str(folder / "trajectory.npz"), *FLAGS, *flags, cwd=copied)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert np.allclose(losses(copied), wanted["losses"], atol=1e-4)  # the log rounds to four digits
+    adapter = read_weights(next((copied / "out").glob("adapter_model.*")))
+    found = {name.replace(".weight", ".default.weight"): value for name, value in adapter.items()}
+    found |= read_weights(copied / "out" / "non_lora_trainables.bin")
+    with np.load(folder / "trajectory.npz") as file:
+        final = {name.removeprefix("final/"): file[name] for name in file.files if name.startswith("final/")}
+    assert found.keys() == final.keys()
+    assert max(np.abs(found[name].numpy() - value).max() for name, value in final.items()) < 1e-4
 
 
-def test_all_bad_records_are_listed_before_training(workspace):
-    records = json.loads((workspace / "data/train.json").read_text())
-    records[2]["image"] = "img/missing.png"
-    (workspace / "data/lm/4.npy").write_bytes(b"no array")
-    (workspace / "data/train.json").write_text(json.dumps(records))
-    result = train(workspace, "--facial_prior_expert", "precomputed")
-    assert result.returncode == 2
-    assert "record 2 (2): image not found" in result.stderr and "record 4 (4)" in result.stderr
-    skipped = train(workspace, "--facial_prior_expert", "precomputed", "--skip_bad_records", "True")
-    assert skipped.returncode == 0, skipped.stderr[-2000:]
-
-
-def test_help_explains_every_flag_of_ours_and_of_llavas(workspace):
-    result = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True)
-    assert result.returncode == 0
-    for flag in ("facial_prior_expert", "facial_prior_store", "lora_r", "mm_projector_lr", "vision_tower"):
-        assert f"--{flag}" in result.stdout
-    assert "LoRA rank" in result.stdout and "Facial prior expert" in result.stdout
+@pytest.mark.slow
+def test_a_trained_checkpoint_is_continued_from_its_projector(copied, registered):
+    """--pretrain_facial_prior_projector: what the reference overwrites with a fresh one (design section 10)."""
+    projector = str(copied / ADAPTER / "landmark_feature_projector.bin")
+    flags = ("--facial_prior_expert", "precomputed", "--pretrain_facial_prior_projector", projector)
+    train(copied, *flags, "--freeze_facial_prior_projector", "True", "--max_steps", "1", "--save_strategy", "no")
+    model = llava_faba.load_model(copied / "out", copied / "base")[1]
+    kept = read_weights(Path(projector))
+    found = model.get_model().landmark_feature_projector.state_dict()
+    assert all(torch.equal(found[name.split("projector.")[1]], value) for name, value in kept.items())
+    assert model.config.landmark_feature_hidden_size == PRIOR_SIZE

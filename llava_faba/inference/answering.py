@@ -1,0 +1,155 @@
+"""A loaded model that answers batches of questions about image files, and says of each what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from llava.mm_utils import process_images
+
+from llava_faba.errors import PriorError, UserError
+from llava_faba.inference.answer import generate_batch, to_model
+from llava_faba.inference.images import open_image
+from llava_faba.inference.settings import GenerateSettings
+from llava_faba.model.config import expert_name, has_prior, prior_size
+from llava_faba.priors.store import PriorStore
+
+Question = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One question's answer, or the reason why it has none (``error``)."""
+
+    question_id: str
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Questions whose images were read: as LLaVA's ``process_images`` leaves them, float32, on the CPU."""
+
+    questions: list[Question]
+    images: Any
+    sizes: list[tuple[int, int]]
+    priors: torch.Tensor | None
+
+
+class Answerer:
+    """The model in one process.
+
+    Raises UserError for a checkpoint or store that cannot be used, and for an expert that cannot make priors.
+    """
+
+    def __init__(
+        self,
+        model_path: str,
+        model_base: str | None,
+        image_folder: str | Path,
+        settings: GenerateSettings,
+        gpu: int = 0,
+    ) -> None:
+        from llava_faba.model.loading import load_model
+
+        self.settings, self.folder = settings, Path(image_folder)
+        if settings.device == "cuda" and torch.cuda.device_count() <= gpu:
+            raise UserError(
+                f"worker {gpu + 1} needs a GPU of its own, but this machine shows {torch.cuda.device_count()}; pass a "
+                "smaller --workers, or --device cpu."
+            )
+        device = f"cuda:{gpu}" if settings.device == "cuda" else settings.device
+        self.loaded = load_model(model_path, model_base, device=device, dtype=getattr(torch, settings.dtype))
+        self.model = self.loaded[1]
+        self.store: PriorStore | None = None
+        if has_prior(self.model.config):
+            if settings.store is None:
+                self.model.facial_prior_expert()
+            else:
+                self.store = PriorStore.open(settings.store)
+                check_store(self.store, self.model.config)
+
+    def answer_all(self, batches: Iterator[list[Question]]) -> Iterator[Result]:
+        """Answers to batch after batch; while one is decoded, the images of the next are prepared."""
+        with ThreadPoolExecutor(1) as pool:
+            waiting: tuple[list[Question], Future[Prepared]] | None = None
+            for batch in batches:
+                upcoming = (batch, pool.submit(self.prepare, batch))
+                if waiting is not None:
+                    yield from self._finish(*waiting)
+                waiting = upcoming
+            if waiting is not None:
+                yield from self._finish(*waiting)
+
+    def prepare(self, questions: Sequence[Question]) -> Prepared:
+        """Read and preprocess images and get their priors. Raises UserError for the first that fails."""
+        pictures = [open_image(self.folder / question["image"]) for question in questions]
+        images = process_images(pictures, self.loaded[2], self.model.config)
+        sizes = [picture.size for picture in pictures]
+        priors = None
+        if self.store is not None:
+            priors = torch.from_numpy(np.stack([self.store.get(question["image"]) for question in questions]))
+        elif has_prior(self.model.config):
+            priors = torch.from_numpy(self.model.compute_facial_priors(images, sizes).features)
+        return Prepared(list(questions), images, sizes, priors)
+
+    def decode(self, prepared: Prepared, *, with_logits: bool = False) -> tuple[list[Any], list[torch.Tensor] | None]:
+        """``generate_batch`` with these settings."""
+        return generate_batch(
+            self.loaded,
+            to_model(prepared.images, self.model),
+            [question["text"] for question in prepared.questions],
+            prepared.priors,
+            image_sizes=prepared.sizes,
+            conversation=self.settings.conversation,
+            max_new_tokens=self.settings.max_new_tokens,
+            with_logits=with_logits,
+        )
+
+    def _finish(self, batch: list[Question], preparing: Future[Prepared]) -> list[Result]:
+        try:
+            answers, _ = self.decode(preparing.result())
+        except Exception as error:  # one bad image, or too little memory: the others of the batch must not suffer
+            if len(batch) == 1:
+                return [Result(_id(batch[0]), error=_reason(error))]
+            return [result for question in batch for result in self._alone(question)]
+        return [
+            Result(_id(question), answer.text, tuple(answer.token_ids))
+            for question, answer in zip(batch, answers, strict=True)
+        ]
+
+    def _alone(self, question: Question) -> list[Result]:
+        future: Future[Prepared] = Future()
+        try:
+            future.set_result(self.prepare([question]))
+        except Exception as error:
+            future.set_exception(error)
+        return self._finish([question], future)
+
+
+def check_store(store: PriorStore, config: Any) -> None:
+    """Raise PriorError when a store's priors are not those that the model was trained on."""
+    if store.size != prior_size(config):
+        raise PriorError(
+            f"{store.path} holds priors of {store.size} numbers, but the model was trained on {prior_size(config)}."
+        )
+    named = expert_name(config)
+    if named not in ("precomputed", store.expert):
+        raise PriorError(
+            f"{store.path} was made by the expert '{store.expert}', but the model was trained on priors of '{named}'; "
+            f"run 'llava-faba priors extract --expert {named}'."
+        )
+
+
+def _id(question: Question) -> str:
+    return str(question["question_id"])
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,44 @@
+"""What a generation run is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llava_faba.errors import UserError, nearest
+from llava_faba.inference.predict import DEFAULT_CONVERSATION
+
+DTYPES = ("float32", "float16", "bfloat16")
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """What an answer depends on besides model, image and prompt, and how fast it is made.
+
+    ``dtype``: "float32", "float16" or "bfloat16". ``store``: a priors store to read priors from; without it the model
+    computes them. ``device``: "cpu" or "cuda"; with "cuda", worker k uses GPU k.
+
+    Raises UserError for values that cannot be.
+    """
+
+    conversation: str = DEFAULT_CONVERSATION
+    max_new_tokens: int = 512
+    dtype: str = "float32"
+    device: str = "cpu"
+    store: str | None = None
+    batch_size: int = 16
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "batch_size", "workers"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name, known in (("dtype", DTYPES), ("device", DEVICES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise UserError(f"{name} must be one of {', '.join(known)}, not '{value}'.{nearest(value, known)}")
+
+    def key_parts(self) -> list[Any]:
+        """What of these settings an answer's key covers: how it was decoded, not how fast."""
+        return [self.conversation, self.max_new_tokens, self.dtype]

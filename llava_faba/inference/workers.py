@@ -1,0 +1,112 @@
+"""Several processes that answer: each loads the model once and takes batches of questions from a queue."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llava_faba.compat.package_versions import remembered_package_versions
+from llava_faba.errors import UserError
+from llava_faba.inference.settings import GenerateSettings
+
+if TYPE_CHECKING:
+    from llava_faba.inference.answering import Result
+
+_POLL_SECONDS = 1.0
+_END_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker does."""
+
+    model_path: str
+    model_base: str | None
+    image_folder: str
+    settings: GenerateSettings
+
+
+def answer_in_processes(job: Job, questions: Sequence[dict[str, Any]]) -> Iterator[Result]:
+    """The result of every question, in the order of completion.
+
+    Raises UserError when the model cannot be loaded, and when a worker dies.
+    """
+    batches = batches_by_length(questions, job.settings.batch_size)
+    context = multiprocessing.get_context("spawn")
+    tasks, results = context.Queue(), context.Queue()
+    count = min(job.settings.workers, len(batches))
+    for batch in [*batches, *[None] * count]:
+        tasks.put(batch)
+    workers = [
+        context.Process(target=_work, args=(index, count, job, tasks, results), daemon=True) for index in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(len(questions)):
+            yield _next(results, workers)
+        for worker in workers:  # they have nothing left to do and end by themselves
+            worker.join(_END_SECONDS)
+    finally:
+        tasks.cancel_join_thread()  # after an error nobody reads what is left in it
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+
+
+def batches_by_length(questions: Sequence[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
+    """Similar lengths share a batch, and the longest come first, so that memory runs out early or not at all."""
+    ordered = sorted(questions, key=lambda question: -len(question["text"]))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _next(results: Any, workers: Sequence[Any]) -> Result:
+    while True:
+        try:
+            result = results.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
+            if dead:
+                raise UserError(
+                    f"a worker process ended with exit code {dead[0]} (killed for memory? try a smaller --batch-size "
+                    "or fewer --workers); answers so far are kept, the same command goes on from there."
+                ) from None
+            continue
+        if isinstance(result, str):
+            raise UserError(result)
+        return result
+
+
+def _work(index: int, count: int, job: Job, tasks: Any, results: Any) -> None:
+    _die_with_parent()
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    from llava_faba.inference.answering import Answerer
+
+    try:
+        answerer = Answerer(job.model_path, job.model_base, job.image_folder, job.settings, gpu=index)
+    except UserError as error:
+        results.put(str(error))
+        return
+    with remembered_package_versions():
+        for result in answerer.answer_all(iter(tasks.get, None)):
+            results.put(result)
+
+
+def _die_with_parent() -> None:
+    """After kill -9 of the parent nobody tells its workers; they would go on for hours and keep their GPUs."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,92 @@
+"""``llava-faba predict``, ``merge`` and the way errors reach the user."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ADAPTER, edit_config, llava_faba_command
+
+from llava_faba.cli.main import COMMANDS, main
+
+
+@pytest.fixture
+def face(astronaut: Any, tmp_path: Path) -> Path:
+    path = tmp_path / "face.png"
+    astronaut.save(path)
+    return path
+
+
+def test_predict_prints_json_alone_on_standard_output(face_model, face):
+    result = llava_faba_command(
+        "predict", "--model-path", str(face_model), "--image", str(face), "--json", "--max-new-tokens", "5"
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    answer = json.loads(result.stdout)
+    assert set(answer) == {"text", "status", "landmarks"} and answer["status"] == "found"
+    assert len(answer["landmarks"]) == 68 and all(0 < value < 240 for point in answer["landmarks"] for value in point)
+
+
+def test_predict_says_so_when_there_is_no_face(face_model, tmp_path, capsys):
+    from PIL import Image
+
+    Image.new("RGB", (240, 240)).save(tmp_path / "dark.png")
+    arguments = [
+        "predict",
+        "--model-path",
+        str(face_model),
+        "--image",
+        str(tmp_path / "dark.png"),
+        "--max-new-tokens",
+        "3",
+    ]
+    assert main(arguments) == 0
+    assert "[facial prior: not_found]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--image", "{tmp}/broken.png"), "broken.png: not a readable image"),
+        (("--image", "{tmp}/absent.png"), "absent.png: this image does not exist"),
+        (("--image", "{face}", "--conversation", "lava_v1"), "Did you mean 'llava_v1'"),
+        (("--image", "{face}", "--model-path", "{tmp}/nothing"), "nothing: no such folder"),
+        (("--image", "{face}", "--model-path", "{tmp}"), "config.json is missing"),
+    ],
+    ids=["broken image", "no image", "unknown template", "no model", "no config"],
+)
+def test_predict_names_what_is_wrong(face_model, face, tmp_path, capsys, arguments, told):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    filled = [argument.format(tmp=tmp_path, face=face) for argument in arguments]
+    assert main(["predict", "--model-path", str(face_model), *filled]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("llava-faba predict: ") and told in error
+
+
+def test_predict_with_an_expert_that_cannot_compute(copied, face, capsys):
+    edit_config(copied / ADAPTER, facial_prior_expert="precomputed")
+    assert main(["predict", "--model-path", str(copied / ADAPTER), "--image", str(face)]) == 2
+    assert "cannot make its own" in capsys.readouterr().err
+
+
+def test_merge_of_a_checkpoint_without_projector_writes_nothing(copied, capsys):
+    (copied / ADAPTER / "landmark_feature_projector.bin").unlink()
+    (copied / ADAPTER / "non_lora_trainables.bin").unlink()
+    out = copied / "merged"
+    assert main(["merge", "--model-path", str(copied / ADAPTER), "--save-model-path", str(out)]) == 2
+    assert "no facial prior projector" in capsys.readouterr().err and not out.exists()
+
+
+def test_every_command_has_help(capsys):
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as caught:
+            main([command, "--help"])
+        assert caught.value.code == 0 and f"llava-faba {command}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_lists_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["predicted"])
+    assert caught.value.code == 2 and "predict" in capsys.readouterr().err

@@ -1,0 +1,67 @@
+"""What the tests of the plugin core share: the golden model's names, edits of checkpoints, processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+ADAPTER = "llava-v1-lora-emola-tiny"
+IMAGE_TOKEN = -200
+PRIOR_SIZE = 212
+SIDE = 56  # of the golden tower's images, 16 patches
+PATCHES = 16
+HIDDEN = 64
+
+
+def run_python(
+    *arguments: str, cwd: Path | None = None, stdin: str = "", path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``python ARGUMENTS`` in a real process; ``path`` is put before everything else that it imports from."""
+    more = {} if path is None else {"PYTHONPATH": str(path)}
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": binaries, **more},
+    )
+
+
+def llava_faba_command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """``llava-faba ARGUMENTS`` in a real process."""
+    return run_python("-m", "llava_faba", *arguments, **options)
+
+
+def edit_json(path: Path, *, remove: tuple[str, ...] = (), **values: object) -> None:
+    content = {**json.loads(path.read_text()), **values}
+    path.write_text(json.dumps({key: value for key, value in content.items() if key not in remove}))
+
+
+def edit_config(folder: Path, *, remove: tuple[str, ...] = (), **values: object) -> None:
+    """Set and remove keys of a checkpoint's config.json."""
+    edit_json(folder / "config.json", remove=remove, **values)
+
+
+class TouchesWhenRead:
+    """An object that creates ``mark`` when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self._mark,))
+
+
+def write_malicious_pickle(path: Path, mark: Path) -> None:
+    """Put in the place of a weights file a pickle that creates ``mark`` when it is read without care."""
+    with path.open("wb") as file:
+        pickle.dump({"weights": TouchesWhenRead(mark)}, file, protocol=2)
