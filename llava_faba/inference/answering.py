@@ -13,7 +13,7 @@ import torch
 from llava.mm_utils import process_images
 
 from llava_faba.errors import PriorError, UserError
-from llava_faba.inference.answer import generate_batch, to_model
+from llava_faba.inference.answer import generate_batch, prompt_ids, to_model
 from llava_faba.inference.images import open_image
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.model.config import expert_name, has_prior, prior_size
@@ -45,7 +45,8 @@ class Prepared:
 class Answerer:
     """The model in one process.
 
-    Raises UserError for a checkpoint or store that cannot be used, and for an expert that cannot make priors.
+    Raises UserError for a checkpoint or store that cannot be used, an expert that cannot make priors, and an unknown
+    conversation template.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Answerer:
         device = f"cuda:{gpu}" if settings.device == "cuda" else settings.device
         self.loaded = load_model(model_path, model_base, device=device, dtype=getattr(torch, settings.dtype))
         self.model = self.loaded[1]
+        prompt_ids("", self.loaded[0], self.model.config, settings.conversation)  # an unknown template is told at once
         self.store: PriorStore | None = None
         if has_prior(self.model.config):
             if settings.store is None:

@@ -14,8 +14,8 @@ def _kernel(squared: FloatArray) -> FloatArray:
 
 
 def _squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
-    dx = a[:, 0, None] - b[None, :, 0]
-    dy = a[:, 1, None] - b[None, :, 1]
+    dx: FloatArray = a[:, 0, None] - b[None, :, 0]
+    dy: FloatArray = a[:, 1, None] - b[None, :, 1]
     return dx * dx + dy * dy
 
 
