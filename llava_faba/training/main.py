@@ -13,8 +13,10 @@ def main() -> int:
         if not any(argument.split("=")[0] == "--facial_prior_expert" for argument in sys.argv[1:]):
             _require_expert()
         from llava_faba.registration import register
+        from llava_faba.training.configs import with_installed_config
         from llava_faba.upstream import import_llava
 
+        sys.argv = with_installed_config(sys.argv)
         register()
         import_llava("llava.train.train").train()
     except UserError as error:
