@@ -12,20 +12,24 @@ from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
 from llava_faba.model.normalization import fit_statistics
 from llava_faba.model.projector import PROJECTOR_NAME
+from llava_faba.training.resume import checkpoint_config
+from llava_faba.training.resuming_trainer import resuming_trainer
 from llava_faba.training.saving import gather_non_lora, write_non_lora
 
 
 def emola_trainer(original: Any) -> Any:
     """LLaVATrainer with what a facial prior needs; with a plain model it leaves priors out of the batches."""
 
-    class EmolaTrainer(original):
+    resuming: Any = resuming_trainer(original)
+
+    class EmolaTrainer(resuming):
         def __init__(self, model: Any = None, *args: Any, **kwargs: Any) -> None:
             collator, dataset = kwargs.get("data_collator"), kwargs.get("train_dataset")
             if isinstance(collator, FabaCollator):
                 collator.with_priors = has_prior(model.config)
             if has_prior(model.config):
                 _refuse_adapter_stage(kwargs["args"])
-                _prepare_prior(model, dataset)
+                _prepare_prior(model, dataset, checkpoint_config(kwargs["args"].output_dir))
             if kwargs["args"].vision_tower_dtype:
                 model.get_vision_tower().to(dtype=getattr(torch, kwargs["args"].vision_tower_dtype))
             super().__init__(model, *args, **kwargs)
@@ -74,9 +78,14 @@ def _refuse_adapter_stage(args: Any) -> None:
         )
 
 
-def _prepare_prior(model: Any, dataset: Any) -> None:
-    """Check that data and model agree on the prior's size, and fit the normalization once."""
+def _prepare_prior(model: Any, dataset: Any, resumed: dict[str, Any]) -> None:
+    """Check that data and model agree on the prior's size, and fit the normalization once.
+
+    ``resumed``: the config of the checkpoint that training goes on from, whose statistics the projector has learned.
+    """
     config = model.config
+    if resumed.get("facial_prior_normalization") == config.facial_prior_normalization:
+        config.facial_prior_statistics = resumed.get("facial_prior_statistics")
     found = getattr(dataset, "prior_size", None)
     if found is None:
         raise UserError(
