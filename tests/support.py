@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,24 @@ def run_python(
 def llava_faba_command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """``llava-faba ARGUMENTS`` in a real process."""
     return run_python("-m", "llava_faba", *arguments, **options)
+
+
+def free_port() -> int:
+    """A port that no other training run on this machine listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def kill_tree(pid: int) -> None:
+    """kill -9 of a process and of all that it started, whatever their process groups."""
+    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listing.splitlines())}
+    doomed = {pid}
+    while more := {child for child, parent in parents.items() if parent in doomed} - doomed:
+        doomed |= more
+    for one in doomed:
+        os.kill(one, signal.SIGKILL)
 
 
 def edit_json(path: Path, *, remove: tuple[str, ...] = (), **values: object) -> None:

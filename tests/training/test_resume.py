@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT
+from support import ROOT, free_port, kill_tree
 
 from llava_faba.errors import CheckpointError, UserError
 from llava_faba.model.checkpoints import read_weights
@@ -37,7 +36,7 @@ STEPS = 16
 def command(output: str, stage: int | None) -> list[str]:
     if stage is None:
         return [sys.executable, SCRIPT, *FLAGS, "--per_device_train_batch_size", "2", "--output_dir", output]
-    launcher = [str(Path(sys.executable).parent / "deepspeed"), "--num_gpus=2", f"--master_port={29700 + stage}"]
+    launcher = [str(Path(sys.executable).parent / "deepspeed"), "--num_gpus=2", f"--master_port={free_port()}"]
     config = ["--deepspeed", str(ROOT / "scripts" / f"zero{stage}_cpu.json")]
     return [*launcher, SCRIPT, *config, *FLAGS, "--per_device_train_batch_size", "1", "--output_dir", output]
 
@@ -70,19 +69,9 @@ def kill_after(workspace: Path, output: str, stage: int | None, step: int) -> No
     while not manifest.exists():
         assert process.poll() is None and time.monotonic() < deadline, (workspace / f"{output}.log").read_text()[-4000:]
         time.sleep(0.005)
-    _kill_tree(process.pid)
+    kill_tree(process.pid)
     process.wait()
     assert not (workspace / output / "trainer_state.json").exists()  # it had not come to its end
-
-
-def _kill_tree(pid: int) -> None:
-    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in listing.splitlines())}
-    doomed = {pid}
-    while more := {child for child, parent in parents.items() if parent in doomed} - doomed:
-        doomed |= more
-    for one in doomed:
-        os.kill(one, signal.SIGKILL)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

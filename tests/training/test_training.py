@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import ADAPTER, IMAGE_TOKEN, PRIOR_SIZE, ROOT, SIDE, edit_config, run_python
+from support import ADAPTER, IMAGE_TOKEN, PRIOR_SIZE, ROOT, SIDE, edit_config, free_port, run_python
 
 import llava_faba
 from llava_faba.model.checkpoints import read_weights
@@ -147,8 +147,7 @@ def test_deepspeed_with_two_processes_on_mixed_records(copied, stage, precision)
     launcher = Path(sys.executable).with_name("deepspeed")
     if not launcher.is_file():
         pytest.skip("deepspeed is not installed")
-    port = 29500 + os.getpid() % 1000
-    command = [str(launcher), "--num_gpus=2", f"--master_port={port}", SCRIPT, *FLAGS]
+    command = [str(launcher), "--num_gpus=2", f"--master_port={free_port()}", SCRIPT, *FLAGS]
     config = str(ROOT / "scripts" / f"zero{stage}_cpu.json")
     result = subprocess.run(
         [
