@@ -14,12 +14,13 @@ export DS_ACCELERATOR ?= cpu
 
 setup: $(STAMP)
 
-# Three steps: torch alone first (a plain requirement would pull another build), then the pinned stack, then LLaVA
-# without its own pins, which name a torch from 2023.
-$(STAMP): requirements/torch.txt requirements/upstream.txt requirements/llava.txt setup.cfg
+# torch alone first (a plain requirement would pull another build), then the pinned stack, then what serves LLaVA's web
+# page and LLaVA itself, both without their own pins: gradio's ask for an old Pillow, LLaVA's for a torch from 2023.
+$(STAMP): requirements/torch.txt requirements/upstream.txt requirements/serve.txt requirements/llava.txt setup.cfg
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -r requirements/torch.txt
 	$(BIN)/pip install -q -r requirements/upstream.txt
+	$(BIN)/pip install -q --no-deps -r requirements/serve.txt
 	$(BIN)/pip install -q --no-deps -r requirements/llava.txt
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@

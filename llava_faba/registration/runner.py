@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 
+from llava_faba.compat import web_page
 from llava_faba.compat.device import on_cpu
 from llava_faba.errors import UserError
 from llava_faba.registration.engine import register
@@ -46,7 +47,8 @@ def _run(module: str, arguments: Sequence[str]) -> int:
             train = importlib.import_module("llava.train.train").train
             train(attn_implementation=_TRAIN_MODULES[module])
         else:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            with web_page.mended_web_page() if module == web_page.MODULE else contextlib.nullcontext():
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         sys.argv = before
     return 0
