@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,14 +97,21 @@ def au_table(
 
 
 def emotion_table(
-    parsed: Sequence[str | None], target: Sequence[str], classes: Sequence[str], mode: str
+    parsed: Sequence[str | None],
+    target: Sequence[str],
+    classes: Sequence[str],
+    mode: str,
+    strangers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """`per_label`, `confusion` (rows: targets), `accuracy`, `mean_class_accuracy`, `macro_f1`; fractions.
+
+    `strangers` are classes that an answer may give though the protocol lacks them: always wrong, with columns of
+    their own.
 
     In reference mode samples without a class are left out; in strict mode they count as wrong and have a
     column of their own, "unparsed".
     """
-    columns = [*classes, "unparsed"]
+    columns = [*classes, *strangers, "unparsed"]
     place = {name: index for index, name in enumerate(columns)}
     counts = np.zeros((len(classes), len(columns)), dtype=np.int64)
     for guess, truth in zip(parsed, target, strict=True):
@@ -162,7 +169,7 @@ class Samples:
     Weights say how often each sample was drawn: an array (resamples, n).
     """
 
-    def __init__(self, task: str, mode: str, samples: Sequence[dict[str, Any]], labels: Sequence[Any]) -> None:
+    def __init__(self, task: str, mode: str, samples: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> None:
         self.task = task
         self.mode = mode
         self.n = len(samples)

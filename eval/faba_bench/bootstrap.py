@@ -12,10 +12,18 @@ from typing import Any
 import numpy as np
 
 from faba_bench.aggregate import Floats, Samples
-from faba_bench.errors import ResultError
+from faba_bench.errors import BenchError, ResultError
 
 METRICS = ("s_re", "s_ge", "s_rege")
 _CELLS = 4_000_000
+
+
+def check_draws(samples: int, seed: int, least: int = 0) -> None:
+    """Raise `BenchError` for a number of resamples or a seed that cannot be."""
+    if samples < least:
+        raise BenchError(f"the number of resamples must be {least} or more, not {samples}")
+    if seed < 0:
+        raise BenchError(f"the seed must be 0 or more, not {seed}")
 
 
 def draw_weights(n: int, samples: int, seed: int) -> Iterator[Floats]:
@@ -63,25 +71,35 @@ def paired_bootstrap(
 ) -> dict[str, float]:
     """Difference a - b of two results in percentage points, with its 95% interval.
 
-    Both are output objects of `faba_bench.score` for the same task and protocol; samples are matched by
-    question id, and the same draws are applied to both.  `metric` is ``s_re``, ``s_ge`` or ``s_rege``.
+    Both are output objects of `faba_bench.score` (or `score_folds`) for the same task and protocol; samples
+    are matched by question id, and the same draws are applied to both.  Folds are resampled apart and their
+    differences averaged.  `metric` is ``s_re``, ``s_ge`` or ``s_rege``.
 
     Returns ``{"value", "low", "high"}``.  Raises `ResultError` when ids, targets, task or protocol differ,
     or when the metric has no value in one of them.
     """
-    from faba_bench.result import as_samples, check_comparable
+    from faba_bench.result import as_groups, check_comparable
 
     if metric not in METRICS:
         raise ResultError(f"unknown metric {metric!r}: it is one of {', '.join(METRICS)}")
+    check_draws(samples, seed, least=1)
     check_comparable(result_a, result_b, mode)
-    pair = {"a": as_samples(result_a, mode), "b": as_samples(result_b, mode, like=result_a)}
-    every_once = np.ones((1, pair["a"].n))
-    value = float((pair["a"].metrics(every_once)[metric] - pair["b"].metrics(every_once)[metric])[0])
+    pairs = list(zip(as_groups(result_a, mode), as_groups(result_b, mode, like=result_a), strict=True))
+    value = float(np.mean([_difference(pair, np.ones((1, pair[0].n)), metric)[0] for pair in pairs]))
     if np.isnan(value):
         raise ResultError(f"{metric} in {mode} mode has no value in one of the results")
-    drawn = resample(pair, samples, seed)
-    bounds = interval(drawn["a"][metric] - drawn["b"][metric]) or [float("nan"), float("nan")]
+    drawn = []
+    for number, (first, second) in enumerate(pairs):
+        part = resample({"a": first, "b": second}, samples, seed + number)
+        drawn.append(part["a"][metric] - part["b"][metric])
+    bounds = interval(np.mean(drawn, axis=0))
+    if bounds is None:
+        raise ResultError(f"{metric} in {mode} mode has no value in any resample")
     return {"value": value, "low": bounds[0], "high": bounds[1]}
+
+
+def _difference(pair: tuple[Samples, Samples], weights: Floats, metric: str) -> Floats:
+    return pair[0].metrics(weights)[metric] - pair[1].metrics(weights)[metric]
 
 
 def resample(modes: Mapping[str, Samples], samples: int, seed: int) -> dict[str, dict[str, Floats]]:

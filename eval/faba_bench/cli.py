@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from faba_bench.errors import BenchError
+from faba_bench.records import Files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0, or 2 after an error that the user can mend (printed to stderr)."""
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no dash must not cost the result
     try:
         return int(arguments.run(arguments))
     except BenchError as error:
         print(f"faba-bench: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # "| head" has read enough; the files are written by then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"faba-bench: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 2
@@ -53,8 +61,8 @@ def _add_score(commands: Any) -> None:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="score folds apart and average them: each folder holds annotations.json and answers.jsonl; "
-        "instead of --annotations and --answers",
+        help="score folds apart and average them: each folder holds answers.jsonl, and annotations.json or "
+        "eval_TASK_anno.json; instead of --annotations and --answers",
     )
     score.add_argument("--json", type=Path, metavar="OUT", help="write the result object")
     score.add_argument("--report", type=Path, metavar="OUT.html", help="write a self-contained HTML page")
@@ -89,28 +97,40 @@ def _add_compare(commands: Any) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from faba_bench.result import write_result
+    from faba_bench.folds import fold_files, score_folds
+    from faba_bench.scoring import score
     from faba_bench.tables import summary
 
+    options = {name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing")}
     if arguments.fold_dirs:
-        return _score_folds(arguments)
-    if arguments.annotations is None or arguments.answers is None:
+        if arguments.annotations or arguments.answers:
+            raise BenchError("--fold-dirs replaces --annotations and --answers: give one or the other")
+        files = fold_files(arguments.task, arguments.fold_dirs)
+        result = score_folds(arguments.task, arguments.protocol, arguments.fold_dirs, **options)
+    elif arguments.annotations is None or arguments.answers is None:
         raise BenchError("score needs --annotations and --answers, or --fold-dirs")
-    from faba_bench.scoring import score
-
-    result = score(
-        arguments.task,
-        arguments.protocol,
-        arguments.annotations,
-        arguments.answers,
-        seed=arguments.seed,
-        bootstrap=arguments.bootstrap,
-        allow_missing=arguments.allow_missing,
-    )
+    else:
+        files = [Files(arguments.annotations, arguments.answers)]
+        result = score(arguments.task, arguments.protocol, arguments.annotations, arguments.answers, **options)
+    _write(arguments, result, files)
     print(summary(result))
+    return 0
+
+
+def _write(arguments: argparse.Namespace, result: dict[str, Any], files: Sequence[Files]) -> None:
+    """Every file that was asked for; the result object first, so that no later fault costs it."""
+    from faba_bench import tables
+    from faba_bench.result import write_result
+
     if arguments.json:
         write_result(result, arguments.json)
-    _write_tables(arguments, result)
+    for path, make in (
+        (arguments.markdown, tables.markdown_document),
+        (arguments.latex, tables.latex_document),
+    ):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(make(result), encoding="utf-8")
     if arguments.report or arguments.plots:
         from faba_bench.report.bench import write_plots, write_report
 
@@ -120,49 +140,12 @@ def _score(arguments: argparse.Namespace) -> int:
             write_report(
                 result,
                 arguments.report,
-                annotations=arguments.annotations,
-                answers=arguments.answers,
+                files,
                 image_folder=arguments.image_folder,
                 landmarks=arguments.landmarks,
                 title=arguments.title,
                 protocol=arguments.protocol,
             )
-    return 0
-
-
-def _score_folds(arguments: argparse.Namespace) -> int:
-    from faba_bench.folds import fold_summary, score_folds
-    from faba_bench.result import write_result
-
-    if arguments.annotations or arguments.answers:
-        raise BenchError("--fold-dirs replaces --annotations and --answers: give one or the other")
-    if arguments.report or arguments.plots:
-        raise BenchError("--report and --plots show one answers file: score a fold alone to get its report")
-    result = score_folds(
-        arguments.task,
-        arguments.protocol,
-        arguments.fold_dirs,
-        seed=arguments.seed,
-        bootstrap=arguments.bootstrap,
-        allow_missing=arguments.allow_missing,
-    )
-    print(fold_summary(result))
-    if arguments.json:
-        write_result(result, arguments.json)
-    _write_tables(arguments, result)
-    return 0
-
-
-def _write_tables(arguments: argparse.Namespace, result: dict[str, Any]) -> None:
-    from faba_bench import tables
-
-    for path, make in (
-        (arguments.markdown, tables.markdown_document),
-        (arguments.latex, tables.latex_document),
-    ):
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(make(result), encoding="utf-8")
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -158,8 +158,6 @@ def _row(
         for metric in METRICS:
             if baseline is None or body[metric] is None or baseline["modes"][mode][metric] is None:
                 continue
-            if "folds" in result or "folds" in baseline:
-                continue
             kept["difference"][metric] = paired_bootstrap(
                 result, baseline, mode=mode, metric=metric, samples=samples, seed=seed
             )

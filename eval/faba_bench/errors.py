@@ -38,7 +38,13 @@ class ResultError(BenchError):
     """A result file that is not one, or two results that cannot be compared."""
 
 
+def short(value: object, longest: int = 80) -> str:
+    """``repr(value)``, cut where it is long: a message must stay readable whatever the input holds."""
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
 def quote_ids(ids: Sequence[object], shown: int = 10) -> str:
     """``'3', '7' and 12 more``."""
-    listed = ", ".join(repr(str(value)) for value in ids[:shown])
+    listed = ", ".join(short(str(value)) for value in ids[:shown])
     return listed if len(ids) <= shown else f"{listed} and {len(ids) - shown} more"

@@ -14,12 +14,11 @@ import numpy as np
 from faba_bench import bootstrap as resampling
 from faba_bench.errors import BenchError, InputProblems, quote_ids
 from faba_bench.protocol import load_protocol
-from faba_bench.records import load_annotations
-from faba_bench.result import MODES, SCHEMA_VERSION, as_samples
+from faba_bench.records import Files, load_annotations
+from faba_bench.result import MODES, SCHEMA_VERSION, as_groups
 from faba_bench.scoring import score
-from faba_bench.tables import summary
 
-ANNOTATIONS = "annotations.json"
+ANNOTATIONS = ("annotations.json", "eval_{task}_anno.json")
 ANSWERS = "answers.jsonl"
 
 
@@ -32,7 +31,10 @@ def score_folds(
     bootstrap: int = 1000,
     allow_missing: bool = False,
 ) -> dict[str, Any]:
-    """Score folders that each hold ``annotations.json`` and ``answers.jsonl``, and average.
+    """Score folders that each hold ``answers.jsonl`` and ``annotations.json``, and average.
+
+    Instead of ``annotations.json`` a folder may hold ``eval_au_anno.json`` or ``eval_emotion_anno.json``, which
+    is what ``llava-faba data convert`` writes into each fold's folder.
 
     Returns an output object like `faba_bench.score`'s, plus "folds" (name, n, and the three scores per
     mode).  Scores are the mean of the folds' scores; intervals resample inside each fold; per-label values
@@ -40,33 +42,20 @@ def score_folds(
 
     Raises `InputProblems` when an image, or a subject where records have "subject", is in two folds.
     """
-    paths = [Path(folder) for folder in folders]
-    names = [path.name or str(path) for path in paths]
-    if len(set(names)) != len(names):
-        names = [str(path) for path in paths]
-    if len(paths) < 2 or len(set(names)) != len(names):
-        raise BenchError(f"folds need at least two different folders, not {', '.join(map(str, paths))}")
     rules = load_protocol(protocol)
-    _check_exclusive(task, protocol, paths, names)
-    parts = []
-    for path in paths:
-        parts.append(
-            score(
-                task,
-                protocol,
-                path / ANNOTATIONS,
-                path / ANSWERS,
-                seed=seed,
-                bootstrap=0,
-                allow_missing=allow_missing,
-            )
-        )
+    files = fold_files(task, folders)
+    names = [item.fold for item in files]
+    _check_exclusive(task, protocol, files)
+    parts = [
+        score(task, protocol, item.annotations, item.answers, seed=seed, bootstrap=0, allow_missing=allow_missing)
+        for item in files
+    ]
     modes = {mode: _average(mode, parts, names) for mode in MODES}
     for mode, body in modes.items():
         body |= _intervals(mode, parts, bootstrap, seed)
     warnings = [f"{name}: {text}" for name, part in zip(names, parts, strict=True) for text in part["warnings"]]
-    if rules.folds and rules.folds != len(paths):
-        warnings.insert(0, f"the literature averages {rules.folds} folds of {rules.title}, these are {len(paths)}")
+    if rules.folds and rules.folds != len(parts):
+        warnings.insert(0, f"the literature averages {rules.folds} folds of {rules.title}, these are {len(parts)}")
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task,
@@ -81,28 +70,38 @@ def score_folds(
     }
 
 
-def fold_summary(result: Mapping[str, Any]) -> str:
-    """What ``faba-bench score --fold-dirs`` prints: the folds, then the averages."""
-    lines = []
-    for fold in result["folds"]:
-        scores = ", ".join(
-            f"{mode} S_re {_shown(fold['modes'][mode]['s_re'])} S_ge {_shown(fold['modes'][mode]['s_ge'])}"
-            for mode in MODES
-        )
-        lines.append(f"fold {fold['name']} ({fold['n']} samples): {scores}")
-    return "\n".join([*lines, "", "mean of the folds", summary(result)])
+def fold_files(task: str, folders: Sequence[Path | str]) -> list[Files]:
+    """The inputs of each fold, which goes by its folder's name.
+
+    Raises `BenchError` for fewer than two different folders and for one without annotations.
+    """
+    paths = [Path(folder) for folder in folders]
+    names = [path.name or str(path) for path in paths]
+    if len(set(names)) != len(names):
+        names = [str(path) for path in paths]
+    if len(paths) < 2 or len(set(names)) != len(names):
+        raise BenchError(f"folds need at least two different folders, not {', '.join(map(str, paths))}")
+    return [Files(_annotations_in(path, task), path / ANSWERS, name) for path, name in zip(paths, names, strict=True)]
 
 
-def _check_exclusive(task: str, protocol: str, paths: Sequence[Path], names: Sequence[str]) -> None:
+def _annotations_in(folder: Path, task: str) -> Path:
+    names = [name.format(task=task) for name in ANNOTATIONS]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise BenchError(f"{folder}: this folder of a fold holds neither {' nor '.join(names)}")
+
+
+def _check_exclusive(task: str, protocol: str, files: Sequence[Files]) -> None:
     problems: list[str] = []
     for what in ("subject", "image"):
         owner: dict[str, str] = {}
         shared: dict[tuple[str, str], list[str]] = {}
-        for path, name in zip(paths, names, strict=True):
-            records = load_annotations(path / ANNOTATIONS, task, load_protocol(protocol))
+        for item in files:
+            records = load_annotations(item.annotations, task, load_protocol(protocol))
             for value in {getattr(record, what) for record in records} - {None}:
-                if owner.setdefault(value, name) != name:
-                    shared.setdefault((owner[value], name), []).append(value)
+                if owner.setdefault(value, item.fold) != item.fold:
+                    shared.setdefault((owner[value], item.fold), []).append(value)
         problems += [
             f"{what} {quote_ids(sorted(values))} in the folds {first!r} and {second!r}"
             for (first, second), values in shared.items()
@@ -148,7 +147,7 @@ def _average_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _intervals(mode: str, parts: Sequence[Mapping[str, Any]], samples: int, seed: int) -> dict[str, Any]:
     drawn = [
-        resampling.resample({"fold": as_samples(part, mode)}, samples, seed + number)["fold"]
+        resampling.resample({"fold": as_groups(part, mode)[0]}, samples, seed + number)["fold"]
         for number, part in enumerate(parts)
     ]
     return {
@@ -161,7 +160,3 @@ def _fold(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("n_scored", "n_unparsed", "s_re", "s_ge", "s_rege")
     modes = {mode: {key: part["modes"][mode][key] for key in keys} for mode in MODES}
     return {"name": name, "n": part["n"], "modes": modes}
-
-
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

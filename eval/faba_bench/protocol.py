@@ -110,6 +110,8 @@ def _parse(text: str, where: str) -> Protocol:
                 f"{where}: schema_version {data['schema_version']!r}, this release reads {SCHEMA_VERSION}"
             )
         tasks = data["tasks"]
+        if not set(tasks) or not set(tasks) <= set(TASKS):
+            raise ProtocolError(f"{where}: 'tasks' must hold {' or '.join(map(repr, TASKS))}, and nothing else")
         return Protocol(
             name=str(data["name"]),
             version=int(data["version"]),
@@ -125,7 +127,9 @@ def _parse(text: str, where: str) -> Protocol:
         raise ProtocolError(f"{where}, line {error.lineno}: not JSON: {error.msg}") from error
     except KeyError as error:
         raise ProtocolError(f"{where}: the key {error} is missing") from error
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError, RecursionError) as error:
+        if isinstance(error, ProtocolError):
+            raise
         raise ProtocolError(f"{where}: not a protocol: {error}") from error
 
 

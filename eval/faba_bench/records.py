@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from faba_bench.errors import InputProblems, quote_ids
+from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol, protocol_names
 
 Target = str | tuple[int, ...]
@@ -31,6 +31,18 @@ class Record:
     subject: str | None = None
 
 
+class Files(NamedTuple):
+    """What was scored: annotations and answers, and of which fold they are ("" where there are no folds)."""
+
+    annotations: Path | str | Sequence[Mapping[str, Any]]
+    answers: Path | str | Iterable[Mapping[str, Any]]
+    fold: str = ""
+
+    def name(self, question_id: str | int) -> str:
+        """The question id as a result names it."""
+        return f"{self.fold}/{question_id}" if self.fold else str(question_id)
+
+
 def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol) -> list[Record]:
     """Read evaluation records ``{"image", "label", "gpt4", "landmark"}``, optionally with "id".
 
@@ -50,13 +62,13 @@ def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str
             continue
         identity = item.get("id")
         question_id = position if identity is None else identity
-        name = f"{where}, record {position} (id {question_id!r})"
+        name = f"{where}, record {position} (id {short(question_id)})"
         if isinstance(question_id, bool) or not isinstance(question_id, str | int):
             problems.append(f"{name}: the id must be a string or an integer")
             continue
         key = str(question_id)
         if key in first_seen:
-            problems.append(f"{name}: duplicate id {key!r}, first used by record {first_seen[key]}")
+            problems.append(f"{name}: duplicate id {short(key)}, first used by record {first_seen[key]}")
             continue
         first_seen[key] = position
         target = _target(item, name, rules, problems, bad_labels)
@@ -121,7 +133,7 @@ def parse_emotion_label(label: object, rules: EmotionTask) -> str:
     if index is not None and 0 <= index < len(rules.classes):
         return rules.classes[index]
     listed = ", ".join(f"{number} {name}" for number, name in enumerate(rules.classes))
-    raise ValueError(f"label {label!r} is no class; the classes are {listed}")
+    raise ValueError(f"label {short(label)} is no class; the classes are {listed}")
 
 
 def parse_au_label(label: object, rules: AUTask) -> tuple[int, ...]:
@@ -136,14 +148,14 @@ def parse_au_label(label: object, rules: AUTask) -> tuple[int, ...]:
     elif isinstance(label, str) and _AU_LABEL.fullmatch(label):
         # As written: the authors compare strings, so a "01" would silently never match.
         if any(part != str(int(part)) for part in label.split(", ")):
-            raise ValueError(f"label {label!r} has leading zeros; write '1, 4, 25'")
+            raise ValueError(f"label {short(label)} has leading zeros; write '1, 4, 25'")
         numbers = [int(part) for part in label.split(", ")]
     else:
-        raise ValueError(f"label {label!r} is no list of action units; write '1, 4, 25' (a comma and a space)")
+        raise ValueError(f"label {short(label)} is no list of action units; write '1, 4, 25' (a comma and a space)")
     unknown = sorted(set(numbers) - set(rules.vocabulary))
     if unknown:
         vocabulary = " ".join(map(str, rules.vocabulary))
-        raise ValueError(f"label {label!r}: AU {quote_ids(unknown)} outside the vocabulary {vocabulary}")
+        raise ValueError(f"label {short(label)}: AU {quote_ids(unknown)} outside the vocabulary {vocabulary}")
     return tuple(dict.fromkeys(numbers))
 
 
@@ -208,6 +220,8 @@ def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[
         raise InputProblems(
             "annotations", [f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}"]
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputProblems("annotations", [f"{path}: not JSON: {error}"]) from error
     except RecursionError as error:
         raise InputProblems("annotations", [f"{path}: JSON nested too deeply"]) from error
     if not isinstance(data, list):
@@ -218,11 +232,11 @@ def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[
 def _json_lines(path: Path, text: str) -> list[Any]:
     items: list[Any] = []
     problems: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 items.append(json.loads(line))
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 problems.append(f"{path}, line {number}: not JSON: {error}")
     if problems:
         raise InputProblems("annotations", problems)
@@ -261,7 +275,7 @@ def _file_answers(path: Path, problems: list[str]) -> Iterator[tuple[str, str, s
                 continue
             try:
                 item = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 problems.append(f"{place}: not JSON: {error}")
                 continue
             yield from _checked_answer(item, place, problems)
@@ -273,10 +287,10 @@ def _checked_answer(item: object, place: str, problems: list[str]) -> Iterator[t
         return
     question_id = item.get("question_id")
     if isinstance(question_id, bool) or not isinstance(question_id, str | int):
-        problems.append(f"{place}: 'question_id' must be a string or an integer, not {question_id!r}")
+        problems.append(f"{place}: 'question_id' must be a string or an integer, not {short(question_id)}")
         return
     text = item.get("text")
     if not isinstance(text, str):
-        problems.append(f"{place} (question_id {question_id!r}): 'text' must be a text, not {text!r}")
+        problems.append(f"{place} (question_id {short(question_id)}): 'text' must be a text, not {short(text)}")
         return
     yield place, str(question_id), text

@@ -53,24 +53,27 @@ def write_result(result: Mapping[str, Any], path: Path | str) -> None:
     target.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def as_samples(result: Mapping[str, Any], mode: str, like: Mapping[str, Any] | None = None) -> Samples:
-    """The samples of a mode as arrays, in the order of `like`'s samples when given."""
+def as_groups(result: Mapping[str, Any], mode: str, like: Mapping[str, Any] | None = None) -> list[Samples]:
+    """The samples of a mode as arrays, one for each fold (one in all where there are no folds).
+
+    They are in the order of `like`'s samples when given.
+    """
     body = result["modes"][mode]
-    rows = body["samples"]
-    if like is not None:
-        by_id = {str(row["question_id"]): row for row in rows}
-        rows = [by_id[str(row["question_id"])] for row in like["modes"][mode]["samples"]]
+    by_id = {str(row["question_id"]): row for row in body["samples"]}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in (like or result)["modes"][mode]["samples"]:
+        groups.setdefault(str(row.get("fold", "")), []).append(by_id[str(row["question_id"])])
     task = str(result["task"])
     labels = [int(label) for label in body["per_label"]] if task == "au" else list(body["per_label"])
-    return Samples(task, mode, rows, labels)
+    return [Samples(task, mode, rows, labels) for rows in groups.values()]
 
 
 def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any], mode: str = "reference") -> None:
     """Raise `ResultError` unless both results score the same samples by the same protocol."""
     if mode not in MODES:
         raise ResultError(f"unknown mode {mode!r}: it is one of {', '.join(MODES)}")
-    if "folds" in first or "folds" in second:
-        raise ResultError("averages of folds have no paired bootstrap: score and compare the folds one by one")
+    if ("folds" in first) != ("folds" in second):
+        raise ResultError("one result is an average of folds and the other is not")
     for key in ("task", "protocol"):
         if first[key] != second[key]:
             raise ResultError(f"the results differ in {key}: {first[key]!r} and {second[key]!r}")

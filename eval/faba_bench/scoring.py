@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faba_bench import aggregate, bootstrap
-from faba_bench.errors import BenchError, InputProblems, quote_ids
+from faba_bench import aggregate
+from faba_bench import bootstrap as resampling
+from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
 from faba_bench.records import Record, iterate_answers, load_annotations
 from faba_bench.result import MODES, SCHEMA_VERSION
@@ -60,8 +61,7 @@ def score(
         InputProblems: lists every bad record, bad answer, and missing, duplicate or unknown question id.
         ProtocolError: an unknown protocol or one without the task.
     """
-    if bootstrap < 0:
-        raise BenchError(f"bootstrap must be 0 or more, not {bootstrap}")
+    resampling.check_draws(bootstrap, seed)
     rules_of = load_protocol(protocol)
     records = load_annotations(annotations, task, rules_of)
     rules = rules_of.require(task)
@@ -163,10 +163,10 @@ def _read_all(
         index = position.get(key)
         if index is None:
             unknown.append(key)
-            problems.append(f"{place}: unknown question id {key!r}, no annotation has it")
+            problems.append(f"{place}: unknown question id {short(key)}, no annotation has it")
             continue
         if places[index] is not None:
-            problems.append(f"{place}: duplicate question id {key!r}, first answered at {places[index]}")
+            problems.append(f"{place}: duplicate question id {short(key)}, first answered at {places[index]}")
             continue
         places[index] = place
         if not text.strip():
@@ -224,11 +224,21 @@ def _mode_body(
             [sample["target"] for sample in samples],
             rules.classes,
             mode,
+            strangers=_strangers(mode, rules),
         )
     s_re = aggregate.percent(table["macro_f1"] if task == "au" else table["accuracy"])
     s_ge = aggregate.percent(aggregate.mean_or_none([sample["rouge_l"] for sample in samples]))
     body |= {"s_re": s_re, "s_ge": s_ge, "s_rege": None if s_re is None or s_ge is None else s_re + s_ge}
     return body | table | {"samples": samples}
+
+
+def _strangers(mode: str, rules: EmotionTask) -> list[str]:
+    """Classes that the mode can read out of an answer though the protocol has them not."""
+    if mode == "strict":
+        return []
+    from faba_bench.reference.emotion import CLASSES
+
+    return [name for name in CLASSES if name not in rules.classes]
 
 
 def _au_body(rules: AUTask, mode: str, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -249,7 +259,7 @@ def _add_intervals(
 ) -> None:
     labels = rules.scored if isinstance(rules, AUTask) else rules.classes
     arrays = {mode: aggregate.Samples(task, mode, body["samples"], labels) for mode, body in modes.items()}
-    found = bootstrap.intervals(arrays, samples, seed)
+    found = resampling.intervals(arrays, samples, seed)
     for mode, body in modes.items():
         for name, bounds in found[mode].items():
             body[f"{name}_ci"] = bounds
@@ -281,6 +291,12 @@ def _warnings(
             found.append(f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean")
     if all(sample["rouge_l"] is None for sample in modes["strict"]["samples"]):
         found.append("the annotations hold no reference texts: S_ge and REGE have no value")
-    if task == "emotion" and protocol.emotion and "Contempt" in protocol.emotion.classes:
-        found.append("the reference mode cannot predict Contempt: the authors' word lists have no such class")
+    if task == "emotion" and protocol.emotion:
+        from faba_bench.reference.emotion import CLASSES
+
+        never = [name for name in protocol.emotion.classes if name not in CLASSES]
+        if never:
+            found.append(
+                f"the reference mode cannot predict {', '.join(never)}: the authors' word lists have no such class"
+            )
     return found

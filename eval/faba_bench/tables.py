@@ -51,6 +51,16 @@ def label_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def fold_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and one row per fold: its size, and the three scores in both modes."""
+    header = ["fold", "samples", *(f"{title} ({mode})" for mode in MODES for _, title in _METRICS)]
+    rows = []
+    for fold in result["folds"]:
+        scores = [number(fold["modes"][mode][key]) for mode in MODES for key, _ in _METRICS]
+        rows.append([fold["name"], str(fold["n"]), *scores])
+    return header, rows
+
+
 def confusion_rows(result: Mapping[str, Any], mode: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the confusion matrix of an emotion result; rows are targets."""
     confusion = result["modes"][mode]["confusion"]
@@ -98,8 +108,9 @@ def latex_text(text: str) -> str:
 def summary(result: Mapping[str, Any]) -> str:
     """What ``faba-bench score`` prints."""
     parts = [
-        f"{_title(result)} (protocol version {result['protocol_version']})",
+        f"{title(result)} (protocol version {result['protocol_version']})",
         "",
+        *([text_table(*fold_rows(result)), "", "mean of the folds"] if "folds" in result else []),
         text_table(*headline_rows(result)),
         "",
         text_table(*label_rows(result)),
@@ -132,7 +143,8 @@ def _latex_row(cells: Sequence[str]) -> str:
 def markdown_document(result: Mapping[str, Any]) -> str:
     """The tables of a result as a Markdown file, or as a block to paste."""
     parts = [
-        f"### {_title(result)}",
+        f"### {title(result)}",
+        *([markdown_table(*fold_rows(result))] if "folds" in result else []),
         markdown_table(*headline_rows(result)),
         markdown_table(*label_rows(result)),
     ]
@@ -143,12 +155,16 @@ def markdown_document(result: Mapping[str, Any]) -> str:
 
 def latex_document(result: Mapping[str, Any]) -> str:
     """The tables of a result as LaTeX (needs the booktabs package)."""
-    parts = ["% needs \\usepackage{booktabs}", latex_table(*headline_rows(result), _title(result))]
-    parts.append(latex_table(*label_rows(result), f"Per label, percent: {_title(result)}"))
+    parts = ["% needs \\usepackage{booktabs}", latex_table(*headline_rows(result), title(result))]
+    if "folds" in result:
+        parts.append(latex_table(*fold_rows(result), "Folds, percent"))
+    parts.append(latex_table(*label_rows(result), f"Per label, percent: {title(result)}"))
     if "confusion" in result["modes"]["strict"]:
         parts += [latex_table(*confusion_rows(result, mode), f"Confusion, {mode} mode") for mode in MODES]
     return "\n\n".join(parts) + "\n"
 
 
-def _title(result: Mapping[str, Any]) -> str:
-    return f"FABA-Bench, task {result['task']}, protocol {result['protocol']}, {result['n']} samples"
+def title(result: Mapping[str, Any]) -> str:
+    """One line that says what was scored."""
+    folds = f", mean of {len(result['folds'])} folds" if "folds" in result else ""
+    return f"FABA-Bench, task {result['task']}, protocol {result['protocol']}, {result['n']} samples{folds}"

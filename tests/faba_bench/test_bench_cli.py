@@ -92,9 +92,9 @@ def test_folds(tmp_path: Path, files: tuple[str, str], capsys: pytest.CaptureFix
         folders.append(str(folder))
     arguments = ["score", "--task", "au", "--protocol", "faba", "--fold-dirs", *folders, "--bootstrap", "10"]
     assert main([*arguments, "--json", str(tmp_path / "f.json")]) == 0
-    assert "fold one (3 samples)" in capsys.readouterr().out
+    assert "mean of 2 folds" in capsys.readouterr().out
     assert len(faba_bench.load_result(tmp_path / "f.json")["folds"]) == 2
-    assert main([*arguments, "--report", "x.html"]) == 2
+    assert main([*arguments, "--answers", "x.jsonl"]) == 2
 
 
 def test_a_report_by_a_protocol_of_ones_own(tmp_path: Path, files: tuple[str, str]) -> None:

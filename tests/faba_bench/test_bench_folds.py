@@ -9,8 +9,11 @@ from typing import Any
 import faba_bench
 import jsonschema
 import pytest
+from faba_bench.cli import main
+from faba_bench.compare import compare
 from faba_bench.errors import BenchError, InputProblems, ResultError
-from faba_bench.folds import fold_summary, score_folds
+from faba_bench.folds import score_folds
+from faba_bench.tables import summary
 
 SCHEMA = json.loads((Path(faba_bench.__file__).parent / "result.schema.json").read_text(encoding="utf-8"))
 
@@ -47,9 +50,7 @@ def test_scores_are_means_of_folds_not_of_the_pool(tmp_path: Path) -> None:
     assert result["modes"]["strict"]["samples"][3]["question_id"] == "f2/0"
     low, high = result["modes"]["strict"]["s_re_ci"]
     assert low <= result["modes"]["strict"]["s_re"] <= high
-    assert "mean of the folds" in fold_summary(result)
-    with pytest.raises(ResultError, match="one by one"):
-        faba_bench.paired_bootstrap(result, result)
+    assert "mean of the folds" in summary(result)
 
 
 def test_another_number_of_folds_is_a_warning(tmp_path: Path) -> None:
@@ -68,3 +69,39 @@ def test_one_fold_is_no_average(tmp_path: Path, count: int) -> None:
     folders: list[Any] = three(tmp_path)[:count]
     with pytest.raises(BenchError, match="at least two"):
         score_folds("au", "disfa", folders)
+
+
+def test_results_of_folds_are_compared_fold_by_fold(tmp_path: Path) -> None:
+    result = score_folds("au", "disfa", three(tmp_path), bootstrap=0)
+    assert faba_bench.paired_bootstrap(result, result, samples=20) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    (tmp_path / "f2" / "answers.jsonl").write_text(
+        "".join(json.dumps({"question_id": i, "text": "AU1" if i < 2 else ""}) + "\n" for i in range(3))
+    )
+    better = score_folds("au", "disfa", [tmp_path / name for name in ("f1", "f2", "f3")], bootstrap=0)
+    found = faba_bench.paired_bootstrap(better, result, mode="strict", samples=200)
+    # AU1 in the second fold: F1 1 instead of 2/3; a third of the mean.
+    assert found["value"] == pytest.approx(100 / 9)
+    assert 0 <= found["low"] <= found["value"] <= found["high"]
+    row = compare({"base": result, "better": better}, samples=20)["rows"][1]
+    assert row["modes"]["strict"]["difference"]["s_re"]["value"] == pytest.approx(100 / 9)
+    with pytest.raises(ResultError, match="average of folds"):
+        faba_bench.paired_bootstrap(result, {key: better[key] for key in better if key != "folds"})
+
+
+def test_folders_of_the_converters_are_taken_as_they_are(tmp_path: Path) -> None:
+    folders = three(tmp_path)
+    for folder in folders:
+        (folder / "annotations.json").rename(folder / "eval_au_anno.json")
+    assert score_folds("au", "disfa", folders, bootstrap=0)["n"] == 8
+    with pytest.raises(BenchError, match=r"neither annotations\.json nor eval_emotion_anno\.json"):
+        score_folds("emotion", "raf-db", folders)
+
+
+def test_the_report_of_folds(tmp_path: Path) -> None:
+    folders = three(tmp_path)
+    arguments = ["score", "--task", "au", "--protocol", "disfa", "--fold-dirs", *map(str, folders)]
+    assert main([*arguments, "--bootstrap", "10", "--report", str(tmp_path / "r.html"), "--plots", str(tmp_path)]) == 0
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for part in ("Folds", "f2/1", "AU2", "Worst samples", "mean of 3 folds"):
+        assert part in text, part
+    assert (tmp_path / "per_label.svg").is_file()

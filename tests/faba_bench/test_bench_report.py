@@ -12,6 +12,7 @@ import faba_bench
 import numpy as np
 import pytest
 from faba_bench.errors import BenchError
+from faba_bench.records import Files
 from faba_bench.report import html, svg
 from faba_bench.report.bench import rank_samples, write_plots, write_report
 from faba_bench.report.gallery import Card, gallery
@@ -37,8 +38,7 @@ def make(folder: Path, annotations: Any, answers: Any, task: str = "au") -> str:
     write_report(
         result,
         folder / "out" / "report.html",
-        annotations=annotations,
-        answers=answers,
+        [Files(annotations, answers)],
         image_folder=folder,
         landmarks=folder / "landmarks.npz",
         title="Model <X>",

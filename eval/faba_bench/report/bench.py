@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faba_bench import tables
 from faba_bench.protocol import load_protocol
-from faba_bench.records import Record, iterate_answers, load_annotations
+from faba_bench.records import Files, Record, iterate_answers, load_annotations
 from faba_bench.report import html, svg
 from faba_bench.report.gallery import Card, gallery
 from faba_bench.report.images import Landmarks, load_landmarks, picture
@@ -36,9 +36,8 @@ class Texts:
 def write_report(
     result: Mapping[str, Any],
     path: Path | str,
+    files: Sequence[Files],
     *,
-    annotations: Path | str | Sequence[Mapping[str, Any]],
-    answers: Path | str | Sequence[Mapping[str, Any]],
     image_folder: Path | str | None = None,
     landmarks: Path | str | None = None,
     title: str | None = None,
@@ -47,15 +46,15 @@ def write_report(
 ) -> None:
     """Write one self-contained HTML page: scores, plots, warnings, and the `shown` worst and best samples.
 
-    `annotations` and `answers` are those that were scored, `protocol` the file when it was one of your own;
-    `landmarks` is an npz file, see `faba_bench.report.images.load_landmarks`.
+    `files` are those that were scored, `protocol` the file when it was one of your own; `landmarks` is an npz
+    file, see `faba_bench.report.images.load_landmarks`.
     """
     points = load_landmarks(landmarks) if landmarks is not None else None
     ranked = rank_samples(result)
     worst = ranked[:shown]
     best = ranked[shown:][::-1][:shown]
     wanted = {str(sample["question_id"]) for sample in [*worst, *best]}
-    texts = collect_texts(protocol or result["protocol"], result["task"], annotations, answers, wanted)
+    texts = collect_texts(protocol or result["protocol"], result["task"], files, wanted)
     folder = Path(image_folder) if image_folder is not None else None
     cards = {
         name: gallery([_card(result, sample, texts, folder, points) for sample in samples])
@@ -64,6 +63,7 @@ def write_report(
     }
     sections = [
         html.Section("Scores", _headline(result)),
+        *_folds(result),
         html.Section("Warnings", html.warnings(result["warnings"])),
         html.Section("Per label", _per_label(result)),
         *_confusion(result),
@@ -72,10 +72,7 @@ def write_report(
         html.Section("Tables to copy", _copies(result)),
         html.Section("How this was scored", _method(result)),
     ]
-    subtitle = (
-        f"FABA-Bench, task {result['task']}, protocol {result['protocol']} "
-        f"version {result['protocol_version']}, {result['n']} samples"
-    )
+    subtitle = f"{tables.title(result)} (protocol version {result['protocol_version']})"
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(html.page(title or "FABA-Bench report", sections, subtitle=subtitle), encoding="utf-8")
@@ -116,24 +113,19 @@ def sample_score(sample: Mapping[str, Any]) -> float:
     return 2 * len(set(parsed) & set(target)) / total if total else 1.0
 
 
-def collect_texts(
-    protocol: str,
-    task: str,
-    annotations: Path | str | Sequence[Mapping[str, Any]],
-    answers: Path | str | Iterable[Mapping[str, Any]],
-    wanted: set[str],
-) -> Texts:
+def collect_texts(protocol: str, task: str, files: Sequence[Files], wanted: set[str]) -> Texts:
     """Read the inputs once more; only the texts of `wanted` question ids are kept."""
     texts = Texts()
-    for record in load_annotations(annotations, task, load_protocol(protocol)):
-        if record.reference is not None:
-            texts.reference_lengths.append(float(len(record.reference.split())))
-        if str(record.question_id) in wanted:
-            texts.records[str(record.question_id)] = record
-    for _, key, text in iterate_answers(answers, []):
-        texts.lengths.append(float(len(text.split())))
-        if key in wanted:
-            texts.answers[key] = text
+    for item in files:
+        for record in load_annotations(item.annotations, task, load_protocol(protocol)):
+            if record.reference is not None:
+                texts.reference_lengths.append(float(len(record.reference.split())))
+            if item.name(record.question_id) in wanted:
+                texts.records[item.name(record.question_id)] = record
+        for _, key, text in iterate_answers(item.answers, []):
+            texts.lengths.append(float(len(text.split())))
+            if item.name(key) in wanted:
+                texts.answers[item.name(key)] = text
     return texts
 
 
@@ -164,6 +156,15 @@ def _headline(result: Mapping[str, Any]) -> str:
         "numbers; the strict mode is the careful reading."
     )
     return html.tiles(items, key="REGE") + html.table(*tables.headline_rows(result)) + html.note(remark)
+
+
+def _folds(result: Mapping[str, Any]) -> list[html.Section]:
+    if "folds" not in result:
+        return []
+    remark = (
+        "Each fold was scored apart; the scores above are the means of the folds', not those of the pooled samples."
+    )
+    return [html.Section("Folds", html.note(remark) + html.table(*tables.fold_rows(result)))]
 
 
 def _per_label(result: Mapping[str, Any]) -> str:

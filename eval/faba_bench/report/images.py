@@ -55,18 +55,17 @@ def load_landmarks(path: Path | str) -> Landmarks:
 
 
 def picture(path: Path, points: npt.NDArray[np.float32] | None = None, alt: str = "") -> str | None:
-    """Markup of an image with landmarks on it; None when the file cannot be read as a PNG or JPEG.
+    """Markup of an image with landmarks on it; None when the file cannot be read as an image.
 
-    Large pictures are scaled down when Pillow is there.
+    Pictures that are large, or neither PNG nor JPEG, are re-encoded, for which Pillow is needed.
     """
     loaded = _load(path)
     if loaded is None:
         return None
-    data, kind, (width, height) = loaded
+    data, (wide, tall) = loaded
+    kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
     uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    original = image_size(path.read_bytes()) or (width, height)
-    circles = _circles(points, original) if points is not None else ""
-    wide, tall = original
+    circles = _circles(points, (wide, tall)) if points is not None else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}" role="img" '
         f'aria-label="{escape(alt)}"><image href="{uri}" width="{wide}" height="{tall}"/>{circles}</svg>'
@@ -101,35 +100,36 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _load(path: Path) -> tuple[bytes, str, tuple[int, int]] | None:
+def _load(path: Path) -> tuple[bytes, tuple[int, int]] | None:
+    """Bytes to embed, and the (width, height) of the file's own picture."""
     try:
         data = path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path with a null byte
         return None
     size = image_size(data)
-    if size is None:
+    if size is None or max(size) > _LONGEST_SIDE:
+        small = _scaled(data)
+        if small is not None:
+            data, size = small
+    if size is None or len(data) > _EMBED_LIMIT:
         return None
-    if max(size) > _LONGEST_SIDE:
-        data = _scaled(data) or data
-        size = image_size(data) or size
-    if len(data) > _EMBED_LIMIT:
-        return None
-    return data, "png" if data[:4] == b"\x89PNG" else "jpeg", size
+    return data, size
 
 
-def _scaled(data: bytes) -> bytes | None:
+def _scaled(data: bytes) -> tuple[bytes, tuple[int, int]] | None:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         return None
     try:
         with Image.open(io.BytesIO(data)) as image:
+            size = image.size
             small = image.convert("RGB")
             small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
             buffer = io.BytesIO()
             small.save(buffer, "JPEG", quality=88)
-            return buffer.getvalue()
-    except (UnidentifiedImageError, OSError, ValueError):
+            return buffer.getvalue(), size
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
