@@ -11,7 +11,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     commands = parser.add_subparsers(dest="bench_command", metavar="COMMAND", required=True)
     questions = commands.add_parser("questions", help="evaluation records to a LLaVA question file")
     questions.add_argument("annotations", help="evaluation records (JSON)")
-    questions.add_argument("--task", choices=("au", "emotion"), required=True)
+    questions.add_argument("--task", choices=("au", "emotion"), help="(default: what the labels are of)")
     questions.add_argument("--out", required=True, help="question file (JSONL) to write")
     questions.set_defaults(run=run_questions)
     _add_generate(commands)
@@ -51,13 +51,15 @@ def run_questions(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from llava_faba.data.records import read_records
-    from llava_faba.inference.questions import questions_of
+    from llava_faba.inference.questions import questions_of, task_of
 
-    questions = questions_of(read_records(args.annotations), args.task)
+    records = read_records(args.annotations)
+    task = args.task or task_of(records)
+    questions = questions_of(records, task)
     Path(args.out).write_text(
         "".join(json.dumps(question, ensure_ascii=False) + "\n" for question in questions), encoding="utf-8"
     )
-    print(f"{len(questions)} questions written to {args.out}")
+    print(f"{len(questions)} questions of the task {task} written to {args.out}")
     return 0
 
 

@@ -25,9 +25,12 @@ def questions_of(records: Sequence[dict[str, Any]], task: str) -> list[dict[str,
 
     Raises RecordError for a record without an image and for two records with one id.
     """
-    questions, seen = [], set()
+    questions: list[dict[str, Any]] = []
+    seen: set[str] = set()
     for position, record in enumerate(records):
-        question_id = record.get("id", position)
+        if not isinstance(record, dict):
+            raise RecordError(f"record {position} is not an object but {type(record).__name__}.")
+        question_id = position if record.get("id") is None else record["id"]
         if not isinstance(record.get("image"), str):
             raise RecordError(f"record {position} (id {question_id}): 'image' is not a path.")
         if str(question_id) in seen:
@@ -35,6 +38,21 @@ def questions_of(records: Sequence[dict[str, Any]], task: str) -> list[dict[str,
         seen.add(str(question_id))
         questions.append({"question_id": question_id, "image": record["image"], "text": PROMPTS[task]})
     return questions
+
+
+def task_of(records: Sequence[Any]) -> str:
+    """ "au" or "emotion", whichever the records' labels are of: "1, 4, 25" and "" are AUs, names and numbers emotions.
+
+    Raises UserError when they leave it open (single numbers as text may be either) or are of both kinds.
+    """
+    labels = [record.get("label") for record in records if isinstance(record, dict)]
+    texts = [label for label in labels if isinstance(label, str)]
+    aus = [label for label in texts if not label.strip() or "," in label]
+    emotions = [label for label in labels if isinstance(label, int) or (isinstance(label, str) and label.isalpha())]
+    if bool(aus) == bool(emotions):
+        what = "are of both tasks" if aus else "do not tell the task"
+        raise UserError(f"the labels of these records {what}; pass --task au or --task emotion.")
+    return "au" if aus else "emotion"
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,25 @@ def test_unknown_names_are_attribute_errors() -> None:
 def test_special_characters_in_tables() -> None:
     assert latex_text("a_b & 5% \\") == r"a\_b \& 5\% \textbackslash{}"
     assert markdown_table(["a|b"], [["c"]]).splitlines()[0] == r"| a\|b |"
+
+
+def test_a_seed_and_resamples_that_cannot_be(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(files, "--seed", "-1") == 2 and "seed must be 0 or more" in capsys.readouterr().err
+    assert run(files, "--bootstrap", "-1") == 2 and "resamples must be 0 or more" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_and_a_poor_terminal_do_not_cost_the_result(tmp_path: Path, files: tuple[str, str]) -> None:
+    annotations = [{key: record[key] for key in ("label", "id")} for record in json.loads(Path(files[0]).read_text())]
+    Path(files[0]).write_text(json.dumps(annotations))  # without texts S_ge is a dash, which ASCII has not
+    command = [sys.executable, "-m", "faba_bench", "score", "--task", "au", "--protocol", "gft", "--bootstrap", "0"]
+    command += ["--annotations", files[0], "--answers", files[1], "--json", str(tmp_path / "r.json")]
+    root = str(Path(faba_bench.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root, "PYTHONIOENCODING": "ascii"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert faba_bench.load_result(tmp_path / "r.json")["n"] == 3
+    done = subprocess.run(command, capture_output=True, env=environment, text=True, check=False)
+    assert done.returncode == 0 and "?" in done.stdout

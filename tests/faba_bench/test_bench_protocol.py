@@ -63,6 +63,9 @@ def test_a_protocol_of_ones_own(tmp_path: Path) -> None:
         ('{"schema_version": 2}', "schema_version 2"),
         ('{"schema_version": 1, "name": "a"}', "'tasks' is missing"),
         ("[]", "not a protocol"),
+        ('{"schema_version": 1, "name": "a", "version": "x", "title": "t", "tasks": {"au": {}}}', "not a protocol"),
+        ('{"schema_version": 1, "name": "a", "version": 1, "title": "t", "tasks": {}}', "must hold 'au' or 'emotion'"),
+        ('{"schema_version": 1, "name": "a", "version": 1, "title": "t", "tasks": {"aus": {}}}', "nothing else"),
         (
             '{"schema_version": 1, "name": "a", "version": 1, "title": "t", '
             '"tasks": {"au": {"vocabulary": [1], "scored": [2]}}}',

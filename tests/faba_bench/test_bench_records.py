@@ -10,10 +10,12 @@ import pytest
 from faba_bench.errors import InputProblems
 from faba_bench.protocol import load_protocol
 from faba_bench.records import iterate_answers, load_annotations, parse_label
-from hypothesis import given
+from faba_bench.scoring import score
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 FABA = load_protocol("faba")
+TASKS = st.sampled_from(["au", "emotion"])
 
 
 def problems_of(records: Any, task: str = "au", protocol: str = "faba") -> InputProblems:
@@ -124,18 +126,22 @@ def test_broken_answer_lines_name_file_and_line(tmp_path: Path) -> None:
         b'{"question_id": 3, "text": null}',
         b'{"text": "t"}',
         b'{"question_id": 4, "text": "ok"}',
+        b'{"question_id": ' + b"9" * 5000 + b', "text": "t"}',
+        b'{"question_id": 5, "text": ' + b"[" * 100_000,
     ]
     path.write_bytes(b"\n".join(lines))
     problems: list[str] = []
     found = list(iterate_answers(path, problems))
     assert [(key, text) for _, key, text in found] == [("0", "a"), ("4", "ok")]
-    assert len(problems) == 5
+    assert len(problems) == 7
     for number, part in (
         (3, "not JSON"),
         (4, "not UTF-8 (byte 0xe9)"),
         (5, "not an object"),
         (6, "'text'"),
         (7, "'question_id'"),
+        (9, "not JSON"),
+        (10, "not JSON"),
     ):
         assert any(f"line {number}" in problem and part in problem for problem in problems)
 
@@ -163,6 +169,7 @@ def test_annotation_files(tmp_path: Path) -> None:
         (b'[\n{"label": "\xff"}]', "line 2: not UTF-8"),
         ('[{"label": "1"}]'.encode("utf-16"), "not UTF-8"),
         (b"[" * 100_000, "not JSON"),
+        (b'[{"label": ' + b"1" * 5000 + b"}]", "not JSON"),
     ],
 )
 def test_broken_annotation_files(tmp_path: Path, content: bytes, part: str) -> None:
@@ -171,3 +178,60 @@ def test_broken_annotation_files(tmp_path: Path, content: bytes, part: str) -> N
     error = problems_of(path)
     assert str(path) in str(error)
     assert part in str(error) or "nested too deeply" in str(error)
+
+
+def test_line_separators_inside_a_text_do_not_cut_a_json_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    text = "one\u2028two\x85three"
+    path.write_text(json.dumps({"label": "1", "gpt4": text}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert load_annotations(path, "au", FABA)[0].reference == text
+
+
+def test_messages_stay_short_whatever_the_input_holds(tmp_path: Path) -> None:
+    error = problems_of([{"label": "9" * 10_000, "gpt4": "t", "id": "k" * 10_000}])
+    assert len(str(error)) < 500 and "(10002 characters)" in str(error)
+
+
+KEYS = st.sampled_from(["label", "gpt4", "id", "image", "subject", "question_id", "text", "other"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["1, 4", "Fear"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(annotations=JSON, answers=st.lists(JSON, max_size=4), noise=st.binary(max_size=20), task=TASKS)
+def test_any_files_are_scored_or_refused(
+    tmp_path: Path, annotations: Any, answers: Any, noise: bytes, task: str
+) -> None:
+    (tmp_path / "e.json").write_text(json.dumps(annotations))
+    lines = [json.dumps(answer).encode() for answer in answers]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines, noise]))
+    try:
+        score(
+            task, "affectnet-8" if task == "emotion" else "gft", tmp_path / "e.json", tmp_path / "a.jsonl", bootstrap=2
+        )
+    except InputProblems as error:
+        assert error.problems
+
+
+@settings(deadline=None)
+@given(
+    labels=st.lists(st.lists(st.sampled_from([1, 2, 4, 12]), unique=True, max_size=3), min_size=1, max_size=6),
+    texts=st.lists(st.text(max_size=60) | st.sampled_from(["AU1, AU4.", "not AU12"]), min_size=6, max_size=6),
+    skipped=st.integers(0, 6),
+)
+def test_every_answer_is_counted_once_or_named(labels: Any, texts: Any, skipped: int) -> None:
+    annotations = [{"label": ", ".join(map(str, label)), "gpt4": "AU1. AU4."} for label in labels]
+    answers = [{"question_id": i, "text": text} for i, text in enumerate(texts[: len(labels)]) if i != skipped]
+    try:
+        result = score("au", "faba", annotations, answers, bootstrap=0)
+    except InputProblems as error:
+        assert skipped < len(labels) and f"missing: '{skipped}'" in str(error)
+        return
+    assert skipped >= len(labels)
+    for body in result["modes"].values():
+        assert [sample["question_id"] for sample in body["samples"]] == list(range(len(labels)))
+        assert [sample["target"] for sample in body["samples"]] == labels
+        assert all(0 <= sample["rouge_l"] <= 1 for sample in result["modes"]["strict"]["samples"])

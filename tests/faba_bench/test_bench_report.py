@@ -111,11 +111,18 @@ def test_sizes_are_read_from_headers(tmp_path: Path, form: str) -> None:
     assert image_size(path.read_bytes()) == (123, 45)
 
 
+def test_other_formats_are_embedded_as_jpeg(tmp_path: Path) -> None:
+    Image.new("RGBA", (50, 20), (200, 120, 90, 128)).save(tmp_path / "x.webp")
+    markup = picture(tmp_path / "x.webp", np.array([[25, 10]], dtype=np.float32))
+    assert markup is not None and "data:image/jpeg" in markup and 'viewBox="0 0 50 20"' in markup
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\x00\x00" * 9, b"GIF89a"]
 )
 def test_broken_pictures_have_no_size(tmp_path: Path, data: bytes) -> None:
     assert image_size(data) is None
+    assert picture(tmp_path / "a\0b.png") is None
     (tmp_path / "x.png").write_bytes(data)
     assert picture(tmp_path / "x.png") is None
 

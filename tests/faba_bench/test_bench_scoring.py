@@ -117,3 +117,19 @@ def test_a_result_survives_a_file(tmp_path: Path, au_annotations: Any, au_answer
     result = faba_bench.score("au", "faba", au_annotations, au_answers, bootstrap=5)
     faba_bench.write_result(result, tmp_path / "deep" / "out.json")
     assert faba_bench.load_result(tmp_path / "deep" / "out.json") == result
+
+
+def test_a_protocol_of_other_classes_counts_the_authors_classes_as_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "valence.json"
+    rules = {"classes": ["Positive", "Fear"]}
+    path.write_text(
+        json.dumps({"schema_version": 1, "name": "v", "version": 1, "title": "V", "tasks": {"emotion": rules}})
+    )
+    annotations = [{"label": "Positive"}, {"label": "Fear"}]
+    answers = [{"question_id": 0, "text": "A positive look."}, {"question_id": 1, "text": "Fear."}]
+    result = faba_bench.score("emotion", str(path), annotations, answers, bootstrap=5)
+    reference, strict = result["modes"]["reference"], result["modes"]["strict"]
+    assert [sample["parsed"] for sample in reference["samples"]] == ["Happiness", "Fear"]
+    assert (reference["s_re"], strict["s_re"]) == (50.0, 100.0)
+    assert "Happiness" in reference["confusion"]["columns"] and "Happiness" not in strict["confusion"]["columns"]
+    assert any("cannot predict Positive" in warning for warning in result["warnings"])

@@ -49,6 +49,8 @@ def test_spellings(text: str, expected: list[int]) -> None:
         ("Jaw Drop (AU26)", [26]),
         ("upper lip raiser", [10]),
         ("lower-lip depressor", [16]),
+        ("The eyes are closed, the cheeks are clearly raised", [43, 6]),
+        ("The lips are not parted", []),
     ],
 )
 def test_facs_names(text: str, expected: list[int]) -> None:
@@ -77,6 +79,9 @@ def test_trap_a_name_that_contradicts_its_number_loses() -> None:
         "AU4: absent",
         "AU1 and AU2 are absent",
         "The inner brow is not raised.",
+        "AU4 is n't present",
+        "AU4 never appears",
+        "nothing suggests AU4",
     ],
 )
 def test_denied_units_are_not_positive(text: str) -> None:
@@ -103,10 +108,28 @@ def test_denied_units_are_not_positive(text: str) -> None:
         ("The absence of AU6 suggests a polite smile (AU12).", [12]),
         ("No. AU6 is active.", [6]),
         ("AU6 is not accompanied by AU12.", [6]),
+        ("AU4 not present, AU6 present", [6]),
+        ("AU4 - no, AU6 - yes", [6]),
+        ("The absence of AU6 suggests AU14", [14]),
     ],
 )
 def test_negation_stays_in_its_clause(text: str, expected: list[int]) -> None:
     assert aus(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| AU4 | 0 |\n| AU6 | 1 |",
+        '{"AU4": 0, "AU6": 1}',
+        '{"AU4": false, "AU6": true}',
+        "**AU4**: absent\n**AU6**: present",
+        "AU4 = 0.0, AU6 = 0.8",
+        "AU6: 1, AU4: 0.",
+    ],
+)
+def test_tables_and_json(text: str) -> None:
+    assert aus(text) == [6]
 
 
 def test_trap_not_only_and_not_very_are_positive() -> None:
@@ -179,7 +202,23 @@ def test_any_text_gives_distinct_units_of_the_vocabulary(text: str) -> None:
     assert set(value) <= set(VOCABULARY)
 
 
-@pytest.mark.parametrize("piece", ["AU4 not ", "AU1 ", ".", " ", "AU4 (", "AUs are ", "AU4 isn't ", "1, ", "(("])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "AU4 not ",
+        "AU1 ",
+        ".",
+        " ",
+        "AU4 (",
+        "AUs are ",
+        "AU4 isn't ",
+        "1, ",
+        "((",
+        "AU4: 0 no ",
+        "lips are\t",
+        "absence of AU4 ",
+    ],
+)
 def test_time_is_linear_in_the_text(piece: str) -> None:
     start = time.perf_counter()
     read_aus("AU" + piece * (100_000 // len(piece)) + "x", VOCABULARY)

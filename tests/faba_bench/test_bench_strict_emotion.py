@@ -34,7 +34,8 @@ def test_adjectives_and_bare_answers_are_known(text: str, expected: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "   ", "The chair is red.", "9", "A face without any emotion", "It can't be anger"]
+    "text",
+    ["", "   ", "The chair is red.", "9", "A face without any emotion", "It can't be anger", "Nothing suggests fear"],
 )
 def test_nothing_is_guessed(text: str) -> None:
     assert emotion(text) is None
@@ -56,6 +57,7 @@ def test_trap_negation_is_a_whole_word() -> None:
         ("Happiness is not present here. Sadness is.", "Sadness"),
         ("There is an absence of joy. The face is sad", "Sadness"),
         ("The happy woman is not crying", "Happiness"),
+        ("The absence of a smile suggests sadness", "Sadness"),
     ],
 )
 def test_negation_is_scoped_to_its_clause(text: str, expected: str) -> None:

@@ -62,8 +62,30 @@ def test_questions_are_llavas_with_the_papers_prompts(bench, records, tmp_path, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["1, 4", "4"], "2 questions of the task au"),
+        (["", "4"], "2 questions of the task au"),
+        (["Happiness", "3"], "2 questions of the task emotion"),
+        ([3, 0], "2 questions of the task emotion"),
+        (["3", "0"], "do not tell the task"),
+        (["1, 4", "Happiness"], "are of both tasks"),
+    ],
+)
+def test_the_labels_tell_the_task(tmp_path, capsys, labels, told):
+    records = [{"image": "a.png", "label": label, "id": None} for label in labels]
+    (tmp_path / "e.json").write_text(json.dumps(records))
+    code = main(["bench", "questions", str(tmp_path / "e.json"), "--out", str(tmp_path / "q.jsonl")])
+    printed = capsys.readouterr()
+    assert told in printed.out + printed.err and code == (0 if "questions" in told else 2)
+    if code == 0:
+        assert [question["question_id"] for question in read_jsonl(tmp_path / "q.jsonl")] == [0, 1]
+
+
 def test_a_record_without_an_image_and_an_id_used_twice(tmp_path, capsys):
     for content, told in (
+        (["x"], "record 0 is not an object but str"),
         ([{"label": "1", "id": "x"}], "record 0 (id x): 'image' is not a path"),
         ([{"image": "a.png", "id": "x"}, {"image": "b.png", "id": "x"}], "record 1: the id x is used twice"),
         ([{"image": "a.png"}, {"image": "b.png", "id": 0}], "record 1: the id 0 is used twice"),

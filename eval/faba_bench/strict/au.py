@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 
 from faba_bench.parsing import AUParse
 from faba_bench.strict.mentions import Mention, find_mentions
-from faba_bench.strict.negation import NEGATOR, clauses, plain
+from faba_bench.strict.negation import NEGATOR, clauses, plain, scope_end
 
 # Each mention is replaced by marks of its own length, so that "AUs 6 and 12" is one thing in its clause.
 _MARK = "\x01"
@@ -18,10 +20,11 @@ _STATES = (
 )
 _ADVERBS = r"(?:both|all|also|clearly|completely|entirely|likely|notably|largely)"
 _COPULAS = r"(?:is|are|was|were|appears?|seems?|looks?|remains?|to\s+be)"
-# "AU4: absent", "AU4 (absent)", "AU4 = 0", "AU4: No", "AU4 is inactive".
+# "AU4: absent", "AU4 (absent)", "AU4 = 0", "AU4: No", "AU4 is inactive", "**AU4**: no", '"AU4": false', "| AU4 | 0 |".
 _STATE_BEHIND = re.compile(
-    rf"\s*(?:[:=,(–—-]\s*)?(?:(?:{_COPULAS}|{_ADVERBS})\s+){{0,4}}"
-    rf"(?:(?:{_STATES}|none|off|false|unlikely)\b|no\b(?=\s*(?:$|[.,;)]|\n))|0(?![.0-9A-Za-z]))",
+    rf"[\s*_`\"']*(?:[:=,(|–—-][\s*_`\"']*)?(?:(?:{_COPULAS}|{_ADVERBS})\s+){{0,4}}"
+    rf"(?:(?:{_STATES}|none|off|false|unlikely)\b|no\b(?=[\s*_`\"']*(?:$|[.,;)|}}]|\n))|"
+    rf"0(?:\.0+)?(?!\.?[0-9A-Za-z]))",
     re.IGNORECASE,
 )
 # "AU1, AU2 and AU4 are absent": the state is said of all the mentions before it.
@@ -29,7 +32,7 @@ _STATE = re.compile(rf"\s*{_COPULAS}\s+(?:{_ADVERBS}\s+){{0,3}}(?:{_STATES})\b",
 _JOINED = re.compile(r"(?:[\s,/&+]|\band\b|\bor\b|\bas\s+well\s+as\b)*", re.IGNORECASE)
 _AUXILIARY_NOT = re.compile(
     r"\b(?:is|are|was|were|does|do|did|has|have|can|could|will|would|may|might)(?:\s+\w+ly)?\s+(?:not|never)\b|"
-    r"\b\w+n't\b|\b(?:cannot|isnt|arent|wasnt|doesnt|dont|didnt|cant)\b",
+    r"\b\w+\s?n't\b|\b(?:never|cannot|isnt|arent|wasnt|doesnt|dont|didnt|cant)\b",
     re.IGNORECASE,
 )
 # "not very strong" is present, and "not accompanied by AU12" speaks of what follows.
@@ -64,8 +67,10 @@ def read_aus(text: str, vocabulary: Collection[int]) -> AUParse:
     affirmed: dict[int, None] = {}
     denied: dict[int, None] = {}
     masked = _masked(text, mentions)
+    states = [_STATE_BEHIND.match(masked, mention.end) for mention in mentions]
+    said = [match.span() for match in states if match]
     for start, end, inside in _by_clause(masked, mentions):
-        for mention, is_denied in zip(inside, _denials(masked, start, end, inside), strict=True):
+        for mention, is_denied in zip(inside, _denials(masked, start, end, inside, said), strict=True):
             (denied if is_denied else affirmed).update(dict.fromkeys(mention.numbers))
     known = set(vocabulary)
     value = tuple(number for number in affirmed if number in known)
@@ -92,10 +97,10 @@ def _by_clause(text: str, mentions: Sequence[Mention]) -> Iterator[tuple[int, in
             yield start, end, inside
 
 
-def _denials(text: str, start: int, end: int, inside: Sequence[Mention]) -> list[bool]:
-    """Whether each mention of one clause is denied."""
+def _denials(text: str, start: int, end: int, inside: Sequence[Mention], said: Sequence[tuple[int, int]]) -> list[bool]:
+    """Whether each mention of one clause is denied; `said` are the places of all states behind a mention."""
     auxiliaries = list(_AUXILIARY_NOT.finditer(text, start, end))
-    forward = _first_forward_negator(text, start, end, inside[0].start, auxiliaries)
+    forward, until = _forward_denial(text, start, end, inside[0].start, auxiliaries, said)
     behind = [
         match.start()
         for match in auxiliaries
@@ -103,12 +108,15 @@ def _denials(text: str, start: int, end: int, inside: Sequence[Mention]) -> list
     ]
     last_behind = behind[-1] if behind else -1
     return [
-        forward < mention.start
-        or mention.end <= last_behind
-        or _STATE_BEHIND.match(text, mention.end) is not None
-        or shared
+        forward < mention.start < until or mention.end <= last_behind or _covers(said, mention.end) or shared
         for mention, shared in zip(inside, _shared_states(text, end, inside), strict=True)
     ]
+
+
+def _covers(spans: Sequence[tuple[int, int]], position: int) -> bool:
+    """Whether one of the spans, which are in order and apart, holds a position."""
+    index = bisect_right(spans, (position, sys.maxsize)) - 1
+    return index >= 0 and position < spans[index][1]
 
 
 def _shared_states(text: str, end: int, inside: Sequence[Mention]) -> list[bool]:
@@ -122,23 +130,29 @@ def _shared_states(text: str, end: int, inside: Sequence[Mention]) -> list[bool]
     return flags[::-1]
 
 
-def _first_forward_negator(
-    text: str, start: int, end: int, first_mention: int, auxiliaries: Sequence[re.Match[str]]
-) -> int:
-    """Where the first negation stands that denies what follows it; `end` when there is none.
+def _forward_denial(
+    text: str,
+    start: int,
+    end: int,
+    first_mention: int,
+    auxiliaries: Sequence[re.Match[str]],
+    said: Sequence[tuple[int, int]],
+) -> tuple[int, int]:
+    """From where to where the first negation denies that denies what follows it; nothing when there is none.
 
     An auxiliary's "not" behind a mention denies that one and nothing further ("AU4 is not seen along with
-    AU7"), except in "AU6 is not accompanied by AU12".
+    AU7"), except in "AU6 is not accompanied by AU12".  Neither does a state that is `said` of one mention
+    ("AU4 not present, AU6 present").
     """
     backward = {match.end() for match in auxiliaries}
     for match in NEGATOR.finditer(text, start, end):
-        if _DEGREE.match(text, match.end()):
+        if _covers(said, match.start()) or _DEGREE.match(text, match.end()):
             continue
         says_of_subject = match.start() > first_mention and match.end() in backward
         if says_of_subject and not _COMPANY.match(text, match.end()):
             continue
-        return match.start()
-    return end
+        return match.start(), scope_end(text, match, end)
+    return end, end
 
 
 def _evidence(value: Sequence[int], affirmed: Collection[int], denied: Collection[int], known: Collection[int]) -> str:

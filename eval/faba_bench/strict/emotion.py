@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from faba_bench.parsing import EmotionParse
 from faba_bench.strict import lexicon
-from faba_bench.strict.negation import NEGATOR, clauses, plain
+from faba_bench.strict.negation import NEGATOR, clauses, plain, scope_end
 
 _WORD = re.compile(r"[^\W_]+")
 # A statement of the answer's verdict, as against a remark on the way to it.
@@ -66,13 +66,14 @@ def read_emotion(text: str, classes: Sequence[str]) -> EmotionParse:
     for start, end, weight in _weighted_clauses(text):
         negator = NEGATOR.search(text, start, end)
         deny_from = negator.start() if negator else end
+        deny_until = scope_end(text, negator, end) if negator else end
         for match in _WORD.finditer(text, start, end):
             word = match.group().lower()
             name = names.get(word) or cues.get(word)
             if name is None:
                 continue
             behind = word in nouns and _DENIED_BEHIND.match(text, match.end(), end) is not None
-            if match.start() > deny_from or behind:
+            if deny_from < match.start() < deny_until or behind:
                 denied[word] = None
             else:
                 (named if word in names else hinted).append(_Word(word, name, weight))

@@ -23,7 +23,7 @@ NOUNS: dict[str, str] = {
 
 _NAMES: dict[str, str] = {
     "Happiness": "happy happily joyful joyous cheerful delighted glad elated ecstatic amused smile smiles "
-    "smiling laugh laughs laughing laughter",
+    "smiling laugh laughs laughing laughter grin grins grinning",
     "Sadness": "sad sadly unhappy sorrowful melancholic mournful grieving dejected crying tearful heartbroken",
     "Surprise": "surprised surprising astonished amazed startled",
     "Anger": "angry angrily furious enraged irate outraged",
@@ -35,8 +35,8 @@ _NAMES: dict[str, str] = {
 
 _CUES: dict[str, str] = {
     "Happiness": "pleasant content relaxed relaxation positivity lightheartedness friendly warmth pleased",
-    "Sadness": "anguish somber distress gloomy depressed downcast",
-    "Surprise": "puzzled disbelief wonder curious confusion bewilderment skepticism excitement",
+    "Sadness": "anguish somber distress gloomy depressed downcast upset",
+    "Surprise": "puzzled disbelief wonder curious confusion bewilderment skepticism excitement shocked",
     "Anger": "mad agitation irritated irritation annoyed annoyance incensed frustration frustrated stern hostile",
     "Neutral": "calm contemplative thoughtful solemn composed",
     "Disgust": "distaste displeasure disapproval disdain contempt aversion",

@@ -38,11 +38,26 @@ _NO_NEGATION = re.compile(
 #: A word that denies what follows it in its clause.
 NEGATOR = re.compile(
     r"\b(?:no|not|none|never|neither|nor|without|cannot|cant|dont|doesnt|didnt|isnt|arent|wasnt|wont|"
-    r"hardly|lacks?|lacking|unlike)\b|n't\b|"
+    r"nothing|hardly|lacks?|lacking|unlike)\b|n't\b|"
     r"\b(?:rather\s+than|instead\s+of|as\s+opposed\s+to|far\s+from|free\s+(?:of|from)|devoid\s+of|"
     r"(?:lack|absence)\s+of|rules?\s+out|ruling\s+out)\b",
     re.IGNORECASE,
 )
+
+# "The absence of a smile suggests sadness": what is absent ends at the verb that says what it suggests.
+_ABSENCE = re.compile(r"(?:lack|absence)\s+of\b", re.IGNORECASE)
+_SUGGESTS = re.compile(
+    r"\b(?:suggest|indicate|convey|show|signal|impl(?:y|ie)|mean|reflect|reveal|express|point|hint|give|create|make|lead)e?s?\b",
+    re.IGNORECASE,
+)
+
+
+def scope_end(text: str, negator: re.Match[str], end: int) -> int:
+    """Where the denial of a negator ends: at the end of its clause, or before "suggests" of an absence."""
+    if not _ABSENCE.match(negator.group()):
+        return end
+    verb = _SUGGESTS.search(text, negator.end(), end)
+    return verb.start() if verb else end
 
 
 def plain(text: str) -> str:
