@@ -54,11 +54,8 @@ def _words(axes: Axes, figures: Figures) -> None:
 
 
 def _labels(axes: Axes, figures: Figures) -> None:
-    if figures.emotions:
-        names, counts = zip(*figures.emotions.most_common(), strict=True)
-    else:
-        names = tuple(f"AU{au}" for au in sorted(figures.aus))
-        counts = tuple(figures.aus[au] for au in sorted(figures.aus))
+    pairs = [*figures.emotions.most_common(), *((f"AU{au}", figures.aus[au]) for au in sorted(figures.aus))]
+    names, counts = zip(*pairs, strict=True)
     bars = axes.bar(range(len(names)), counts, color=_BAR)
     axes.bar_label(bars, fontsize=7)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")

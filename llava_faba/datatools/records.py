@@ -20,6 +20,8 @@ from llava_faba.errors import RecordError
 
 Record = dict[str, Any]
 
+_ASKS_AUS = re.compile(r"\bAUs?\b|action units?\b|facial action coding", re.IGNORECASE)
+_ASKS_EMOTION = re.compile(r"\bemotions?\b", re.IGNORECASE)
 _AU_LABEL = re.compile(r"\s*(\d+(\s*,\s*\d+)*)?\s*\Z")
 
 
@@ -169,6 +171,15 @@ def parse_emotion_label(label: object) -> str:
     raise ValueError(
         f"emotion label {label!r} is neither one of {', '.join(EMOTIONS)} nor an index from 0 to {len(EMOTIONS) - 1}"
     )
+
+
+def task_of(record: Mapping[str, Any], otherwise: str | None) -> str | None:
+    """The task that a training record's question is about, so that a mixture may hold both; else ``otherwise``."""
+    question = question_of(record)
+    about_aus, about_emotion = _ASKS_AUS.search(question), _ASKS_EMOTION.search(question)
+    if bool(about_aus) == bool(about_emotion):
+        return otherwise
+    return "au" if about_aus else "emotion"
 
 
 def guess_task(records: Sequence[Mapping[str, Any]], name: str = "") -> str | None:

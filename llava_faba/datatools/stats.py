@@ -40,11 +40,6 @@ class Figures:
     without_label: int = 0
     unread: int = 0
 
-    @property
-    def labelled(self) -> int:
-        """Samples whose AUs or emotion are known, from the label or from the answer."""
-        return self.samples - self.unread
-
     def word_figures(self) -> dict[str, float]:
         """Mean, median, least and most words of an answer; empty when no record has an answer."""
         if not self.words:
@@ -97,18 +92,23 @@ def describe(path: Path | str, task: str | None = None) -> Figures:
     figures.samples = len(content)
     figures.images = len({record["image"] for record in content if isinstance(record.get("image"), str)})
     figures.subjects = len({str(record["subject"]) for record in content if record.get("subject") is not None})
+    tasks: Counter[str | None] = Counter()
     for record in content:
+        own = task or records.task_of(record, figures.task)
+        tasks[own] += 1
         figures.sources[str(record.get("source", "unknown"))] += 1
         answer = records.answer_of(record)
         if answer.strip():
             figures.words.append(len(answer.split()))
         figures.without_label += "label" not in record
-        if figures.task == "au":
+        if own == "au":
             _count_aus(figures, record, answer)
-        elif figures.task == "emotion":
+        elif own == "emotion":
             _count_emotion(figures, record, answer)
         else:
             figures.unread += 1
+    if len(tasks) > 1:
+        figures.task = " and ".join(sorted(str(name) for name in tasks if name))
     return figures
 
 
@@ -171,13 +171,14 @@ def to_text(all_figures: Sequence[Figures]) -> str:
 
 def _distribution(figures: Figures) -> list[str]:
     lines = [f"{figures.file}:"]
-    total = max(figures.labelled, 1)
+    total = max(sum(figures.emotions.values()), 1)
     for name, count in figures.emotions.most_common():
         lines.append(f"  {name:<12} {count:>7}  {100 * count / total:5.1f}%")
+    total = max(sum(figures.aus_per_sample.values()), 1)
     for au in sorted(figures.aus):
         label = f"AU{au} {AU_NAMES.get(au, '')}".strip()
         lines.append(f"  {label:<28} {figures.aus[au]:>7}  {100 * figures.aus[au] / total:5.1f}%")
-    if figures.task == "au":
+    if figures.aus_per_sample:
         lines.append(f"  {'no AU active':<28} {figures.no_aus:>7}  {100 * figures.no_aus / total:5.1f}%")
         common = [f"AU{a}+AU{b} {count}" for (a, b), count in figures.pairs.most_common(5)]
         if common:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -137,6 +141,14 @@ class Handler(BaseHTTPRequestHandler):
     def act_empty(self) -> None:
         self.reply(200, completion("   "))
 
+    def act_paidforempty(self) -> None:
+        self.reply(200, completion(""))
+
+    def act_echo(self) -> None:
+        # the key in escapes, as some JSON writers spell it
+        key = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+        self.reply(200, completion(f"{GOOD} KEYHERE.").replace(b"KEYHERE", key.encode()))
+
     def act_half(self) -> None:
         body = completion()
         self.send_response(200)
@@ -244,6 +256,16 @@ def test_the_key_is_nowhere_but_in_the_header(server: Server, faces, annotation,
     assert KEY not in repr(job) + str(outcome) + caplog.text
 
 
+def test_a_key_that_comes_back_in_escapes_is_not_kept_either(server: Server, faces, annotation, load) -> None:
+    server.default = "echo"
+    job = annotation(faces(1))
+    assert ask(job).answered == 1
+    sort(job, LIMITS)
+    assert "[key]" in load(job.out / "train_au_anno.json")[0]["conversations"][1]["value"]
+    for line in job.journal().lines:
+        assert KEY not in json.dumps([line, json.loads(line["body"])])
+
+
 @pytest.mark.parametrize("act", ["status|401", "status|403", "status|404", "redirect"])
 def test_hopeless_answers_stop_the_run_at_once(server: Server, faces, annotation, act: str) -> None:
     server.default = act
@@ -344,6 +366,59 @@ def test_spending_stops_at_the_limit(server: Server, faces, annotation) -> None:
     assert outcome.answered == 3
     assert (outcome.input_tokens, outcome.output_tokens) == (3000, 600)
     assert sort(job, LIMITS)["unanswered"] == 7
+
+
+def test_useless_answers_cost_as_well(server: Server, faces, annotation) -> None:
+    server.plan = {1: ["paidforempty", "paidforempty"]}
+    outcome = ask(annotation(faces(1), prices=Prices(1.0, 5.0)))
+    assert (outcome.answered, outcome.input_tokens, outcome.output_tokens) == (1, 3000, 600)
+
+
+def test_two_runs_into_one_folder_do_not_pay_twice(server: Server, faces, annotation) -> None:
+    job = annotation(faces(1))
+    with job.journal().locked(), pytest.raises(UserError, match="another run is annotating"):
+        ask(job)
+    assert not server.payloads
+    assert ask(job).answered == 1
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_killed_run_goes_on_and_leaves_the_key_nowhere(server: Server, faces, tmp_path: Path) -> None:
+    """kill -9 of the command itself, requests in flight; then every file and everything printed is searched."""
+    server.default = "slow"
+    server.plan = {3: ["status|500"], 5: ["busy|0.2"], 7: ["invalid"], 9: ["half"]}
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "llava_faba.cli", "data", "annotate", "--task", "au", "--yes"]
+    command += ["--images", str(faces(24)), "--out", str(out), "--base-url", server.url, "--model", "m"]
+    command += ["--concurrency", "4", "--first-pause", "0.05"]
+    environment = {**os.environ, "OPENAI_API_KEY": KEY}
+    with (tmp_path / "first.log").open("wb") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        wait_for(lambda: len(server.payloads) >= 14)
+        running.kill()
+        assert running.wait() == -signal.SIGKILL
+    wait_for(lambda: server.in_flight == 0)
+    kept = Journal(out / "raw.jsonl").answers()
+    assert 0 < len(kept) < 24
+    sent = len(server.payloads)
+    with (tmp_path / "second.log").open("wb") as log:
+        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=True, timeout=120)
+    assert f"{24 - len(kept)} answered, {len(kept)} there already, 0 failed" in (tmp_path / "second.log").read_text()
+    # only what had no answer was sent again: at most one request for each, and the retries of the four faults
+    assert len(server.payloads) - sent <= 24 - len(kept) + 4
+    answers = [line["key"] for line in Journal(out / "raw.jsonl").lines if line["status"] == "answer"]
+    assert len(answers) == len(set(answers)) == 24
+    assert len(json.loads((out / "train_au_anno.json").read_text())) == 24
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"raw.jsonl", "page-001.html", "summary.json", "first.log", "second.log"} <= {path.name for path in written}
+    for path in written:
+        assert KEY.encode() not in path.read_bytes(), path
 
 
 def test_estimate_counts_what_is_missing(server: Server, faces, annotation) -> None:
@@ -509,12 +584,19 @@ def test_review_page_shows_and_escapes_and_decisions_apply(server: Server, faces
 def test_targets_from_files_keep_labels_and_refuse_contradictions(tmp_path: Path) -> None:
     path = tmp_path / "eval.json"
     path.write_text(json.dumps([{"image": "a.png", "label": "1"}, {"image": "a.png", "label": "1"}]))
-    assert targets_in_files([path]) == [Target("a.png", "a", "1")]
+    assert targets_in_files([path], "au") == [Target("a.png", "a", "1")]
     path.write_text(json.dumps([{"image": "a.png", "label": "1"}, {"image": "a.png", "label": "2"}]))
     with pytest.raises(UserError, match=r"label '2' here and '1' before"):
-        targets_in_files([path])
+        targets_in_files([path], "au")
     with pytest.raises(UserError, match="no image below"):
         targets_in_folder(tmp_path)
+    # labels of the other task are not compared with the answers; those that cannot be read stop before any cost
+    path.write_text(json.dumps([{"image": "a.png", "label": "Fear", "subject": "s"}]))
+    assert targets_in_files([path], "au") == [Target("a.png", "a", None, "s")]
+    assert targets_in_files([path], "emotion")[0].label == "Fear"
+    path.write_text(json.dumps([{"image": "a.png", "label": "1, 4"}, {"image": "b.png", "label": "1; 4"}]))
+    with pytest.raises(UserError, match=r"eval\.json\[1\]: AU label '1; 4'"):
+        targets_in_files([path], "au")
 
 
 def test_prompts_are_versioned_and_own_ones_are_read(tmp_path: Path) -> None:

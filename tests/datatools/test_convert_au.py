@@ -219,13 +219,37 @@ def test_emotionet_reads_headerless_lists(emotionet_tree: Path, tmp_path: Path) 
     assert convert("emotionet", emotionet_tree, tmp_path / "txt")["splits"]["all"]["sha256"] == expected
 
 
+def test_emotionet_reads_the_spreadsheet_that_is_handed_out(emotionet_tree: Path, tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    table = emotionet_tree / "EmotioNet_FACS_aws_2020_24600.csv"
+    expected = convert("emotionet", emotionet_tree, tmp_path / "csv")
+    header, *rows = [[cell.strip("'") for cell in line.split(",")] for line in table.read_text().splitlines()]
+    table.unlink()
+    book = openpyxl.Workbook()
+    for sheet, part in ((book.active, rows[:20]), (book.create_sheet("more"), rows[20:])):
+        sheet.append(header)
+        for url, original, *codes in part:
+            sheet.append([url, original, *map(int, codes)])
+    book.save(table.with_suffix(".xlsx"))
+    found = convert("emotionet", emotionet_tree, tmp_path / "xlsx")
+    assert found["splits"] == expected["splits"]
+    assert found["left_out"] == expected["left_out"]
+    book["more"]["C3"] = 7
+    book.save(table.with_suffix(".xlsx"))
+    with pytest.raises(UserError, match=r"24600\.xlsx, sheet 'more', line 3: AU code \{1: 7\}"):
+        convert("emotionet", emotionet_tree, tmp_path / "out")
+
+
 def test_emotionet_without_images_or_table_says_so(emotionet_tree: Path, tmp_path: Path) -> None:
     for path in (emotionet_tree / "images").rglob("*.jpg"):
         path.rename(path.with_name("x" + path.name))
     with pytest.raises(UserError, match="none of the 40 images"):
         convert("emotionet", emotionet_tree, tmp_path / "out")
     (emotionet_tree / "EmotioNet_FACS_aws_2020_24600.csv").rename(emotionet_tree / "labels.xlsx")
-    with pytest.raises(UserError, match=r"save labels\.xlsx as CSV"):
+    with pytest.raises(UserError, match=r"labels\.xlsx is no readable Excel file.*password"):
+        convert("emotionet", emotionet_tree, tmp_path / "out")
+    (emotionet_tree / "labels.xlsx").unlink()
+    with pytest.raises(UserError, match=r"no label table \(\*\.xlsx"):
         convert("emotionet", emotionet_tree, tmp_path / "out")
 
 

@@ -80,6 +80,17 @@ def test_sound_records_have_no_problem(check) -> None:
             {"schema": 1},
         ),
         (train_record(answer="  "), {"schema": 1}),
+        # LLaVA's preprocessing knows no third speaker
+        (
+            train_record(
+                conversations=[
+                    {"from": "system", "value": "Be brief."},
+                    {"from": "human", "value": "x\n<image>"},
+                    {"from": "gpt", "value": "AU1 AU4"},
+                ]
+            ),
+            {"schema": 1},
+        ),
         (
             train_record(conversations=[{"from": "gpt", "value": "y"}, {"from": "human", "value": "x\n<image>"}]),
             {"turns": 1},
@@ -276,6 +287,20 @@ def test_unreadable_files_are_reported_beside_the_others(check, tmp_path: Path, 
     )
     assert kinds(report) == {"file": 3}
     assert report.n_records == 1
+    (tmp_path / "empty.json").write_text("[]")
+    assert "holds no records" in validate([tmp_path / "empty.json"]).to_text()
+
+
+def test_people_on_both_sides_are_found_once_each(check) -> None:
+    train = [train_record("a.png", subject="F001"), train_record("b.png", subject="F002", id="b")]
+    evaluation = [
+        {"image": "c.png", "label": "1, 4", "source": source, "subject": subject}
+        for source, subject in (("test", "F001"), ("test", "F001"), ("other", "F002"))
+    ]
+    report = check(train, evaluation, near_duplicates=False)
+    found = [problem for problem in report.problems if problem.kind == "leakage-subject"]
+    assert [(problem.file[-10:], problem.index) for problem in found] == [("file1.json", 0)]
+    assert "'F001' has 1 training and 2 evaluation records" in found[0].message
 
 
 def test_strict_makes_warnings_fail(check) -> None:

@@ -7,7 +7,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,11 +74,15 @@ class Asker:
 
     def run(self, targets: Sequence[tuple[Target, str]], progress: bool = False) -> Outcome:
         """Ask for each (target, key) without an answer; equal keys are asked once. Raises ``Fatal``."""
-        from tqdm import tqdm
+        with self.journal.locked():
+            return self._run(targets, progress)
 
+    def _run(self, targets: Sequence[tuple[Target, str]], progress: bool) -> Outcome:
         known = self.journal.answers()
         pending = {key: target for target, key in targets if key not in known}
         self.outcome.reused = len({key for _, key in targets}) - len(pending)
+        from tqdm import tqdm
+
         pool = ThreadPoolExecutor(self.policy.concurrency, thread_name_prefix="annotate")
         try:
             futures = [pool.submit(self._one, target, key) for key, target in pending.items()]
@@ -110,6 +114,7 @@ class Asker:
                 reply = self.client.ask(self.prompt.text, picture.data, picture.mime)
             except Retryable as error:
                 self._note(target, key, picture, INVALID, attempt, begin, error=str(error), body=error.body)
+                self._spend(error.usage)
                 if attempt + 1 == self.policy.attempts:
                     self._fail(target, key, f"{error} (after {attempt + 1} attempts)")
                 elif not self._pause(attempt, error, rng):
@@ -148,9 +153,14 @@ class Asker:
             usage=dict(reply.usage),
             body=reply.body,
         )
-        inputs, outputs = used([reply.usage])
         with self._lock:
             self.outcome.answered += 1
+        self._spend(reply.usage)
+
+    def _spend(self, usage: Mapping[str, int]) -> None:
+        """Count tokens, also those of useless answers, and stop when they cost too much."""
+        inputs, outputs = used([usage])
+        with self._lock:
             self.outcome.input_tokens += inputs
             self.outcome.output_tokens += outputs
             cost = self.policy.prices.cost(self.outcome.input_tokens, self.outcome.output_tokens)

@@ -28,11 +28,21 @@ _STOP = {401: "the key was refused", 403: "access was refused", 404: "no such ad
 
 
 class Retryable(Exception):
-    """The request may be tried again; ``after`` is the server's wish in seconds, ``body`` what it sent."""
+    """The request may be tried again; ``after`` is the server's wish in seconds, ``body`` what it sent, ``usage``
+    the tokens that it took nevertheless.
+    """
 
-    def __init__(self, message: str, after: float | None = None, body: str = "", *, everyone: bool = False):
+    def __init__(
+        self,
+        message: str,
+        after: float | None = None,
+        body: str = "",
+        *,
+        everyone: bool = False,
+        usage: Mapping[str, int] | None = None,
+    ):
         super().__init__(message)
-        self.after, self.body, self.everyone = after, body, everyone
+        self.after, self.body, self.everyone, self.usage = after, body, everyone, usage or {}
 
 
 class Rejected(Exception):
@@ -104,6 +114,14 @@ class Client:
         """``text`` without the key."""
         return text.replace(self.key, "[key]") if self.key else text
 
+    def _scrub_body(self, body: str) -> str:
+        """A body without the key, also where JSON spells it in escapes that the raw text does not show."""
+        try:
+            plain = json.dumps(json.loads(body), ensure_ascii=False)
+        except ValueError:
+            return self.scrub(body)
+        return self.scrub(plain if self.key and self.key in plain else body)
+
     def ask(self, prompt: str, image: bytes, mime: str) -> Reply:
         """Send one image. Raises ``Retryable``, ``Rejected`` or ``Fatal``; none of them names the key."""
         picture = f"data:{mime};base64,{base64.b64encode(image).decode()}"
@@ -129,7 +147,7 @@ class Client:
             reason = getattr(error, "reason", None) or error
             name = type(reason if isinstance(reason, Exception) else error).__name__
             raise Retryable(self.scrub(f"{name}: {reason}")) from None
-        return self._parse(self.scrub(body))
+        return self._parse(body)
 
     def _read(self, response: Any, deadline: float) -> str:
         """The whole body; a body that ends early, drips past the deadline or never ends is ``Retryable``."""
@@ -156,11 +174,11 @@ class Client:
         return self._text(parts)
 
     def _text(self, parts: list[bytes]) -> str:
-        return self.scrub(b"".join(parts).decode("utf-8", errors="replace"))
+        return self._scrub_body(b"".join(parts).decode("utf-8", errors="replace"))
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
         try:
-            body = self.scrub(error.read(65536).decode("utf-8", errors="replace"))
+            body = self._scrub_body(error.read(65536).decode("utf-8", errors="replace"))
         except (http.client.HTTPException, OSError):
             body = ""
         message = f"HTTP {error.code}: {body[:200].strip() or error.reason}"
@@ -180,10 +198,10 @@ class Client:
         except (json.JSONDecodeError, KeyError, IndexError, TypeError) as error:
             kind = "no JSON" if isinstance(error, json.JSONDecodeError) else "no chat completion"
             raise Retryable(f"the answer is {kind}", body=body) from None
-        if not isinstance(text, str) or not text.strip():
-            raise Retryable("the answer is empty", body=body)
         usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
         counts = {key: value for key, value in usage.items() if isinstance(value, int) and not isinstance(value, bool)}
+        if not isinstance(text, str) or not text.strip():
+            raise Retryable("the answer is empty", body=body, usage=counts)
         return Reply(text.strip(), str(choice.get("finish_reason") or ""), counts, body)
 
 

@@ -27,7 +27,12 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--task", choices=("au", "emotion"), required=True)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--images", type=Path, help="annotate every image in this folder (also the image folder)")
-    what.add_argument("--annotations", type=Path, nargs="+", help="annotate the images of these files")
+    what.add_argument(
+        "--annotations",
+        type=Path,
+        nargs="+",
+        help="annotate the images of these files; labels of the task are compared with the answers",
+    )
     parser.add_argument("--image-folder", type=Path, help="what image paths in --annotations are relative to")
     parser.add_argument("--out", type=Path, required=True, help="folder for raw answers, records, review pages")
     parser.add_argument("--limit", type=int, help="only the first N images")
@@ -87,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits.of(args.task, args.min_words, args.max_words, args.min_agreement)
     if not (args.sort_only or args.apply):
         estimate = annotation.estimate(args.image_tokens)
-        print(f"{len(annotation.targets)} images; to send: {estimate.to_text()}")
+        labelled = sum(target.label is not None for target in annotation.targets)
+        print(f"{len(annotation.targets)} images, {labelled} with a label to agree with; to send: {estimate.to_text()}")
         if args.dry_run:
             return 0
         if estimate.requests and not _may_start(args, annotation.client):
@@ -132,7 +138,7 @@ def _annotation(args: argparse.Namespace) -> Annotation:
     else:
         if args.image_folder is None:
             raise UserError("--annotations needs --image-folder")
-        folder, targets = args.image_folder, targets_in_files(args.annotations)
+        folder, targets = args.image_folder, targets_in_files(args.annotations, args.task)
     client = Client(
         args.base_url,
         args.model,

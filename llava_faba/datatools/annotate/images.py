@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llava_faba.datatools import records
 from llava_faba.datatools.convert.tree import IMAGE_SUFFIXES
@@ -37,15 +38,20 @@ def targets_in_folder(folder: Path) -> list[Target]:
     return [Target(path.as_posix(), path.with_suffix("").as_posix()) for path in relative]
 
 
-def targets_in_files(files: Sequence[Path]) -> list[Target]:
-    """The images of annotation files with their labels, each image once."""
+def targets_in_files(files: Sequence[Path], task: str) -> list[Target]:
+    """The images of annotation files, each image once, with their labels where the file's labels are of ``task``.
+
+    Raises ``UserError`` for a record without an image, for a label that cannot be read, and for two labels of an image.
+    """
     targets: dict[str, Target] = {}
     for path in files:
-        for index, record in enumerate(records.load_records(path)):
+        content = records.load_records(path)
+        labelled = records.guess_task(content, path.name) in (task, None)
+        for index, record in enumerate(content):
             image = record.get("image")
             if not isinstance(image, str) or not image:
                 raise UserError(f"{path}[{index}] has no image to annotate")
-            label, subject = record.get("label"), record.get("subject")
+            label, subject = _label(record, task, f"{path}[{index}]") if labelled else None, record.get("subject")
             if image in targets and targets[image].label != label:
                 raise UserError(
                     f"{path}[{index}]: image '{image}' has label {label!r} here and {targets[image].label!r} before"
@@ -61,6 +67,16 @@ def targets_in_files(files: Sequence[Path]) -> list[Target]:
                 ),
             )
     return list(targets.values())
+
+
+def _label(record: Mapping[str, Any], task: str, where: str) -> str | int | None:
+    label: str | int | None = record.get("label")
+    if label is not None:
+        try:
+            records.parse_au_label(label) if task == "au" else records.parse_emotion_label(label)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+    return label
 
 
 @dataclass(frozen=True)

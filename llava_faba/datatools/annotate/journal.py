@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +20,36 @@ one.
 
 
 class Journal:
-    """Lines of one output folder. A last line that a crash cut short is dropped when the file is opened
-    again.
-    """
+    """Lines of one output folder. A last line that a crash cut short is not read, and cut off by the next run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._whole = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self.lines = self._load()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One run at a time: two would pay for every answer twice. Raises ``UserError`` when another one is at it.
+
+        The system gives the lock back when a process ends, however it ends.
+        """
+        with self.path.open("ab") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another run is annotating into {self.path.parent}: wait for it or stop it") from None
+            self.lines = self._load()
+            os.truncate(self.path, self._whole)
+            yield
 
     def _load(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with self.path.open("r+b") as stream:
-                stream.truncate(len(whole))
+        self._whole = len(whole)
         lines = []
         for number, line in enumerate(whole.splitlines(), start=1):
             try:

@@ -2,17 +2,20 @@
 
 What is handed out is a table of URLs and codes; the images are fetched by its owner. Layout::
 
-    EmotioNet_FACS_aws_2020_24600.csv       header 'URL','URL orig','AU 1',...,'AU 60' (quotes are part of
-    the cells) *.txt                                   the same, tab-separated, without a header
+    EmotioNet_FACS_aws_2020_24600.xlsx      header URL, URL orig, AU 1, ..., AU 60; several sheets are read
+    EmotioNet_FACS_aws_2020_24600.csv       the same saved as CSV (quotes may be part of the cells)
+    *.txt                                   the same, tab-separated, without a header
     images/N_0000000001/N_0000000001_00001.jpg, or all images in one folder (images, imgs, Images, Aligned)
 
-1 is active, 0 not, 999 not coded. The spreadsheet (``.xlsx``) has to be saved as CSV first.
+1 is active, 0 not, 999 not coded.
 
 Where these facts are from:
 
 - file name, columns, stray quotes, 999: py-feat's tutorial on training its AU visualisation and its feature
   extraction notes, EMOCA's download script (tab-separated lists with 60 AU columns behind two URL columns),
-  and a public reader of the spreadsheet that finds AU n in column n + 1;
+  and public readers of the spreadsheet (found by searching for ``EmotioNet_FACS_aws``), which take the URL from
+  the first column, AU n from column n + 1, and go through all sheets; one names a copy "without_passw", so the
+  file seems to be handed out with a password: save it without;
 - 12 AUs (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26, 43): the 2018 challenge page (cbcsl.ece.ohio-state.edu).
 
 The challenge's test labels are not public, and papers split the labelled images each in its own way. Here
@@ -29,7 +32,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
-from llava_faba.datatools.convert.tree import IMAGE_SUFFIXES, csv_rows, require_folder, require_root, to_int
+from llava_faba.datatools.convert.tree import (
+    IMAGE_SUFFIXES,
+    csv_rows,
+    require_folder,
+    require_root,
+    sheets,
+    to_int,
+)
 from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
@@ -50,13 +60,13 @@ def convert(root: Path, options: Options) -> Conversion:
     split = conversion.splits[0]
     seen: set[str] = set()
     for table in _tables(root, options):
-        for line, url, codes in _rows(table):
+        for place, url, codes in _rows(table):
             name = url.rsplit("/", 1)[-1]
             if name in seen:
                 conversion.left_out["named twice"] += 1
                 continue
             seen.add(name)
-            active = _active(codes, options, f"{table}, line {line}")
+            active = _active(codes, options, place)
             if active is None:
                 conversion.left_out["a scored AU is not coded (999)"] += 1
             elif name not in available:
@@ -83,39 +93,50 @@ def _tables(root: Path, options: Options) -> list[Path]:
         for place in (folder, folder / "labels")
         if place.is_dir()
         for path in sorted(place.iterdir())
-        if path.suffix.lower() in (".csv", ".txt", ".tsv") and "readme" not in path.name.lower()
+        if path.suffix.lower() in (".xlsx", ".csv", ".txt", ".tsv") and "readme" not in path.name.lower()
     ]
     if not tables:
-        sheets = sorted(folder.glob("*.xlsx"))
-        hint = f"; save {sheets[0].name} as CSV first" if sheets else ""
-        raise UserError(f"{NAME}: no label table (*.csv, or *.txt with tabs) in {folder} or {folder / 'labels'}{hint}")
+        raise UserError(
+            f"{NAME}: no label table (*.xlsx, *.csv, or *.txt with tabs) in {folder} or {folder / 'labels'}"
+        )
     return tables
 
 
-def _rows(table: Path) -> Iterator[tuple[int, str, dict[int, int]]]:
-    """Line, URL and the codes of the scored AUs."""
+def _rows(table: Path) -> Iterator[tuple[str, str, dict[int, int]]]:
+    """Where a row stands, its URL and its codes of the scored AUs."""
+    if table.suffix.lower() == ".xlsx":
+        for title, rows in sheets(table):
+            yield from _coded(f"{table}, sheet '{title}'", rows)
+        return
     with table.open(encoding="utf-8-sig", errors="replace") as stream:
         delimiter = "\t" if "\t" in stream.readline() else ","
+    yield from _coded(str(table), csv_rows(table, delimiter))
+
+
+def _coded(where: str, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[str, str, dict[int, int]]]:
+    scored = au_protocol("emotionet").vocabulary
     columns: dict[int, int] = {}
-    for line, raw in csv_rows(table, delimiter):
+    for line, raw in rows:
         cells = [cell.strip(_QUOTES) for cell in raw]
         if not columns:
             named = {int(m.group(1)): i for i, cell in enumerate(cells) if (m := _AU_COLUMN.match(cell))}
             # Without a header two URL columns come first, then AU 1 to 60.
             columns = named or {au: au + 1 for au in range(1, 61)}
-            missing = [au for au in au_protocol("emotionet").vocabulary if au not in columns]
+            missing = [au for au in scored if au not in columns]
             if missing:
-                raise UserError(f"{table}: no column for AU {', '.join(map(str, missing))}")
+                raise UserError(f"{where}: no column for AU {', '.join(map(str, missing))}")
             if named:
                 continue
-        codes = {}
-        for au in au_protocol("emotionet").vocabulary:
-            if columns[au] >= len(cells):
-                raise UserError(
-                    f"{table}, line {line}: {len(cells)} columns, AU{au} should be in column {columns[au] + 1}"
-                )
-            codes[au] = to_int(cells[columns[au]], table, line, f"AU{au}")
-        yield line, cells[0], codes
+        short = [au for au in scored if columns[au] >= len(cells)]
+        if short:
+            raise UserError(
+                f"{where}, line {line}: {len(cells)} columns, AU{short[0]} should be in column {columns[short[0]] + 1}"
+            )
+        yield (
+            f"{where}, line {line}",
+            cells[0],
+            {au: to_int(cells[columns[au]], where, line, f"AU{au}") for au in scored},
+        )
 
 
 def _active(codes: dict[int, int], options: Options, where: str) -> tuple[int, ...] | None:

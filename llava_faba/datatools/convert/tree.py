@@ -69,7 +69,37 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                 yield number, cells
 
 
-def to_int(cell: str, path: Path, line: int, what: str) -> int:
+def sheets(path: Path) -> Iterator[tuple[str, Iterator[tuple[int, list[str]]]]]:
+    """The sheets of an Excel file: title, and line numbers (from 1) with the cells of all lines that are not blank.
+
+    Raises ``UserError`` when openpyxl is not installed or the file cannot be read.
+    """
+    try:
+        from openpyxl import load_workbook
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading Excel files needs openpyxl: pip install 'llava-faba[data]', or save it as CSV"
+        ) from error
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:
+        # A damaged or protected file fails in the zip reader, the XML parser or openpyxl itself.
+        raise UserError(
+            f"{path} is no readable Excel file ({type(error).__name__}: {error}); if it has a password, save it without"
+        ) from error
+    for sheet in book.worksheets:
+        yield sheet.title, _sheet_rows(sheet.iter_rows(values_only=True))
+    book.close()
+
+
+def _sheet_rows(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, list[str]]]:
+    for number, row in enumerate(rows, start=1):
+        cells = ["" if cell is None else str(cell).strip() for cell in row]
+        if any(cells):
+            yield number, cells
+
+
+def to_int(cell: str, path: Path | str, line: int, what: str) -> int:
     """An integer, also when written ``3.0``; anything else is an error with file and line."""
     try:
         value = float(cell)

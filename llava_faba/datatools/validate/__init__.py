@@ -7,6 +7,7 @@ skipped.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from llava_faba.errors import UserError
 
 if TYPE_CHECKING:
     from llava_faba.priors.store import PriorStore
+
+_COPY = re.compile(r"#\d+\Z")
 
 __all__ = ["KINDS", "Problem", "Report", "validate"]
 
@@ -86,6 +89,7 @@ def validate(
     for path in files:
         items += _read(Path(path), task, protocol, force, report)
     report.add(_duplicate_ids(items))
+    report.add(_shared_subjects(items))
     if folder is not None:
         facts = _check_images(items, folder, force, report)
         report.add(_repeated(items, folder, facts))
@@ -101,9 +105,11 @@ def _read(path: Path, task: str | None, protocol: str | None, force: Workforce, 
         report.files.append({"file": str(path), "records": 0, "kind": "unreadable", "task": task})
         report.add([Problem("file", str(path), -1, None, str(error))])
         return []
+    if not loaded:
+        report.add([Problem("file", str(path), -1, None, "holds no records")])
     found = task or records.guess_task(loaded, path.name)
     items = [_Item(str(path), index, record) for index, record in enumerate(loaded)]
-    check = partial(content.check_record, task=found, protocol=protocol)
+    check = partial(content.check_record, task=task, file_task=found, protocol=protocol)
     for item, findings in zip(items, force.each(check, loaded, "records", least=2000), strict=True):
         report.add(item.problem(kind, message) for kind, message in findings)
     sides = {item.side for item in items}
@@ -122,6 +128,28 @@ def _duplicate_ids(items: Sequence[_Item]) -> Iterator[Problem]:
             yield item.problem("duplicate-id", f"id {key[1]} is also that of record {first[key]}")
         else:
             first[key] = item.index
+
+
+def _shared_subjects(items: Sequence[_Item]) -> Iterator[Problem]:
+    """People of both sides, one finding for each, at their first evaluation record."""
+    counts: dict[str, Counter[tuple[str, str]]] = {"training": Counter(), "evaluation": Counter()}
+    first: dict[tuple[str, str], _Item] = {}
+    for item in items:
+        subject = item.record.get("subject")
+        if not isinstance(subject, str):
+            continue
+        person = (str(item.record.get("source", "")), subject)
+        counts[item.side][person] += 1
+        if item.side == "evaluation":
+            first.setdefault(person, item)
+    for person, item in first.items():
+        seen = counts["training"][person]
+        if seen:
+            evaluated = counts["evaluation"][person]
+            yield item.problem(
+                "leakage-subject",
+                f"subject '{person[1]}' has {seen} training and {evaluated} evaluation records",
+            )
 
 
 def _with_image(items: Sequence[_Item]) -> Iterator[_Item]:
@@ -158,6 +186,8 @@ def _repeated(items: Sequence[_Item], folder: Path, facts: Mapping[str, ImageFac
         question = records.question_of(item.record)
         earlier = first.setdefault((item.file, fact.pixels, question), item)
         if earlier is not item and earlier.record["image"] == item.record["image"]:
+            if _is_copy(item, earlier):
+                continue
             yield item.problem("duplicate-sample", f"same image and question as record {earlier.index}")
             continue
         other = pictures.setdefault((item.file, fact.pixels), item)
@@ -166,6 +196,12 @@ def _repeated(items: Sequence[_Item], folder: Path, facts: Mapping[str, ImageFac
                 "duplicate-image",
                 f"'{item.record['image']}' is the same picture as '{other.record['image']}' of record {other.index}",
             )
+
+
+def _is_copy(item: _Item, earlier: _Item) -> bool:
+    """Was this record repeated on purpose, by a weight of ``data mix``, which numbers the copies' ids?"""
+    one, other = str(item.record.get("id")), str(earlier.record.get("id"))
+    return one != other and _COPY.sub("", one) == _COPY.sub("", other)
 
 
 def _leaks(items: Sequence[_Item], folder: Path, facts: Mapping[str, ImageFacts], near: bool) -> Iterator[Problem]:

@@ -37,22 +37,26 @@ def check_layout(record: Mapping[str, Any]) -> list[Finding]:
     return findings
 
 
-def check_record(record: Mapping[str, Any], task: str | None, protocol: str | None) -> list[Finding]:
-    """All checks of one record; those behind the layout only where the layout is sound."""
+def check_record(
+    record: Mapping[str, Any], task: str | None, file_task: str | None, protocol: str | None
+) -> list[Finding]:
+    """All checks of one record; those behind the layout only where the layout is sound.
+
+    ``task`` is what the caller said, or None: then the record's question decides, then ``file_task``.
+    """
     findings = check_layout(record)
     if findings:
         return findings
     if records.is_training(record):
         findings += check_turns(record)
-    return [*findings, *check_label(record, task, protocol)]
+    return [*findings, *check_label(record, task or records.task_of(record, file_task), protocol)]
 
 
 def check_turns(record: Mapping[str, Any]) -> Iterator[Finding]:
     """Alternating speakers and one image token; for training records that have the layout."""
     turns = record["conversations"]
     speakers = [turn["from"] for turn in turns]
-    spoken = speakers[1:] if speakers[0] == "system" else speakers
-    if not spoken or len(spoken) % 2 or spoken != ["human", "gpt"] * (len(spoken) // 2):
+    if len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
         yield "turns", f"speakers are {', '.join(speakers)}"
     counts = [turn["value"].count(IMAGE_TOKEN) for turn in turns]
     if "image" not in record:

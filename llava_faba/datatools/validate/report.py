@@ -41,6 +41,9 @@ KINDS: dict[str, Kind] = {
     "duplicate-sample": Kind(True, "same image and same question twice in a file", "drop one of the records"),
     "duplicate-image": Kind(False, "different files hold the same picture", "drop one, or make sure that it is meant"),
     "leakage": Kind(True, "same picture in training and evaluation data", "drop it from the training data"),
+    "leakage-subject": Kind(
+        False, "same person in training and evaluation data", "keep people apart: 'data mix --split-by subject'"
+    ),
     "leakage-near": Kind(False, "nearly the same picture in training and evaluation data", "look at both and drop one"),
 }
 
