@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are whole, and what a trainer needs beside transformers' own state to go on exactly.
+"""Which checkpoints of a run are whole, which one to go on from, and whether it belongs to the run that asks.
 
 Resume state (optimizer, random state, DeepSpeed's files) is unpickled by transformers and DeepSpeed. It is read only
 from the run's own ``--output_dir``, which is trusted; a stranger's checkpoint is never resumed from.
@@ -6,10 +6,12 @@ from the run's own ``--output_dir``, which is trusted; a stranger's checkpoint i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,24 @@ from llava_faba.errors import UserError
 
 MANIFEST = "complete.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+# Flags that decide the weights: with another value a run would end as neither the old nor the new one.
+_FLAGS = (
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "group_by_modality_length", "group_by_length"),
+    *("learning_rate", "mm_projector_lr", "facial_prior_projector_lr", "lr_scheduler_type", "warmup_ratio"),
+    *("warmup_steps", "weight_decay", "optim", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
+    *("bf16", "fp16", "bits", "lora_enable", "lora_r", "lora_alpha", "lora_dropout", "lora_bias"),
+    *("model_max_length", "seed", "data_seed"),
+)
+# Flags that may grow, so that a finished run can be trained further.
+_LENGTH_FLAGS = ("num_train_epochs", "max_steps")
+_REMEDY = "start with the flags of the first run, or give another --output_dir to begin anew."
 
 
 def checkpoints(output_dir: Path | str) -> tuple[list[Path], list[Path]]:
     """The whole and the broken ``checkpoint-N`` folders of a run, each list in the order of N."""
     folder = Path(output_dir)
     found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and _CHECKPOINT.fullmatch(path.name)]
-    found.sort(key=lambda path: int(path.name.partition("-")[2]))
+    found.sort(key=_step)
     whole = [path for path in found if _is_complete(path)]
     return whole, [path for path in found if path not in whole]
 
@@ -36,21 +49,67 @@ def last_checkpoint(output_dir: Path | str) -> Path | None:
     return whole[-1] if whole else None
 
 
-def mark_complete(folder: Path, trainable: Iterable[str], processes: int) -> None:
-    """Write the manifest, the last file of a checkpoint: names and sizes of all others, and what it was made by."""
+def common_checkpoint(output_dir: Path | str) -> Path | None:
+    """The newest checkpoint that is whole in the eyes of every process; all processes must call it.
+
+    Raises UserError when hosts see different folders, and for a checkpoint without the state of its optimizer.
+    """
+    seen = _gather((socket.gethostname(), [_step(path) for path in checkpoints(output_dir)[0]]))
+    holder = next((one for one in seen if one[1]), None)
+    if holder is None:
+        return None
+    common = set.intersection(*(set(steps) for _, steps in seen))
+    if not common:
+        other = next(host for host, steps in seen if holder[1][-1] not in steps)
+        raise UserError(
+            f"host {holder[0]} has a whole checkpoint-{holder[1][-1]} in {output_dir}, host {other} has not: "
+            "--output_dir must be one folder that all hosts share."
+        )
+    newest = Path(output_dir) / f"checkpoint-{max(common)}"
+    if not (newest / "trainer_state.json").is_file() or not _has_optimizer(newest):
+        raise UserError(
+            f"{newest} holds weights but no optimizer state (--tune_mm_mlp_adapter and --save_only_model save none): "
+            "training cannot go on from it; move it away, or give another --output_dir."
+        )
+    return newest
+
+
+def remove_drafts(output_dir: Path | str) -> None:
+    """Remove the folders that transformers was writing checkpoints into when a run was killed."""
+    for draft in Path(output_dir).glob("tmp-checkpoint-*"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def run_settings(trainer: Any) -> dict[str, Any]:
+    """What must stay as it was for a run to go on as if it had not been stopped, as JSON values."""
+    args, config = trainer.args, trainer.model.config
+    values = {name: getattr(args, name) for name in (*_FLAGS, *_LENGTH_FLAGS) if hasattr(args, name)}
+    values["processes"] = args.world_size
+    zero = getattr(args, "hf_deepspeed_config", None)
+    values["ZeRO stage"] = zero.get_value("zero_optimization.stage") if zero else None
+    values["base model"] = Path(str(getattr(config, "_name_or_path", ""))).name
+    values["facial prior"] = getattr(config, "facial_prior_expert", None)
+    values["facial prior normalization"] = getattr(config, "facial_prior_normalization", None)
+    records = getattr(trainer.train_dataset, "list_data_dict", None)
+    if records is not None:
+        digest = hashlib.sha256(json.dumps(records, sort_keys=True, default=str).encode())
+        values["records"] = f"{len(records)} (sha256 {digest.hexdigest()[:12]})"
+    values["trained weights"] = sorted(name for name, value in trainer.model.named_parameters() if value.requires_grad)
+    return json.loads(json.dumps(values, default=lambda value: getattr(value, "value", str(value))))
+
+
+def mark_complete(folder: Path, settings: dict[str, Any]) -> None:
+    """Write the manifest, the last file of a checkpoint: names and sizes of all others, and what made them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     for path in files:
         _sync(path)
-    manifest = {
-        "files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files},
-        "trainable": sorted(trainable),
-        "processes": processes,
-    }
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     draft = folder / f".{MANIFEST}"
-    draft.write_text(json.dumps(manifest), encoding="utf-8")
+    draft.write_text(json.dumps({"files": sizes, "settings": settings}), encoding="utf-8")
     _sync(draft)
     draft.replace(folder / MANIFEST)
     _sync(folder)
+    _sync(folder.parent)
 
 
 def unmark(folder: Path) -> None:
@@ -58,18 +117,26 @@ def unmark(folder: Path) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
 
 
-def check_same_run(folder: Path, trainable: Iterable[str], processes: int) -> None:
-    """Raises UserError when a checkpoint belongs to a run with other trained weights or another number of processes."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    remedy = "start with the flags of the first run, or give another --output_dir to begin anew."
-    if manifest["processes"] != processes:
-        raise UserError(f"{folder} was saved by {manifest['processes']} processes, this run has {processes}; {remedy}")
-    other = set(manifest["trainable"]) ^ set(trainable)
-    if other:
-        raise UserError(
-            f"{folder} was saved by a run that trained other weights ({len(other)} differ, such as "
-            f"{min(other)}); {remedy}"
-        )
+def check_same_run(folder: Path, settings: dict[str, Any]) -> list[str]:
+    """What the run that saved a checkpoint and this one do not share, where that is allowed.
+
+    Raises UserError, naming every difference, where it is not.
+    """
+    saved = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
+    wrong: list[str] = []
+    allowed: list[str] = []
+    for name in sorted(saved.keys() | settings.keys()):
+        before, now = saved.get(name), settings.get(name)
+        if before == now:
+            continue
+        if name == "trained weights":
+            names = set(before or ()) ^ set(now or ())
+            wrong.append(f"other trained weights ({len(names)} differ, such as {min(names)})")
+        else:
+            (allowed if name in _LENGTH_FLAGS else wrong).append(f"{name} was {before}, is {now}")
+    if wrong:
+        raise UserError(f"{folder} was saved by another run: {'; '.join(wrong)}. To go on, {_REMEDY}")
+    return allowed
 
 
 def load_non_lora(model: Any, folder: Path) -> None:
@@ -96,6 +163,22 @@ def checkpoint_config(output_dir: Path | str) -> dict[str, Any]:
         return {}
     config: dict[str, Any] = json.loads((last / "config.json").read_text(encoding="utf-8"))
     return config
+
+
+def _step(path: Path) -> int:
+    return int(path.name.partition("-")[2])
+
+
+def _has_optimizer(folder: Path) -> bool:
+    return (folder / "optimizer.pt").is_file() or any(folder.glob("global_step*"))
+
+
+def _gather(value: Any) -> list[Any]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def _is_complete(folder: Path) -> bool:
