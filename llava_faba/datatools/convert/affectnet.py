@@ -112,7 +112,12 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
     ]
     images = options.images or require_folder(
         root,
-        ["Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated"],
+        [
+            "Manually_Annotated_Images",
+            "Manually_Annotated/Manually_Annotated_Images",
+            "Manually_Annotated_compressed/Manually_Annotated_Images",
+            "Manually_Annotated",
+        ],
         NAME,
         "image folder",
     )

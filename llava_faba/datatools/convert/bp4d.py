@@ -3,7 +3,7 @@
 Layout::
 
     AUCoding/AU_OCC/F001_T1.csv        one file for each subject and task (also found directly in AUCoding/)
-    2D+3D/F001/T1/2440.jpg             frames (also below Sequences_2D+3D/, BP4D-training/, img/ or the root)
+    2D+3D/F001/T1/2440.jpg             frames (also below Sequences(2D+3D)/, BP4D-training/, img/ or the root)
 
 A label file's first line heads its columns, its first column is the frame number, and every further column
 is headed by an AU number: 1 active, 0 not, 9 not coded. Two kinds are handed out, with the columns 0 to 99
@@ -41,7 +41,7 @@ from llava_faba.errors import UserError
 NAME = "BP4D"
 TASKS = tuple(f"T{number}" for number in range(1, 9))
 NOT_CODED = 9
-_IMAGE_FOLDERS = ["2D+3D", "Sequences_2D+3D", "BP4D-training", "img", "images", "."]
+_IMAGE_FOLDERS = ["2D+3D", "Sequences(2D+3D)", "Sequences_2D+3D", "BP4D-training", "img", "images", "."]
 
 
 def convert(root: Path, options: Options) -> Conversion:

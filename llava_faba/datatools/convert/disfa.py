@@ -51,6 +51,8 @@ _IMAGE_FOLDERS = [
     "Video_LeftCamera",
     "Video_RightCamera",
     "Videos_RightCamera",
+    "images",
+    "frames",
     "img",
     "aligned",
 ]

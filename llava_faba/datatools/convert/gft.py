@@ -14,7 +14,10 @@ Where these facts are from:
   annotations under CC-BY and videos separately from the University of Pittsburgh: the database's page and
   wiki (osf.io/7wcyz) and Girard et al., "Sayette Group Formation Task (GFT) Spontaneous Facial Expression
   Database", FG 2017;
-- the ten scored AUs: FABA-Bench's protocol, and public training code for GFT that names the same ten.
+- subjects such as 001A and one folder of frames for each (``GFT/images/001A/1.jpg``): the README of
+  dkollias/Fair-Consistent-Affect-Analysis, whose own partition is another one and not public either;
+- the ten scored AUs: FABA-Bench's protocol; ZhiwenShao/AC2D trains on ten as well and names the lists
+  ``GFT_train`` and ``GFT_test``, but does not publish them.
 
 No public loader of the official files and no public list of the official partition could be found when this
 was written, so two things are not assumed: folders are searched for rather than fixed (``--labels``,
