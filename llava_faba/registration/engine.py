@@ -39,13 +39,18 @@ def is_registered() -> bool:
 def register() -> None:
     """Attach EmoLA to the installed LLaVA. Calling it again does nothing.
 
+    It is also llava-faba's entry point of the group ``llava.plugins``: a LLaVA with the plugin hook calls it at the
+    end of its own import (docs/upstream.md).
+
     Raises UpstreamError when LLaVA cannot be imported and SeamMismatchError (naming the seam) when it does not look
     as expected; nothing is changed then.
     """
+    # Before the lock, and before looking whether there is anything to do: this import may itself call register(), and
+    # a thread that holds the lock while it waits for another's import would wait for ever.
+    import_llava()
     with _lock:
         if _applied:
             return
-        import_llava()
         originals = [(seam, *_resolve(seam)) for seam in SEAMS]
         try:
             for seam, owner, name, original in originals:

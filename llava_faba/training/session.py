@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from transformers import set_seed
@@ -26,7 +27,7 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
     def train(attn_implementation: str | None = None) -> None:
         request = _parse_request(sys.argv[1:])
         _prepare_cpu(request.deepspeed)
-        attn_implementation = request.attn_implementation or attn_implementation
+        attn_implementation = request.attn_implementation or _available(attn_implementation)
         if request.facial_prior_expert is None:
             original(attn_implementation=attn_implementation)
             return
@@ -47,6 +48,20 @@ def _parse_request(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--deepspeed")
     parser.add_argument("--attn_implementation")
     return parser.parse_known_args(argv)[0]
+
+
+def _available(attn_implementation: str | None) -> str | None:
+    """What ``train_mem.py`` asks for whatever is installed; None, transformers' choice, without flash attention.
+
+    That choice is torch's own attention (sdpa): it computes the same, at another cost of time and memory. A user's
+    own ``--attn_implementation`` does not come here: transformers says what is missing.
+    """
+    from transformers.utils import is_flash_attn_2_available
+
+    if attn_implementation != "flash_attention_2" or is_flash_attn_2_available():
+        return attn_implementation
+    warnings.warn("flash attention 2 is not available here: training with torch's own attention (sdpa).", stacklevel=3)
+    return None
 
 
 def _prepare_cpu(deepspeed_config: str | None) -> None:

@@ -14,7 +14,7 @@ from support import IMAGE_TOKEN, llava_faba_command
 import llava_faba
 from llava_faba.cli.main import main
 from llava_faba.errors import UserError
-from llava_faba.registration.runner import run_module
+from llava_faba.registration.runner import run_program
 
 QUESTION = "What AUs are conveyed by this face?"
 TOKENS = 20
@@ -101,7 +101,7 @@ def test_arguments_are_restored_when_the_module_fails(tmp_path, monkeypatch):
     before = list(sys.argv)
     try:
         with pytest.raises(SystemExit) as caught:
-            run_module("failing_module", ["x"])
+            run_program("failing_module", ["x"])
     finally:
         llava_faba.unregister()
     assert caught.value.code == 3 and sys.argv == before
@@ -121,4 +121,4 @@ def test_an_unknown_module_is_an_error_with_a_hint(name, capsys):
 
 def test_a_package_that_is_no_program_is_an_error_too(registered):
     with pytest.raises(UserError, match=r"'llava\.serve' is a package"):
-        run_module("llava.serve", [])
+        run_program("llava.serve", [])
