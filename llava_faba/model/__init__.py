@@ -12,3 +12,9 @@
 
 These modules import torch and llava at module level; import them late.
 """
+
+from llava_faba.upstream import import_llava
+
+# Before any module of this package is begun: a LLaVA with the plugin hook calls register() while it is imported, and
+# that needs them whole.
+import_llava()
