@@ -280,7 +280,8 @@ def _warnings(
     for mode, body in modes.items():
         lost = [sample["question_id"] for sample in body["samples"] if sample["unparsed"]]
         if lost:
-            fate = "left out of S_re" if mode == "reference" else "counted with nothing recognised"
+            wrong = "counted as wrong" if task == "emotion" else "counted with nothing recognised"
+            fate = "left out of S_re" if mode == "reference" else wrong
             found.append(f"{mode}: {len(lost)} answers unparsed, {fate}: {quote_ids(lost)}")
         textless = sum(sample["rouge_l"] is None for sample in body["samples"])
         if 0 < textless < len(body["samples"]):

@@ -24,7 +24,8 @@ def with_interval(body: Mapping[str, Any], metric: str) -> str:
 
 def headline_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and one row per mode: the three scores with intervals, and how many samples they are of."""
-    header = ["mode", *(title for _, title in _METRICS), "scored", "unparsed"]
+    titles = [f"S_re ({measure(result)})", *(title for _, title in _METRICS[1:])]
+    header = ["mode", *titles, "scored", "unparsed"]
     if result["task"] == "emotion":
         header.append("mean class accuracy")
     rows = []
@@ -38,16 +39,41 @@ def headline_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
     return header, rows
 
 
+def measure(result: Mapping[str, Any]) -> str:
+    """What S_re is."""
+    return "mean F1" if result["task"] == "au" else "accuracy"
+
+
 def label_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and one row per label with both modes side by side; percent."""
-    value, title = ("f1", "F1") if result["task"] == "au" else ("accuracy", "accuracy")
-    header = ["label", "support", *(f"{title} ({mode})" for mode in MODES)]
+    """Header and one row per label: both modes side by side, then what the strict mode counted; percent."""
+    value, others = ("f1", ("precision", "recall")) if result["task"] == "au" else ("accuracy", ("precision", "f1"))
+    names = {"f1": "F1"}
+    header = ["label", "support", *(f"{names.get(value, value)} ({mode})" for mode in MODES)]
+    header += [f"{names.get(key, key)} (strict)" for key in others] + ["answered (strict)"]
     bodies = [result["modes"][mode]["per_label"] for mode in MODES]
     rows = []
-    for label in bodies[0]:
+    for label, strict in bodies[1].items():
         shown = f"AU{label}" if result["task"] == "au" else label
         cells = [_label_cell(body[label], value) for body in bodies]
-        rows.append([shown, str(bodies[1][label]["support"]), *cells])
+        cells += [number(_percent(strict[key])) for key in others]
+        rows.append([shown, str(strict["support"]), *cells, str(strict["predicted"])])
+    return header, rows
+
+
+def count_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and one row per mode: how many samples were scored, and the means beside the three scores."""
+    au = result["task"] == "au"
+    means = (
+        {"mean_accuracy": "mean accuracy"}
+        if au
+        else {"mean_class_accuracy": "mean class accuracy", "macro_f1": "mean F1"}
+    )
+    header = ["mode", "scored", "unparsed", *means.values()]
+    rows = []
+    for mode in MODES:
+        body = result["modes"][mode]
+        row = [mode, f"{body['n_scored']} of {result['n']}", str(body["n_unparsed"])]
+        rows.append(row + [number(_percent(body[key])) for key in means])
     return header, rows
 
 

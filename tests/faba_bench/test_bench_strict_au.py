@@ -51,6 +51,10 @@ def test_spellings(text: str, expected: list[int]) -> None:
         ("lower-lip depressor", [16]),
         ("The eyes are closed, the cheeks are clearly raised", [43, 6]),
         ("The lips are not parted", []),
+        ("The lip corners are pulled up", [12]),
+        ("AU15 - Lip corner depressor: the lip corners are pulled down.", [15]),
+        ("lip corners pulled downwards", [15]),
+        ("The chin is raised, the face turned upwards", []),
     ],
 )
 def test_facs_names(text: str, expected: list[int]) -> None:

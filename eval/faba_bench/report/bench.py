@@ -150,12 +150,13 @@ def _headline(result: Mapping[str, Any]) -> str:
         for key, name in _TITLES:
             bounds = body.get(f"{key}_ci")
             detail = f"95% {tables.number(bounds[0])} to {tables.number(bounds[1])}" if bounds else "no interval"
-            items.append((f"{name}, {mode}", tables.number(body[key]), detail))
+            shown = f"{name} ({tables.measure(result)})" if key == "s_re" else name
+            items.append((f"{shown}, {mode}", tables.number(body[key]), detail))
     remark = (
         "REGE = S_re + S_ge. The reference mode reproduces the authors' scorer and compares with published "
         "numbers; the strict mode is the careful reading."
     )
-    return html.tiles(items, key="REGE") + html.table(*tables.headline_rows(result)) + html.note(remark)
+    return html.tiles(items, key="REGE") + html.note(remark) + html.table(*tables.count_rows(result))
 
 
 def _folds(result: Mapping[str, Any]) -> list[html.Section]:
@@ -216,6 +217,7 @@ def _card(
         ("label", labels_text(sample["target"])),
         ("parsed, strict", _parsed_text(sample)),
         ("parsed, reference", labels_text(reference_sample["parsed"])),
+        *_faults(sample),
         ("ROUGE-L, strict", "none" if sample["rouge_l"] is None else f"{100 * sample['rouge_l']:.1f}"),
     ]
     if status is not None:
@@ -233,6 +235,17 @@ def _card(
 def _parsed_text(sample: Mapping[str, Any]) -> str:
     shown = labels_text(sample["parsed"])
     return shown if sample["evidence"] == shown else f"{shown} ({sample['evidence']})"
+
+
+def _faults(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
+    parsed, target = sample["parsed"], sample["target"]
+    if not isinstance(target, list):
+        return []
+    faults = {
+        "missed": [number for number in target if number not in parsed],
+        "false": [number for number in parsed if number not in target],
+    }
+    return [(name, labels_text(numbers)) for name, numbers in faults.items() if numbers]
 
 
 def labels_text(value: Any) -> str:
@@ -256,8 +269,9 @@ def _copies(result: Mapping[str, Any]) -> str:
 
 def _method(result: Mapping[str, Any]) -> str:
     measure = "the mean F1 over the scored AUs" if result["task"] == "au" else "accuracy"
+    means = ", averaged over the folds," if "folds" in result else ""
     return html.note(
-        f"S_re is {measure}, S_ge the mean ROUGE-L F against the reference text, both in percent. "
+        f"S_re is {measure}{means or ','} S_ge the mean ROUGE-L F against the reference text, both in percent. "
         f"Intervals are 95% percentile bootstrap intervals over samples, {result['bootstrap']} resamples, "
         f"seed {result['seed']}."
     )

@@ -30,7 +30,7 @@ th,td { padding:.3rem .7rem; border-bottom:1px solid var(--line); text-align:rig
   font-variant-numeric:tabular-nums; } th:first-child,td:first-child { text-align:left; padding-left:0; }
 thead th { color:var(--soft); font-weight:600; border-bottom-width:2px; }
 ul.warn { border-left:4px solid var(--two); background:var(--panel); margin:.5rem 0;
-  padding:.6rem 1rem .6rem 2rem; overflow-wrap:anywhere; }
+  padding:.6rem 1rem .6rem 2rem; overflow-wrap:anywhere; font-size:.9rem; }
 .cards { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,28rem),1fr)); gap:1rem; }
 .card { border:1px solid var(--line); border-radius:.5rem; padding:.9rem; display:grid; gap:.8rem;
   grid-template-columns:10.5rem minmax(0,1fr); align-content:start; }

@@ -21,18 +21,24 @@ NAMES: dict[int, tuple[str, ...]] = {
     7: (r"(?:eye)?lids?~tighten(?:er|ers|ing|ed)", r"tighten(?:ed|ing) (?:of )?(?:the )?(?:eye)?lids?"),
     9: (r"nose~wrinkl(?:er|ers|ing|ed)", r"wrinkl(?:ed|ing) (?:of )?(?:the )?nose"),
     10: (r"upper lips?~rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?upper lips?"),
-    12: (r"lip corners?~pull(?:er|ers|ing|ed)", r"pull(?:ed|ing) (?:of )?(?:the )?lip corners?"),
+    12: (
+        r"lip corners?~pull(?:er|ers|ing|ed)(?![\s-]+(?:down(?:wards?)?|apart|sideways|laterally|in(?:wards?)?)\b)",
+        r"pull(?:ed|ing) (?:of )?(?:the )?lip corners?(?![\s-]+down)",
+    ),
     14: (r"dimplers?", r"dimpling"),
-    15: (r"lip corners?~depress(?:or|ors|ing|ed)", r"depress(?:ed|ing) (?:of )?(?:the )?lip corners?"),
+    15: (
+        r"lip corners?~(?:depress(?:or|ors|ing|ed)|pulled down(?:wards?)?)",
+        r"(?:depress(?:ed|ing)|pulled down(?:wards?)?) (?:of )?(?:the )?lip corners?",
+    ),
     16: (r"lower lips?~depress(?:or|ors|ing|ed)", r"depress(?:ed|ing) (?:of )?(?:the )?lower lips?"),
-    17: (r"chin~rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?chin"),
+    17: (r"chin rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?chin"),
     18: (r"lips?~pucker(?:er|ers|ing|ed)?", r"pucker(?:ed|ing) (?:of )?(?:the )?lips?"),
     20: (r"lips?~stretch(?:er|ers|ing|ed)", r"stretch(?:ed|ing) (?:of )?(?:the )?lips?"),
     23: (r"lips?~tighten(?:er|ers|ing|ed)", r"tighten(?:ed|ing) (?:of )?(?:the )?lips?"),
     24: (r"lips?~press(?:or|ors|er|ing|ed)", r"press(?:ed|ing) (?:of )?(?:the )?lips?"),
     25: (r"lips?~part(?:s|ed|ing)?", r"part(?:ed|ing) (?:of )?(?:the )?lips"),
     26: (r"jaw~drop(?:s|ped|ping|per)?", r"drop(?:ped|ping) (?:of )?(?:the )?jaw"),
-    27: (r"mouth~stretch(?:es|er|ed|ing)?",),
+    27: (r"mouth stretch(?:es|er|ed|ing)?",),
     43: (r"eyes?~clos(?:ed|ure|ing|er)", r"clos(?:ed|ing) (?:of )?(?:the )?eyes?"),
 }
 
