@@ -92,18 +92,37 @@ def comparison_rows(comparison: Mapping[str, Any]) -> tuple[list[str], list[list
     return header, rows
 
 
+def remarks(comparison: Mapping[str, Any]) -> list[str]:
+    """What a reader must know of the rows: what the differences are, and whose the published figures are."""
+    found = []
+    if len(comparison["rows"]) > 1:
+        found.append(
+            f"Δ: difference to {comparison['baseline']} in percentage points with its 95% interval, paired bootstrap "
+            "over the same samples; * excludes 0."
+        )
+    if comparison["published"]:
+        found.append("Rows marked (published) are the authors' own figures and were not computed here.")
+        sizes = sorted({row["n"] for row in comparison["published"]} - {comparison["n"]})
+        if sizes:
+            found.append(
+                f"They are of {' or '.join(map(str, sizes))} samples and these results of {comparison['n']}: "
+                "another test set, so the numbers do not compare."
+            )
+    return found
+
+
 def render(comparison: Mapping[str, Any], form: str = "text") -> str:
     """The comparison as "text", "markdown", "latex" or "json"."""
     if form == "json":
         return json.dumps(comparison, indent=1)
     header, rows = comparison_rows(comparison)
     if form == "markdown":
-        return markdown_table(header, rows)
+        return "\n\n".join([markdown_table(header, rows), *remarks(comparison)])
     if form == "latex":
-        return latex_table(header, rows).replace("Δ", r"$\Delta$")
+        notes = [f"% {remark}" for remark in remarks(comparison)]
+        return "\n".join([*notes, latex_table(header, rows).replace("Δ", r"$\Delta$")])
     title = f"task {comparison['task']}, protocol {comparison['protocol']}, {comparison['n']} samples"
-    remark = f"Δ: difference to {comparison['baseline']} with its 95% interval, paired bootstrap; * excludes 0"
-    return "\n".join([title, "", text_table(header, rows), "", remark])
+    return "\n".join([title, "", text_table(header, rows), "", *remarks(comparison)])
 
 
 def write_comparison(comparison: Mapping[str, Any], path: Path | str) -> None:
@@ -118,16 +137,13 @@ def write_comparison(comparison: Mapping[str, Any], path: Path | str) -> None:
     marks = [str(index + 1) for index in range(len(names))]
     key = "; ".join(f"{mark}: {name}" for mark, name in zip(marks, names, strict=True))
     chart = svg.bar_chart(marks, series, intervals=whiskers, y_label="reference mode, percent")
-    remark = (
-        f"The difference is to {comparison['baseline']} in percentage points with its 95% interval from a "
-        "paired bootstrap over the same samples; an asterisk marks intervals without 0. "
-        "Rows marked (published) are the authors' own figures and were not computed here."
-    )
     title = f"FABA-Bench: {comparison['task']} on {comparison['protocol']}"
     text = html.page(
         title,
         [
-            html.Section("Scores", html.table(header[:5], [row[:5] for row in rows]) + html.note(remark)),
+            html.Section(
+                "Scores", html.table(header[:5], [row[:5] for row in rows]) + html.note(" ".join(remarks(comparison)))
+            ),
             *_difference_section(header, rows),
             html.Section("Reference mode", html.figure(chart, caption=key)),
         ],

@@ -274,18 +274,18 @@ def _warnings(
 ) -> list[str]:
     found: list[str] = []
     if missing:
-        found.append(f"{len(missing)} records had no answer and were scored as empty: {quote_ids(missing)}")
+        found.append(f"{_count(missing, 'record')} without an answer, scored as empty: {quote_ids(missing)}")
     if empty:
-        found.append(f"{len(empty)} answers are empty: {quote_ids(empty)}")
+        found.append(f"{_count(empty, 'answer')} without a word: {quote_ids(empty)}")
     for mode, body in modes.items():
         lost = [sample["question_id"] for sample in body["samples"] if sample["unparsed"]]
         if lost:
             wrong = "counted as wrong" if task == "emotion" else "counted with nothing recognised"
             fate = "left out of S_re" if mode == "reference" else wrong
-            found.append(f"{mode}: {len(lost)} answers unparsed, {fate}: {quote_ids(lost)}")
+            found.append(f"{mode}: {_count(lost, 'answer')} unparsed, {fate}: {quote_ids(lost)}")
         textless = sum(sample["rouge_l"] is None for sample in body["samples"])
         if 0 < textless < len(body["samples"]):
-            found.append(f"{mode}: {textless} samples have no ROUGE and are left out of S_ge")
+            found.append(f"{mode}: {textless} of {len(body['samples'])} samples have no ROUGE and are left out of S_ge")
         for label in body.get("labels_left_out", ()):
             row = body["per_label"][str(label)]
             extra = f", {row['false_positives']} false positives" if row["false_positives"] else ""
@@ -301,3 +301,7 @@ def _warnings(
                 f"the reference mode cannot predict {', '.join(never)}: the authors' word lists have no such class"
             )
     return found
+
+
+def _count(items: Sequence[Any], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

@@ -9,7 +9,7 @@ from typing import Any
 import faba_bench
 import pytest
 from faba_bench.compare import compare, compare_files, render, write_comparison
-from faba_bench.errors import ResultError
+from faba_bench.errors import BenchError, ResultError
 
 
 @pytest.fixture
@@ -83,3 +83,16 @@ def test_the_page_is_whole(tmp_path: Path, pair: dict[str, dict[str, Any]]) -> N
     text = (tmp_path / "c.html").read_text(encoding="utf-8")
     HTMLParser().feed(text)
     assert "(published)" in text and "</html>" in text
+
+
+def test_published_figures_of_another_test_set_are_said_to_be(pair: dict[str, dict[str, Any]]) -> None:
+    text = render(compare(pair, samples=5))
+    assert "They are of 325 samples and these results of 3" in text
+    whole = {name: {**result, "n": 325} for name, result in pair.items()}
+    assert "another test set" not in render(compare(whole, samples=5))
+    assert "published" not in render(compare(pair, published=False, samples=5))
+
+
+def test_resamples_that_cannot_be(pair: dict[str, dict[str, Any]]) -> None:
+    with pytest.raises(BenchError, match="1 or more"):
+        compare(pair, samples=0)

@@ -32,7 +32,7 @@ def test_au_result_by_hand(au_annotations: Any, au_answers: Any) -> None:
     assert reference["s_rege"] == reference["s_re"] + reference["s_ge"]
     assert list(strict["per_label"]) == ["1", "2", "4", "5", "6", "10", "12", "17", "24", "25", "26", "43"]
     assert strict["per_label"]["2"]["status"] == "undefined"
-    assert any("'z'" in warning and "empty" in warning for warning in result["warnings"])
+    assert any("'z'" in warning and "without a word" in warning for warning in result["warnings"])
 
 
 def test_emotion_result_by_hand(emotion_annotations: Any, emotion_answers: Any) -> None:
@@ -86,7 +86,7 @@ def test_missing_answers_can_be_scored_as_empty_ones(au_annotations: Any, au_ans
     result = faba_bench.score("au", "faba", au_annotations, au_answers[:2], bootstrap=0, allow_missing=True)
     full = faba_bench.score("au", "faba", au_annotations, au_answers, bootstrap=0)
     assert result["modes"] == full["modes"]
-    assert "1 records had no answer" in result["warnings"][0]
+    assert "1 record without an answer" in result["warnings"][0]
 
 
 def test_without_reference_texts_there_is_no_rege() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,36 @@ def test_killed_in_the_middle_it_goes_on_where_it_stopped(bench, tmp_path):
     assert set(before) <= set(after)
     answers = [json.loads(line) for line in after]
     assert [answer["question_id"] for answer in answers] == [question["question_id"] for question in bench.questions]
+
+
+def worker_of(pid: int) -> int | None:
+    """The process that holds the model; multiprocessing's resource tracker is another child."""
+    for child in children(pid):
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return child
+    return None
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_told_and_costs_no_answer(bench, tmp_path):
+    path = tmp_path / "answers.jsonl"
+    command = arguments(bench, path, "--batch-size=2", "--max-new-tokens=300")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "llava_faba", *command], stdout=log, stderr=log)
+        try:
+            wait_for(lambda: len(whole_lines(path)) >= 2, 300, (tmp_path / "log").read_text())
+            worker = worker_of(process.pid)
+            assert worker is not None
+            os.kill(worker, signal.SIGKILL)  # as the kernel does when memory runs out
+            assert process.wait(60) == 2
+        finally:
+            process.kill()
+    assert "a worker process ended with exit code -9" in (tmp_path / "log").read_text()
+    before = whole_lines(path)
+    assert 2 <= len(before) < len(bench.questions)
+    result = llava_faba_command(*command)
+    assert f"{len(before)} before, 0 failed" in result.stdout
+    assert set(before) <= set(whole_lines(path)) and len(whole_lines(path)) == len(bench.questions)
 
 
 @pytest.fixture(scope="module")

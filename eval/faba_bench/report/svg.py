@@ -143,7 +143,7 @@ def nice_top(values: Sequence[float]) -> float:
     if peak <= 0:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(peak))
-    return next(step * unit for step in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0) if step * unit >= peak * 0.999)
+    return next(step * unit for step in (1.0, 1.2, 1.6, 2.0, 2.4, 4.0, 6.0, 8.0, 10.0) if step * unit >= peak * 0.999)
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
