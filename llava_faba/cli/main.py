@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from llava_faba._version import __version__
 from llava_faba.errors import UserError
 
-COMMANDS = ("run", "doctor", "patch", "priors", "align", "predict", "data", "bench", "merge", "demo")
+COMMANDS = ("run", "doctor", "patch", "priors", "align", "predict", "data", "bench", "merge", "checkpoint", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from llava.constants import IGNORE_INDEX
 from llava.train.train import DataCollatorForSupervisedDataset, LazySupervisedDataset, rank0_print
 
 from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
 from llava_faba.data.records import find_problems, read_records, report
 from llava_faba.errors import RecordError
 from llava_faba.priors.store import PriorStore
+
+_SHOWN = 600  # characters of a record's text in an error
 
 
 class FabaDataset(LazySupervisedDataset):
@@ -53,10 +56,32 @@ class FabaDataset(LazySupervisedDataset):
                 f"{self.data_args.data_path}, record {i} ({record.get('id', 'no id')}), image "
                 f"{record.get('image')}: {error}. Run 'llava-faba data validate' to find all such records."
             ) from error
+        if not (item["labels"][: self.tokenizer.model_max_length] != IGNORE_INDEX).any():
+            raise RecordError(self._nothing_to_learn(i, item["labels"]))
         if self.prior_size is not None:
             prior = self.priors.get(self.list_data_dict[i])
             item["facial_prior"] = torch.zeros(self.prior_size) if prior is None else torch.from_numpy(prior)
         return item
+
+    def _nothing_to_learn(self, i: int, labels: torch.Tensor) -> str:
+        """Upstream prints 'tokenization mismatch' or nothing, and trains on a loss that is not a number."""
+        record = self.list_data_dict[i]
+        if (labels != IGNORE_INDEX).any():
+            reason = (
+                f"its text has {len(labels)} tokens and is cut at --model_max_length "
+                f"{self.tokenizer.model_max_length}, before the answer; shorten it or raise that limit"
+            )
+        else:
+            reason = (
+                "tokenization mismatch: the conversation template does not find the answers in this text; look for an "
+                "end token or a template's separator in it, and check --version"
+            )
+        text = " | ".join(f"{turn['from']}: {turn['value']}" for turn in record["conversations"])
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+        return (
+            f"{self.data_args.data_path}, record {i} ({record.get('id', 'no id')}): every token is masked, there is "
+            f"nothing to learn: {reason}. The text: {shown}"
+        )
 
 
 class FabaCollator(DataCollatorForSupervisedDataset):

@@ -119,7 +119,8 @@ def generate_batch(
     if with_logits:
         extra |= {"return_dict_in_generate": True, "output_scores": True}
     padding = _left_padding(model) if len(questions) > 1 else contextlib.nullcontext()
-    with torch.inference_mode(), padding:
+    # No inference_mode: ZeRO-3 keeps what it gathers, and training could not go on with inference tensors.
+    with torch.no_grad(), padding:
         output = model.generate(
             input_ids,
             images=images,

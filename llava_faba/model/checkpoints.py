@@ -21,6 +21,8 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model"
 NON_LORA = "non_lora_trainables"
 PROJECTOR_FILE = "landmark_feature_projector"
+IMAGE_PROJECTOR_FILE = "mm_projector"
+_OTHER_FRAMEWORKS = ["*.h5", "*.msgpack", "*.onnx", "*.ot", "*.gguf"]
 _PROJECTOR_KEY = "landmark_feature_projector."
 
 
@@ -40,25 +42,38 @@ class Checkpoint:
     def is_adapter(self) -> bool:
         return self.adapter is not None
 
+    @property
+    def is_projectors_only(self) -> bool:
+        """Whether this is what a projector stage of training wrote: projectors, and no language model."""
+        if self.is_adapter or not (self.folder / f"{IMAGE_PROJECTOR_FILE}.bin").is_file():
+            return False
+        return {path.stem for path in self.weights_files()} <= {IMAGE_PROJECTOR_FILE, PROJECTOR_FILE}
+
+    @property
+    def needs_base(self) -> bool:
+        return self.is_adapter or self.is_projectors_only
+
     def base(self, model_base: str | None) -> str:
-        """The base model of an adapter: the caller's, or the one that the adapter names, found where it may lie.
+        """The base of LoRA weights or projectors: the caller's, or the one that the folder names, where it may lie.
 
         Raises CheckpointError when there is neither.
         """
         if model_base is not None:
             return model_base
-        named = (self.adapter or {}).get("base_model_name_or_path")
+        named = self.adapter.get("base_model_name_or_path") if self.adapter else self.config.get("_name_or_path")
         if not named:
-            raise CheckpointError(f"{self.folder} holds LoRA weights without naming their base model; pass model_base.")
+            kind = "LoRA weights" if self.is_adapter else "projectors"
+            raise CheckpointError(f"{self.folder} holds {kind} without naming their base model; pass model_base.")
         parent = self.folder.resolve().parent
         places = [Path(named), self.folder / named, parent / named, parent / Path(named).name]
         for place in places:
             if (place / "config.json").is_file():
                 return str(place)
         if named.startswith((".", "/")):
+            source = ADAPTER_CONFIG if self.is_adapter else "config.json"
             raise CheckpointError(
-                f"{self.folder}: its base model '{named}' (adapter_config.json) does not exist; also looked beside "
-                "the adapter. Pass model_base."
+                f"{self.folder}: its base model '{named}' ({source}) does not exist; also looked beside the folder. "
+                "Pass model_base."
             )
         return str(named)
 
@@ -70,7 +85,7 @@ class Checkpoint:
         return None
 
     def projector_weights(self) -> dict[str, torch.Tensor]:
-        """The prior projector's weights of an adapter folder, under the names that the model gives them.
+        """The prior projector's weights of a folder that needs a base, under the names that the model gives them.
 
         ``landmark_feature_projector.*`` first, then ``non_lora_trainables.*``, where the authors' trainer puts it too.
         Raises CheckpointError when there is none: a random projector is never used instead.
@@ -91,13 +106,22 @@ class Checkpoint:
             "The checkpoint is incomplete; copy the missing file from where it was trained."
         )
 
+    def full_projector_weights(self) -> dict[str, torch.Tensor]:
+        """The prior projector's weights of a merged model, under its files' names."""
+        return {
+            name: value
+            for path in self.weights_files()
+            if path.stem != PROJECTOR_FILE
+            for name, value in read_weights(path, only=_PROJECTOR_KEY).items()
+        }
+
     def check_weights(self) -> None:
         """Refuse unsafe, missing or, for a merged EmoLA model, projector-less weights before anything is built.
 
         Raises CheckpointError.
         """
         shapes: dict[str, tuple[int, ...]] = {}
-        for path in self._weights_files():
+        for path in self.weights_files():
             shapes.update(_shapes(path))
         if self.is_adapter and self.weights_file(ADAPTER_WEIGHTS) is None:
             raise CheckpointError(
@@ -114,7 +138,7 @@ class Checkpoint:
                 )
             _check_projector(self.folder, found, expected)
 
-    def _weights_files(self) -> list[Path]:
+    def weights_files(self) -> list[Path]:
         """Every file that transformers or PEFT would read weights from, also shards that an index names."""
         files = {path for pattern in ("*.bin", "*.safetensors") for path in self.folder.glob(pattern)}
         for index in self.folder.glob("*.index.json"):
@@ -132,14 +156,14 @@ class Checkpoint:
         return {name: tuple(value.shape) for name, value in projector.state_dict().items()}
 
 
-def inspect_checkpoint(model_path: str | Path) -> Checkpoint:
-    """Look at a model folder, or at a hub id, whose files are then fetched by ``huggingface_hub``.
+def inspect_checkpoint(model_path: str | Path, cache_dir: str | None = None) -> Checkpoint:
+    """Look at a model folder, or at a hub id, whose files are then fetched by ``huggingface_hub`` (into ``cache_dir``).
 
     Raises CheckpointError when there is no such folder or model, or its config.json is missing or broken.
     """
     folder = Path(model_path)
     if not folder.is_dir():
-        folder = _download(str(model_path))
+        folder = _download(str(model_path), cache_dir)
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, config.json is missing.")
@@ -147,8 +171,8 @@ def inspect_checkpoint(model_path: str | Path) -> Checkpoint:
     return Checkpoint(folder, _read_json(config_file), _read_json(adapter_file) if adapter_file.is_file() else None)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in a .bin or .safetensors file, on the CPU.
+def read_weights(path: Path, only: str = "") -> dict[str, torch.Tensor]:
+    """The state dict in a .bin or .safetensors file, on the CPU; of it, the names that contain ``only``.
 
     Raises CheckpointError for a missing or broken file and for a pickle that holds anything but tensors.
     """
@@ -156,7 +180,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path}: no such file.")
     if path.suffix == ".safetensors":
         with _safetensors(path) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return {name: file.get_tensor(name) for name in file.keys() if only in name}  # noqa: SIM118
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_map(path))
     except pickle.UnpicklingError as error:
@@ -167,7 +191,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path}: not a readable PyTorch weights file: {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}, not a dictionary of tensors.")
-    return state
+    return {name: value for name, value in state.items() if only in name} if only else state
 
 
 def _can_map(path: Path) -> bool:
@@ -219,12 +243,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _download(name: str) -> Path:
+def _download(name: str, cache_dir: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(f"{name}: no such folder, and not a model id ('owner/name') on the hub.")
     try:
-        return Path(snapshot_download(name))
+        return Path(snapshot_download(name, cache_dir=cache_dir, ignore_patterns=_OTHER_FRAMEWORKS))
     except Exception as error:  # the hub client raises a dozen kinds
         raise CheckpointError(f"{name}: no such folder, and the hub does not give it: {error}") from error

@@ -12,18 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_training_emola: contextvars.ContextVar[bool] = contextvars.ContextVar("training_emola", default=False)
+_training: contextvars.ContextVar[str | None] = contextvars.ContextVar("training", default=None)
 _checkpoint_folder: contextvars.ContextVar[Path | None] = contextvars.ContextVar("checkpoint_folder", default=None)
 
 
 @contextlib.contextmanager
-def building_emola() -> Iterator[None]:
-    """While inside, a plain LLaVA base is built as EmoLA: training adds the projector that it does not have yet."""
-    token = _training_emola.set(True)
+def training_base(*, as_emola: bool) -> Iterator[None]:
+    """While inside, what is loaded is the base of a training, and is seen to be safe to read.
+
+    ``as_emola``: a plain LLaVA base is built as EmoLA: training adds the projector that it does not have yet.
+    """
+    token = _training.set("emola" if as_emola else "llava")
     try:
         yield
     finally:
-        _training_emola.reset(token)
+        _training.reset(token)
 
 
 @contextlib.contextmanager
@@ -38,14 +41,17 @@ def loading_from(folder: Path) -> Iterator[None]:
 
 def llava_or_emola(original: Any) -> Any:
     """A stand-in for the class global ``LlavaLlamaForCausalLM``, to be loaded from, not to be instantiated."""
+    from llava_faba.model.checkpoints import inspect_checkpoint
     from llava_faba.model.config import EmolaConfig, has_prior, resolve_vision_tower
     from llava_faba.model.emola import EmolaLlamaForCausalLM
 
     class LlavaOrEmola(original):
         @classmethod
         def from_pretrained(cls, path: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+            if _training.get() is not None:
+                inspect_checkpoint(path, cache_dir=kwargs.get("cache_dir")).check_weights()
             values = EmolaConfig.get_config_dict(path)[0] if config is None else config.to_dict()
-            if not has_prior(values) and not _training_emola.get():
+            if not has_prior(values) and _training.get() != "emola":
                 if config is not None:
                     kwargs["config"] = config
                 return original.from_pretrained(path, *args, **kwargs)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from llava_faba.errors import CheckpointError
-from llava_faba.model.checkpoints import NON_LORA, Checkpoint, inspect_checkpoint, read_weights
+from llava_faba.model.checkpoints import IMAGE_PROJECTOR_FILE, NON_LORA, Checkpoint, inspect_checkpoint, read_weights
 
 _DEFAULT_CONTEXT = 2048  # what LLaVA's builder assumes when the config does not say
 _LLAMA_TYPES = ("llava", "llava_llama", "emollava")
@@ -26,7 +26,8 @@ def load_model(
     """Load a checkpoint, whatever its folder is called.
 
     ``model_path``: folder or hub id of an EmoLA checkpoint (LoRA folder or merged, the authors' format or ours) or of
-    a plain LLaVA one. ``model_base``: the base of a LoRA folder; left out, the one that the folder names.
+    a plain LLaVA one. ``model_base``: the base of a folder that holds LoRA weights or projectors alone;
+    left out, the one that the folder names.
     LoRA weights are merged. Returns ``(tokenizer, model, image_processor, context_len)`` like LLaVA's builder.
 
     Raises CheckpointError for folders that are incomplete, contradictory or unsafe to read, UpstreamError when LLaVA
@@ -37,8 +38,8 @@ def load_model(
     import_llava()
     checkpoint = inspect_checkpoint(model_path)
     checkpoint.check_weights()
-    if checkpoint.is_adapter:
-        tokenizer, model = _load_adapter(checkpoint, str(model_base) if model_base else None, dtype)
+    if checkpoint.needs_base:
+        tokenizer, model = _load_on_base(checkpoint, str(model_base) if model_base else None, dtype)
     else:
         tokenizer, model = _load_full(checkpoint, dtype)
     _add_image_tokens(tokenizer, model)
@@ -56,22 +57,25 @@ def _load_full(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any]:
     if checkpoint.config.get("model_type") in _LLAMA_TYPES:
         model = _build(_llama_class(checkpoint), folder, _config(checkpoint), dtype)
     else:
-        model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=dtype, low_cpu_mem_usage=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, torch_dtype=dtype, low_cpu_mem_usage=True, trust_remote_code=False
+        )
     return _tokenizer(folder), model
 
 
-def _load_adapter(checkpoint: Checkpoint, model_base: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
-    from peft import PeftModel
-
+def _load_on_base(checkpoint: Checkpoint, model_base: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
     extra = checkpoint.projector_weights() if checkpoint.is_emola else {}
     base = checkpoint.base(model_base)
     inspect_checkpoint(base).check_weights()
-    non_lora = checkpoint.weights_file(NON_LORA)
+    non_lora = checkpoint.weights_file(NON_LORA if checkpoint.is_adapter else IMAGE_PROJECTOR_FILE)
     if non_lora is not None:
         extra = {_model_name(name): value for name, value in read_weights(non_lora).items()} | extra
     model = _build(_llama_class(checkpoint), base, _config(checkpoint, base), dtype, elsewhere=extra)
     _load_exactly(model, extra, checkpoint.folder)
-    model = PeftModel.from_pretrained(model, str(checkpoint.folder)).merge_and_unload()
+    if checkpoint.is_adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(checkpoint.folder)).merge_and_unload()
     return _tokenizer(base), model
 
 
@@ -140,7 +144,7 @@ def _config(checkpoint: Checkpoint, base: str | None = None) -> Any:
 def _tokenizer(folder: str) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, use_fast=False)
+    return AutoTokenizer.from_pretrained(folder, use_fast=False, trust_remote_code=False)
 
 
 def _add_image_tokens(tokenizer: Any, model: Any) -> None:

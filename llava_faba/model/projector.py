@@ -53,6 +53,8 @@ def wrap_initialize_vision_modules(original: Callable[..., None]) -> Callable[..
 
     @functools.wraps(original)
     def initialize_vision_modules(self: Any, model_args: Any, fsdp: Any = None) -> None:
+        if getattr(model_args, "facial_prior_expert", None) is not None:
+            _check_files(model_args)
         original(self, model_args, fsdp=fsdp)
         if getattr(model_args, "facial_prior_size", None) is not None:
             _initialize_prior_projector(self, model_args)
@@ -77,9 +79,8 @@ def _initialize_prior_projector(model: Any, model_args: Any) -> None:
     projector = getattr(model, PROJECTOR_NAME)
     _follow_image_projector(projector, model.mm_projector)
     if model_args.pretrain_facial_prior_projector is not None:
-        load_projector_file(projector, Path(model_args.pretrain_facial_prior_projector))
-    # LoRA froze everything that existed when it was added.
-    projector.requires_grad_(not model_args.freeze_facial_prior_projector)
+        _load_pretrained(projector, Path(model_args.pretrain_facial_prior_projector), config)
+    projector.requires_grad_(True)  # LoRA froze everything that existed when it was added
 
 
 def _follow_image_projector(projector: torch.nn.Module, image_projector: torch.nn.Module) -> None:
@@ -89,6 +90,38 @@ def _follow_image_projector(projector: torch.nn.Module, image_projector: torch.n
     reference = next(image_projector.parameters(), None)
     if reference is not None and is_deepspeed_zero3_enabled():
         projector.to(dtype=reference.dtype)
+
+
+def _check_files(model_args: Any) -> None:
+    """Refuse files that would run code when transformers and LLaVA read them a moment later."""
+    from llava_faba.model.checkpoints import inspect_checkpoint, read_weights
+
+    tower, image_projector = model_args.vision_tower, model_args.pretrain_mm_mlp_adapter
+    if tower is not None and Path(tower).is_dir():
+        inspect_checkpoint(tower).check_weights()
+    if image_projector is not None:
+        read_weights(Path(image_projector))
+
+
+def _load_pretrained(projector: torch.nn.Module, path: Path, config: Any) -> None:
+    """Start from a trained projector; it goes on with the normalization that it was trained with."""
+    from llava_faba.model.checkpoints import NON_LORA, PROJECTOR_FILE, inspect_checkpoint
+
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir():
+        names = (f"{PROJECTOR_FILE}.bin", f"{PROJECTOR_FILE}.safetensors", f"{NON_LORA}.bin")
+        path = next((path / name for name in names if (path / name).is_file()), path / names[0])
+    load_projector_file(projector, path)
+    if not (folder / "config.json").is_file():
+        return
+    trained = inspect_checkpoint(folder).config
+    method = trained.get("facial_prior_normalization", "none")
+    if method != config.facial_prior_normalization:
+        raise UserError(
+            f"{path}: this projector was trained with --facial_prior_normalization {method}, not "
+            f"{config.facial_prior_normalization}; pass that flag."
+        )
+    config.facial_prior_statistics = trained.get("facial_prior_statistics")
 
 
 def load_projector_file(projector: torch.nn.Module, path: Path) -> None:

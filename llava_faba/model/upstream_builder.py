@@ -14,7 +14,7 @@ from typing import Any
 from llava_faba.errors import CheckpointError
 from llava_faba.model.checkpoints import Checkpoint, inspect_checkpoint
 
-# A name from which upstream's builder does the right thing: LLaVA-LLaMA, as an adapter or merged.
+# A name from which upstream's builder does the right thing: LLaVA-LLaMA, as an adapter or not.
 _ADAPTER_NAME, _MERGED_NAME = "llava-v1-lora", "llava-v1"
 
 
@@ -62,12 +62,13 @@ def _load_emola(
     checkpoint.check_weights()
     folder = str(checkpoint.folder)
     with loading_from(checkpoint.folder):
-        if not checkpoint.is_adapter:
+        if not checkpoint.needs_base:
             return original(folder, None, _MERGED_NAME, *args, **kwargs)
         projector = checkpoint.projector_weights()
         base = checkpoint.base(model_base)
         inspect_checkpoint(base).check_weights()
-        loaded = original(folder, base, _ADAPTER_NAME, *args, **kwargs)
+        name = _ADAPTER_NAME if checkpoint.is_adapter else _MERGED_NAME
+        loaded = original(folder, base, name, *args, **kwargs)
     model = loaded[1]
     model.load_state_dict(projector, strict=False)
     return loaded

@@ -88,10 +88,11 @@ def emola_model_arguments(original: Any) -> Any:
             metadata={"help": "'eager', 'sdpa' or 'flash_attention_2'; default: what transformers chooses."},
         )
         pretrain_facial_prior_projector: str | None = field(
-            default=None, metadata={"help": "landmark_feature_projector.bin to start the prior projector from."}
-        )
-        freeze_facial_prior_projector: bool = field(
-            default=False, metadata={"help": "Do not train the prior projector."}
+            default=None,
+            metadata={
+                "help": "landmark_feature_projector.bin, non_lora_trainables.bin, or a folder that holds one of them, "
+                "to start the prior projector from."
+            },
         )
 
         def __post_init__(self) -> None:
@@ -170,6 +171,37 @@ def emola_training_arguments(original: Any) -> Any:
             default=None,
             metadata={"help": "Learning rate of the prior projector; default: --learning_rate, as the paper."},
         )
+        tune_facial_prior_projector: bool = field(
+            default=False,
+            metadata={
+                "help": "Without --lora_enable: train the prior projector alone (with --tune_mm_mlp_adapter both "
+                "projectors), a stage like LLaVA's pretraining. With LoRA it is trained anyway, as the authors do."
+            },
+        )
+        freeze_facial_prior_projector: bool = field(
+            default=False, metadata={"help": "Do not train the prior projector."}
+        )
+        faba_eval_annotations: str | None = field(
+            default=None, metadata={"help": "Evaluation records to answer and score while training."}
+        )
+        faba_eval_task: str = field(default="au", metadata={"help": "Task of those records: 'au' or 'emotion'."})
+        faba_eval_protocol: str = field(
+            default="faba", metadata={"help": "Protocol of the score, as for 'faba-bench score'."}
+        )
+        faba_eval_steps: int = field(
+            default=500, metadata={"help": "Validate every so many optimizer steps, and after the last."}
+        )
+        faba_eval_image_folder: str | None = field(
+            default=None, metadata={"help": "Folder of those records' paths; default: --image_folder."}
+        )
+        faba_eval_store: str | None = field(
+            default=None,
+            metadata={
+                "help": "Store with those images' priors; default: --facial_prior_store, and without it the records' "
+                "own .npy files."
+            },
+        )
+        faba_eval_max_new_tokens: int = field(default=512, metadata={"help": "Longest answer, in tokens."})
         vision_tower_dtype: str | None = field(
             default=None,
             metadata={
@@ -180,6 +212,12 @@ def emola_training_arguments(original: Any) -> Any:
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.tune_facial_prior_projector and self.freeze_facial_prior_projector:
+                raise UserError("--tune_facial_prior_projector and --freeze_facial_prior_projector exclude each other.")
+            if self.faba_eval_task not in ("au", "emotion"):
+                raise UserError(f"--faba_eval_task '{self.faba_eval_task}': choose au or emotion.")
+            if self.faba_eval_steps < 1:
+                raise UserError(f"--faba_eval_steps {self.faba_eval_steps}: must be 1 or more.")
             if self.vision_tower_dtype not in (None, "float32", "float16", "bfloat16"):
                 raise UserError(
                     f"--vision_tower_dtype '{self.vision_tower_dtype}': choose float32, float16 or bfloat16."

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from llava_faba.model.checkpoints import NON_LORA
+from llava_faba.model.checkpoints import NON_LORA, PROJECTOR_FILE
 from llava_faba.model.projector import PROJECTOR_NAME
 
 
@@ -41,20 +41,46 @@ def wrap_non_lora_state(original: Callable[..., dict[str, torch.Tensor]]) -> Cal
 
 
 def wrap_safe_save(original: Callable[..., None]) -> Callable[..., None]:
-    """Wrap ``safe_save_model_for_hf_trainer``: under DeepSpeed it waits for CUDA, which a CPU does not have."""
+    """Wrap ``safe_save_model_for_hf_trainer``: under DeepSpeed it waits for CUDA, which a CPU does not have.
+
+    Of a stage that trains projectors alone it saves the image projector; the prior projector goes into a file beside.
+    """
 
     @functools.wraps(original)
     def safe_save_model_for_hf_trainer(trainer: Any, output_dir: str) -> None:
-        if trainer.deepspeed and not torch.cuda.is_available() and not _only_adapter(trainer):
+        only_projectors = bool(getattr(trainer.args, "tune_mm_mlp_adapter", False))
+        if trainer.deepspeed and not torch.cuda.is_available() and not only_projectors:
             trainer.save_model(output_dir)
             return
         original(trainer=trainer, output_dir=output_dir)
+        if only_projectors:
+            write_prior_projector(trainer, Path(output_dir))
 
     return safe_save_model_for_hf_trainer
 
 
-def _only_adapter(trainer: Any) -> bool:
-    return bool(getattr(trainer.args, "tune_mm_mlp_adapter", False))
+def write_prior_projector(trainer: Any, folder: Path) -> None:
+    """Write ``landmark_feature_projector.bin``, where there is a prior; under ZeRO-3 every process must call it."""
+    from llava.train import train as upstream
+
+    state = upstream.get_mm_adapter_state_maybe_zero_3(trainer.model.named_parameters(), [PROJECTOR_NAME])
+    if state and trainer.args.should_save:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state, folder / f"{PROJECTOR_FILE}.bin")
+
+
+def write_checkpoint(trainer: Any, folder: Path) -> None:
+    """Write the model as the end of training would; under ZeRO-3 every process must call it."""
+    from llava.train import train as upstream
+
+    if not trainer.args.lora_enable:
+        upstream.safe_save_model_for_hf_trainer(trainer, str(folder))
+        return
+    adapter = upstream.get_peft_state_maybe_zero_3(trainer.model.named_parameters(), trainer.args.lora_bias)
+    non_lora = gather_non_lora(trainer.model)
+    if trainer.args.should_save:
+        trainer.model.save_pretrained(folder, state_dict=adapter)
+        write_non_lora(trainer.model, non_lora, folder)
 
 
 def gather_non_lora(model: Any) -> dict[str, torch.Tensor]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from transformers import set_seed
 
-from llava_faba.model.dispatch import building_emola
+from llava_faba.model.dispatch import training_base
 from llava_faba.training.arguments import NO_PRIOR
 
 
@@ -34,7 +35,7 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
         # LoRA weights are drawn before the Trainer seeds anything; without this no two runs agree.
         set_seed(request.seed)
         wants_prior = request.facial_prior_expert != NO_PRIOR
-        with building_emola() if wants_prior else contextlib.nullcontext():
+        with training_base(as_emola=wants_prior), _tensorboard_unless_told(request.report_to):
             original(attn_implementation=attn_implementation)
 
     return train
@@ -47,6 +48,7 @@ def _parse_request(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42)  # the default of transformers.TrainingArguments
     parser.add_argument("--deepspeed")
     parser.add_argument("--attn_implementation")
+    parser.add_argument("--report_to", nargs="+")
     return parser.parse_known_args(argv)[0]
 
 
@@ -62,6 +64,18 @@ def _available(attn_implementation: str | None) -> str | None:
         return attn_implementation
     warnings.warn("flash attention 2 is not available here: training with torch's own attention (sdpa).", stacklevel=3)
     return None
+
+
+@contextlib.contextmanager
+def _tensorboard_unless_told(report_to: list[str] | None) -> Iterator[None]:
+    """Releases of transformers differ in where they report to by default: to everything installed, or nowhere."""
+    before = sys.argv
+    if report_to is None and importlib.util.find_spec("tensorboard") is not None:
+        sys.argv = [*before, "--report_to", "tensorboard"]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def _prepare_cpu(deepspeed_config: str | None) -> None:

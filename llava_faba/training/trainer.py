@@ -12,23 +12,24 @@ from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
 from llava_faba.model.normalization import fit_statistics
 from llava_faba.model.projector import PROJECTOR_NAME
+from llava_faba.training.evaluating_trainer import evaluating_trainer
 from llava_faba.training.resume import checkpoint_config
 from llava_faba.training.resuming_trainer import resuming_trainer
-from llava_faba.training.saving import gather_non_lora, write_non_lora
+from llava_faba.training.saving import gather_non_lora, write_non_lora, write_prior_projector
 
 
 def emola_trainer(original: Any) -> Any:
     """LLaVATrainer with what a facial prior needs; with a plain model it leaves priors out of the batches."""
 
-    resuming: Any = resuming_trainer(original)
+    base: Any = evaluating_trainer(resuming_trainer(original))
 
-    class EmolaTrainer(resuming):
+    class EmolaTrainer(base):
         def __init__(self, model: Any = None, *args: Any, **kwargs: Any) -> None:
             collator, dataset = kwargs.get("data_collator"), kwargs.get("train_dataset")
             if isinstance(collator, FabaCollator):
                 collator.with_priors = has_prior(model.config)
+            _prepare_projector_stage(model, kwargs["args"])
             if has_prior(model.config):
-                _refuse_adapter_stage(kwargs["args"])
                 _prepare_prior(model, dataset, checkpoint_config(kwargs["args"].output_dir))
             if kwargs["args"].vision_tower_dtype:
                 model.get_vision_tower().to(dtype=getattr(torch, kwargs["args"].vision_tower_dtype))
@@ -58,6 +59,8 @@ def emola_trainer(original: Any) -> Any:
                 super()._save_checkpoint(model, *args, **kwargs)
             finally:
                 self._non_lora = None
+            if self.args.tune_mm_mlp_adapter:
+                write_prior_projector(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             super()._save(output_dir, state_dict)
@@ -69,13 +72,33 @@ def emola_trainer(original: Any) -> Any:
     return EmolaTrainer
 
 
-def _refuse_adapter_stage(args: Any) -> None:
-    """LLaVA's pretraining stage freezes everything but the image projector, and saves nothing else."""
-    if getattr(args, "tune_mm_mlp_adapter", False):
+def _prepare_projector_stage(model: Any, args: Any) -> None:
+    """A stage like LLaVA's pretraining, which trains and saves projectors and nothing else."""
+    if not has_prior(model.config):
+        if args.tune_facial_prior_projector:
+            raise UserError("--tune_facial_prior_projector needs a --facial_prior_expert; this model has no prior.")
+        return
+    tune_image, tune_prior = args.tune_mm_mlp_adapter, args.tune_facial_prior_projector
+    if tune_image and (args.lora_enable or not tune_prior):
         raise UserError(
-            "--tune_mm_mlp_adapter trains and saves the image projector alone; the prior projector would stay random "
-            "and be lost. Pretrain with --facial_prior_expert none, then train EmoLA on the result."
+            "--tune_mm_mlp_adapter trains the image projector alone; the prior projector would stay random. Add "
+            "--tune_facial_prior_projector True to train both (without --lora_enable), or pretrain with "
+            "--facial_prior_expert none and train EmoLA on the result."
         )
+    projector = getattr(model.get_model(), PROJECTOR_NAME)
+    if args.freeze_facial_prior_projector:
+        projector.requires_grad_(False)
+    if not tune_prior or args.lora_enable:
+        return
+    if list(Path(args.output_dir).glob("checkpoint-*")):
+        raise UserError(
+            f"{args.output_dir} holds checkpoints, and a stage of projectors cannot be resumed (LLaVA saves no "
+            "optimizer state in it); remove them or give another --output_dir."
+        )
+    model.requires_grad_(False)
+    projector.requires_grad_(True)
+    model.get_model().mm_projector.requires_grad_(tune_image)
+    args.tune_mm_mlp_adapter = True  # what LLaVA's saving asks: projectors only
 
 
 def _prepare_prior(model: Any, dataset: Any, resumed: dict[str, Any]) -> None:
