@@ -47,7 +47,9 @@ def evaluating_trainer(original: Any) -> Any:
             best = max((entry[BEST_KEY] for entry in self.state.log_history if BEST_KEY in entry), default=None)
             with self.compute_loss_context_manager():
                 scores = evaluation.run(_language_model(self.model), self.state.global_step)
+            due = self.control.should_log  # logging takes the mark off, and the loss of this step is not logged yet
             self.log(scores)
+            self.control.should_log = due
             if BEST_KEY in scores and (best is None or scores[BEST_KEY] > best):
                 self._keep_best(scores)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from llava_faba.model.checkpoints import NON_LORA, PROJECTOR_FILE
+from llava_faba.model.checkpoints import IMAGE_PROJECTOR_FILE, NON_LORA, PROJECTOR_FILE
 from llava_faba.model.projector import PROJECTOR_NAME
 
 
@@ -26,7 +26,10 @@ def wrap_maybe_zero_3(original: Callable[..., torch.Tensor]) -> Callable[..., to
 
 
 def wrap_non_lora_state(original: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., dict[str, torch.Tensor]]:
-    """Wrap ``get_peft_state_non_lora_maybe_zero_3``: a frozen prior projector belongs to the checkpoint as well."""
+    """Wrap ``get_peft_state_non_lora_maybe_zero_3``: EmoLA's projectors belong to the checkpoint when frozen as well.
+
+    The base need not hold them: the prior projector never, the image projector not after ``--pretrain_mm_mlp_adapter``.
+    """
 
     @functools.wraps(original)
     def get_peft_state_non_lora_maybe_zero_3(
@@ -34,7 +37,10 @@ def wrap_non_lora_state(original: Callable[..., dict[str, torch.Tensor]]) -> Cal
     ) -> dict[str, torch.Tensor]:
         parameters = list(named_params)
         state = original(parameters, require_grad_only=require_grad_only)
-        frozen = [(name, value) for name, value in parameters if PROJECTOR_NAME in name and name not in state]
+        if not any(PROJECTOR_NAME in name for name, _ in parameters):
+            return state
+        kept = (PROJECTOR_NAME, IMAGE_PROJECTOR_FILE)
+        frozen = [(name, value) for name, value in parameters if any(k in name for k in kept) and name not in state]
         return {**state, **original(frozen, require_grad_only=False)}
 
     return get_peft_state_non_lora_maybe_zero_3

@@ -303,3 +303,43 @@ def test_a_broken_picture_is_found_when_it_is_read_and_named(made_of, records, c
     dataset = made_of(records)["train_dataset"]
     with pytest.raises(RecordError, match=r"record 3 \(3\), image img/3.png: .*llava-faba data validate"):
         dataset[3]
+
+
+@pytest.mark.parametrize(
+    ("answer", "limit", "told"),
+    [
+        ("AU4 is there.</s>ASSISTANT: and so on", 512, "tokenization mismatch"),
+        ("AU4 is there.", 20, "cut at --model_max_length 20, before the answer"),
+    ],
+)
+def test_a_record_of_which_nothing_can_be_learned_is_an_error_that_shows_its_text(
+    made_of, records, parts, monkeypatch, answer, limit, told
+):
+    """Upstream prints a warning at best, masks everything, and the loss is not a number."""
+    monkeypatch.setattr(parts[0], "model_max_length", limit)
+    records[1]["conversations"][1]["value"] = answer
+    dataset = made_of(records)["train_dataset"]
+    with pytest.raises(RecordError) as caught:
+        dataset[1]
+    assert told in str(caught.value) and "record 1 (1)" in str(caught.value)
+    assert "gpt: AU4 is there." in str(caught.value)
+
+
+def test_plain_llava_keeps_upstreams_warning(golden, parts, records, copied, monkeypatch, capsys):
+    from llava import conversation
+    from llava.train.train import LazySupervisedDataset
+
+    monkeypatch.setattr(conversation, "default_conversation", conversation.conv_templates["v1"])
+    monkeypatch.setattr(parts[0], "model_max_length", 512)
+    records[1]["conversations"][1]["value"] = "AU4 is there.</s>ASSISTANT: and so on"
+    path = copied / "data" / "some.json"
+    path.write_text(json.dumps(records))
+    arguments = SimpleNamespace(
+        image_folder=str(copied / "data"),
+        image_aspect_ratio="pad",
+        is_multimodal=True,
+        image_processor=parts[2],
+        mm_use_im_start_end=False,
+    )
+    item = LazySupervisedDataset(str(path), parts[0], arguments)[1]
+    assert (item["labels"] == -100).all() and "tokenization mismatch" in capsys.readouterr().out

@@ -27,6 +27,14 @@ OURS = {
     "facial_prior_projector_lr",
     "vision_tower_dtype",
     "attn_implementation",
+    "tune_facial_prior_projector",
+    "faba_eval_annotations",
+    "faba_eval_task",
+    "faba_eval_protocol",
+    "faba_eval_steps",
+    "faba_eval_image_folder",
+    "faba_eval_store",
+    "faba_eval_max_new_tokens",
 }
 
 

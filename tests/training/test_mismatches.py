@@ -110,6 +110,6 @@ def test_all_bad_records_are_listed(refused, copied):
 
 
 def test_the_pretraining_stage_of_the_image_projector(refused):
-    """It would end with exit code 0 and without a prior projector."""
+    """It would end with exit code 0 and a prior projector that was never trained."""
     error = refused("--facial_prior_expert", "precomputed", "--tune_mm_mlp_adapter", "True", "--lora_enable", "False")
     assert "the prior projector would stay random" in error and "--facial_prior_expert none" in error

@@ -13,11 +13,11 @@ from llava_faba.training.saving import gather_non_lora, write_non_lora
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_the_prior_projector_is_saved_whether_it_was_trained_or_not(golden, registered, frozen, tmp_path):
+def test_projectors_are_saved_whether_they_were_trained_or_not(golden, registered, frozen, tmp_path):
     """Upstream saves what was trained; a checkpoint without its projector could not be loaded."""
     model = llava_faba.load_model(golden / ADAPTER)[1]
     model.requires_grad_(False)
-    model.get_model().mm_projector.requires_grad_(True)
+    model.get_model().mm_projector.requires_grad_(not frozen)
     projector = model.get_model().landmark_feature_projector.requires_grad_(not frozen)
     state = gather_non_lora(model)
     assert {name.split(".")[1] for name in state} == {"mm_projector", "landmark_feature_projector"}

@@ -294,6 +294,7 @@ def test_a_trained_checkpoint_is_continued_from_its_projector(copied, registered
     """--pretrain_facial_prior_projector: what the reference overwrites with a fresh one (design section 10)."""
     projector = str(copied / ADAPTER / "landmark_feature_projector.bin")
     flags = ("--facial_prior_expert", "precomputed", "--pretrain_facial_prior_projector", projector)
+    flags += ("--facial_prior_normalization", "none")
     train(copied, *flags, "--freeze_facial_prior_projector", "True", "--max_steps", "1", "--save_strategy", "no")
     model = llava_faba.load_model(copied / "out", copied / "base")[1]
     kept = read_weights(Path(projector))
