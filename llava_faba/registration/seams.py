@@ -155,7 +155,7 @@ SEAMS: tuple[Seam, ...] = (
         "save-full-model",
         "llava.train.train:safe_save_model_for_hf_trainer",
         "llava_faba.training.saving:wrap_safe_save",
-        "upstream calls torch.cuda.synchronize() on machines without CUDA, and a projector stage has a second projector",
+        "upstream calls torch.cuda.synchronize() without CUDA, and a projector stage has a second projector",
         parameters=("trainer", "output_dir"),
     ),
     Seam(
