@@ -1,6 +1,8 @@
 # The two commands of the README, and what stands behind them. Everything lives in .venv; nothing is installed elsewhere.
 
 VENV ?= .venv
+STACK ?= upstream
+MARKED ?= not slow
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
@@ -10,20 +12,26 @@ export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch_extensions
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DS_ACCELERATOR ?= cpu
 
-.PHONY: setup demo demo-ablation demo-clean test test-all lint format benchmarks
+.PHONY: setup setup-newest test-newest demo demo-ablation demo-clean test test-all lint format benchmarks
 
 setup: $(STAMP)
 
+# The environment of the newest packages; everything that works on .venv works on it when make is given these.
+NEWEST := VENV=.venv-newest STACK=newest TORCH_EXTENSIONS_DIR=$(CURDIR)/.venv-newest/torch_extensions
+
 # torch alone first (a plain requirement would pull another build), then the pinned stack, then what serves LLaVA's web
 # page and LLaVA itself, both without their own pins: gradio's ask for an old Pillow, LLaVA's for a torch from 2023.
-$(STAMP): requirements/torch.txt requirements/upstream.txt requirements/serve.txt requirements/llava.txt setup.cfg
+$(STAMP): requirements/torch.txt requirements/$(STACK).txt requirements/serve.txt requirements/llava.txt setup.cfg
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -r requirements/torch.txt
-	$(BIN)/pip install -q -r requirements/upstream.txt
+	$(BIN)/pip install -q -r requirements/$(STACK).txt
 	$(BIN)/pip install -q --no-deps -r requirements/serve.txt
 	$(BIN)/pip install -q --no-deps -r requirements/llava.txt
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
+
+setup-newest:
+	$(MAKE) $(NEWEST) setup
 
 demo: setup
 	$(BIN)/llava-faba demo --root runs/demo
@@ -35,7 +43,11 @@ demo-clean:
 	rm -rf runs/demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "$(MARKED)"
+
+# Both environments: checkpoints of one are loaded by the other.
+test-newest: setup setup-newest
+	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(BIN)/python $(MAKE) $(NEWEST) MARKED=newest test
 
 test-all: setup
 	$(BIN)/python -m pytest

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
+from llava_faba.compat.engine import mend_packages
 from llava_faba.errors import UpstreamError
 
 INSTALL_HINT = (
@@ -38,6 +39,7 @@ def find_import_error() -> str | None:
     if importlib.util.find_spec("llava") is None:
         return f"LLaVA is not installed (no module named 'llava'). {INSTALL_HINT}"
     try:
+        mend_packages()
         # llava/model/__init__.py hides what goes wrong here, so it is imported for itself.
         importlib.import_module("llava.model.language_model.llava_llama")
         importlib.import_module("llava.model.builder")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from llava_faba.compat.engine import mend_llava, restore
 from llava_faba.errors import SeamMismatchError
 from llava_faba.registration.seams import SEAMS, Seam
 from llava_faba.upstream import import_llava
@@ -51,8 +52,11 @@ def register() -> None:
     with _lock:
         if _applied:
             return
-        originals = [(seam, *_resolve(seam)) for seam in SEAMS]
+        for seam in SEAMS:
+            _resolve(seam)
         try:
+            mend_llava()
+            originals = [(seam, *_resolve(seam)) for seam in SEAMS]
             for seam, owner, name, original in originals:
                 _replace(seam, owner, name, original)
             _register_auto_classes()
@@ -71,6 +75,7 @@ def unregister() -> None:
                     setattr(module, change.name, change.original)
             setattr(change.owner, change.name, change.original)
         _unregister_auto_classes()
+        restore()
 
 
 def _resolve(seam: Seam) -> tuple[Any, str, Any]:

@@ -85,7 +85,9 @@ def _prepare_cpu(deepspeed_config: str | None) -> None:
     if torch.cuda.is_available() or deepspeed_config is None:
         return
     import deepspeed
+    from accelerate import PartialState
 
-    os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
+    if not hasattr(PartialState, "_prepare_backend"):  # newer ones find the CPU's backend themselves
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
     if not torch.distributed.is_initialized():
         deepspeed.init_distributed(dist_backend="gloo")

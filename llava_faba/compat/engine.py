@@ -1,0 +1,91 @@
+"""Applying the table of shims, and taking it back."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from llava_faba.compat.shims import MISSING, SHIMS, Shim
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """One assignment that was made. ``own`` is what the owner itself held, MISSING when it held nothing."""
+
+    shim: Shim
+    owner: Any
+    name: str
+    own: Any
+
+
+_lock = threading.RLock()
+_applied: list[_Applied] = []
+_seen: set[str] = set()
+
+
+def mend_packages() -> None:
+    """Mend the packages that LLaVA imports. Comes before ``import llava``; calling it again does nothing."""
+    _apply(tuple(shim for shim in SHIMS if not shim.in_llava))
+
+
+def mend_llava() -> None:
+    """Mend LLaVA's own modules, which it imports. Calling it again does nothing."""
+    _apply(tuple(shim for shim in SHIMS if shim.in_llava))
+
+
+def restore() -> None:
+    """Put every original back. Calling it when nothing is applied does nothing."""
+    with _lock:
+        while _applied:
+            change = _applied.pop()
+            if change.own is MISSING:
+                delattr(change.owner, change.name)
+            else:
+                setattr(change.owner, change.name, change.own)
+        _seen.clear()
+
+
+def active() -> list[str]:
+    """The names of the shims that found something to mend in this process."""
+    return [change.shim.name for change in _applied]
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, replacement: Any) -> Iterator[None]:
+    """While inside, ``owner.name`` is ``replacement``."""
+    own = vars(owner).get(name, MISSING)
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        if own is MISSING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
+
+
+def _apply(shims: tuple[Shim, ...]) -> None:
+    with _lock:
+        for shim in shims:
+            if shim.name not in _seen:
+                _apply_one(shim)
+                _seen.add(shim.name)
+
+
+def _apply_one(shim: Shim) -> None:
+    owner: Any = importlib.import_module(shim.module)
+    *parents, name = shim.attribute.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original = getattr(owner, name, MISSING)
+    replacement = shim.build(original)
+    if replacement is original:
+        return
+    own = vars(owner).get(name, MISSING)
+    # A class method came out of getattr bound to its class.
+    setattr(owner, name, staticmethod(replacement) if isinstance(own, classmethod) else replacement)
+    _applied.append(_Applied(shim, owner, name, own))

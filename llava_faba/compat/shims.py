@@ -1,0 +1,117 @@
+"""The table of shims: what newer transformers, accelerate and peft break in LLaVA, and what mends it.
+
+LLaVA was written for transformers 4.36 to 4.37. A shim names the attribute that it replaces and the function of ours
+that makes the replacement from the original; the function's docstring names the upstream change that it answers. A
+function that finds nothing to mend gives the original back, so that every shim is switched on by what is there and
+none by a version number.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MISSING: Any = object()  # what a factory gets as the original when the attribute is not there
+
+
+@dataclass(frozen=True)
+class Shim:
+    """One mend. ``target`` is ``module:attribute``, ``factory`` is ``module:function`` of ours.
+
+    Shims of packages that LLaVA imports go in before it is imported, shims of LLaVA's own modules afterwards and
+    before the seams; the order of the table is the order of application.
+    """
+
+    name: str
+    target: str
+    factory: str
+    answers: str
+
+    @property
+    def module(self) -> str:
+        return self.target.partition(":")[0]
+
+    @property
+    def attribute(self) -> str:
+        return self.target.partition(":")[2]
+
+    @property
+    def in_llava(self) -> bool:
+        return self.module.split(".")[0] == "llava"
+
+    def build(self, original: Any) -> Any:
+        module, _, function = self.factory.partition(":")
+        factory: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+        return factory(original)
+
+
+SHIMS: tuple[Shim, ...] = (
+    Shim(
+        "layernorm-layers",
+        "transformers.trainer:ALL_LAYERNORM_LAYERS",
+        "llava_faba.compat.reexports:layernorm_layers",
+        "transformers 5 no longer exports it from transformers.trainer; without it LLaVA's trainer does not import",
+    ),
+    Shim(
+        "slow-tokenizer",
+        "transformers:AutoTokenizer.from_pretrained",
+        "llava_faba.compat.tokens:honour_use_fast",
+        "transformers 5 ignores use_fast=False, and its LLaMA tokens differ from those that LLaVA was trained on",
+    ),
+    Shim(
+        "vision-tower-precision",
+        "llava.model.multimodal_encoder.clip_encoder:CLIPVisionModel",
+        "llava_faba.compat.precision:float32_tower",
+        "transformers 5 loads weights in the type that they were saved in where 4.x loaded float32",
+    ),
+    Shim(
+        "config-rope",
+        "llava.model.language_model.llava_llama:LlavaConfig.to_dict",
+        "llava_faba.compat.configs:rope_for_older_readers",
+        "transformers 5 saves rotary embeddings under a name that 4.x does not read",
+    ),
+    Shim(
+        "trainer-tokenizer",
+        "llava.train.train:LLaVATrainer",
+        "llava_faba.compat.trainer:accept_tokenizer",
+        "transformers 5 calls the Trainer's argument tokenizer processing_class",
+    ),
+    Shim(
+        "trainer-sampler",
+        "llava.train.train:LLaVATrainer",
+        "llava_faba.compat.trainer:accept_dataset",
+        "transformers 4.51 and later hand the dataset to _get_train_sampler",
+    ),
+    Shim(
+        "trainer-checkpoint",
+        "llava.train.train:LLaVATrainer",
+        "llava_faba.compat.trainer:save_without_metrics",
+        "transformers 4.47 and later no longer hand metrics to _save_checkpoint",
+    ),
+    Shim(
+        "trainer-rotation",
+        "llava.train.train:LLaVATrainer",
+        "llava_faba.compat.trainer:rotate_as_method",
+        "transformers 5 has made the method _rotate_checkpoints a function, so that no trainer can override it",
+    ),
+    Shim(
+        "training-precision",
+        "llava.train.train:train",
+        "llava_faba.compat.precision:train_from_float32",
+        "transformers 5 takes torch_dtype=None as the type of the files, 4.x took it as float32",
+    ),
+    Shim(
+        "adapter-precision",
+        "llava.train.train:train",
+        "llava_faba.compat.precision:adapters_in_model_dtype",
+        "peft 0.12 and later make adapters float32 in a bf16 model, which ZeRO-3 refuses with an AssertionError",
+    ),
+    Shim(
+        "training-flags",
+        "llava.train.train:train",
+        "llava_faba.compat.flags:translate_flags",
+        "transformers 5 has dropped flags that LLaVA's scripts use, and wants to be told of a CPU",
+    ),
+)
