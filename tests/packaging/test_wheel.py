@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import email
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -59,7 +61,43 @@ def test_it_holds_what_people_without_a_clone_need(wheel):
     scripts = {name for name in tracked.stdout.split() if name.endswith((".json", ".sh"))}
     assert len(scripts) >= 6 and {f"llava_faba/{name}" for name in scripts} <= names
     assert {"llava_faba/py.typed", "faba_bench/py.typed", "faba_bench/protocols/faba.json"} <= names
+    data = "llava_faba/datatools"
+    assert {f"{data}/convert/folds/{name}.json" for name in ("bp4d", "disfa")} <= names
+    assert {f"{data}/validate/{kind}.schema.json" for kind in ("training", "evaluation")} <= names
+    assert {f"{data}/annotate/prompts/{task}-v1.txt" for task in ("au", "emotion")} <= names
+    assert {f"{data}/annotate/page/{name}" for name in ("page.html", "card.html", "style.css", "script.js")} <= names
     assert not [name for name in names if name.startswith(("tests", "eval/", "docs"))]
+
+
+def test_the_base_install_has_neither_torch_nor_transformers_nor_llava(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    names = {re.split(r"[^\w-]", line)[0].lower() for line in needed}
+    assert {"numpy", "pillow"} <= names
+    assert not names & {"torch", "transformers", "accelerate", "peft", "deepspeed", "sentencepiece", "llava-torch"}
+    assert metadata["Requires-Python"] == ">=3.10"
+
+
+def test_label_files_are_converted_and_checked_from_another_folder(environment, tmp_path):
+    from PIL import Image
+
+    labels, images = tmp_path / "RAF-DB" / "EmoLabel", tmp_path / "RAF-DB" / "Image" / "aligned"
+    labels.mkdir(parents=True)
+    images.mkdir(parents=True)
+    names = ["train_00001", "train_00002", "test_0001"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (90 * number, 0, 0)).save(images / f"{name}_aligned.jpg")
+    (labels / "list_patition_label.txt").write_text("".join(f"{name}.jpg {n + 1}\n" for n, name in enumerate(names)))
+    convert = ["-m", "llava_faba", "data", "convert", "rafdb", "--root", "RAF-DB", "--out", "data"]
+    converted = run(environment, tmp_path, *convert)
+    assert converted.returncode == 0, converted.stderr[-2000:]
+    files = ["data/train_emotion_anno.json", "data/eval_emotion_anno.json"]
+    command = ["-m", "llava_faba", "data", "validate", *files, "--image-folder", "RAF-DB", "--no-near-duplicates"]
+    checked = run(environment, tmp_path, *command)
+    assert checked.returncode == 0, checked.stdout + checked.stderr[-2000:]
+    assert "3 records, 3 images: 0 errors, 0 warnings" in checked.stdout
 
 
 def test_it_loads_a_checkpoint_from_another_folder(environment, tmp_path, golden):
