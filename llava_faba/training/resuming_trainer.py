@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ def resuming_trainer(original: Any) -> Any:
 
         def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
             # LLaVA passes True where a process sees any checkpoint-N, whole or not, and nothing where it sees none.
+            self._settings = run_settings(self)
             if resume_from_checkpoint in (None, True):
                 resume_from_checkpoint = self._newest()
             if resume_from_checkpoint:
@@ -95,9 +95,5 @@ def resuming_trainer(original: Any) -> Any:
 
         def _folder(self) -> Path:
             return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-
-        @functools.cached_property
-        def _settings(self) -> dict[str, Any]:
-            return run_settings(self)
 
     return ResumingTrainer

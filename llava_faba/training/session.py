@@ -10,11 +10,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from transformers import set_seed
 
 from llava_faba.model.dispatch import training_base
 from llava_faba.training.arguments import NO_PRIOR
+from llava_faba.training.peers import naming_lost_processes
 
 
 def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
@@ -27,16 +29,17 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def train(attn_implementation: str | None = None) -> None:
         request = _parse_request(sys.argv[1:])
-        _prepare_cpu(request.deepspeed)
+        _prepare_cpu(request.deepspeed, request.ddp_timeout)
         attn_implementation = request.attn_implementation or _available(attn_implementation)
-        if request.facial_prior_expert is None:
-            original(attn_implementation=attn_implementation)
-            return
-        # LoRA weights are drawn before the Trainer seeds anything; without this no two runs agree.
-        set_seed(request.seed)
-        wants_prior = request.facial_prior_expert != NO_PRIOR
-        with training_base(as_emola=wants_prior), _tensorboard_unless_told(request.report_to):
-            original(attn_implementation=attn_implementation)
+        with naming_lost_processes(request.output_dir):
+            if request.facial_prior_expert is None:
+                original(attn_implementation=attn_implementation)
+                return
+            # LoRA weights are drawn before the Trainer seeds anything; without this no two runs agree.
+            set_seed(request.seed)
+            wants_prior = request.facial_prior_expert != NO_PRIOR
+            with training_base(as_emola=wants_prior), _tensorboard_unless_told(request.report_to):
+                original(attn_implementation=attn_implementation)
 
     return train
 
@@ -47,6 +50,8 @@ def _parse_request(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--facial_prior_expert")
     parser.add_argument("--seed", type=int, default=42)  # the default of transformers.TrainingArguments
     parser.add_argument("--deepspeed")
+    parser.add_argument("--output_dir")
+    parser.add_argument("--ddp_timeout", type=int, default=1800)  # as well
     parser.add_argument("--attn_implementation")
     parser.add_argument("--report_to", nargs="+")
     return parser.parse_known_args(argv)[0]
@@ -78,8 +83,11 @@ def _tensorboard_unless_told(report_to: list[str] | None) -> Iterator[None]:
         sys.argv = before
 
 
-def _prepare_cpu(deepspeed_config: str | None) -> None:
-    """Let DeepSpeed run where there is no GPU: accelerate 0.21 would start NCCL."""
+def _prepare_cpu(deepspeed_config: str | None, timeout: int) -> None:
+    """Let DeepSpeed run where there is no GPU: accelerate 0.21 would start NCCL.
+
+    ``timeout``: seconds that a process waits for the others, as transformers passes it on where there is a GPU.
+    """
     import torch
 
     if torch.cuda.is_available() or deepspeed_config is None:
@@ -90,4 +98,4 @@ def _prepare_cpu(deepspeed_config: str | None) -> None:
     if not hasattr(PartialState, "_prepare_backend"):  # newer ones find the CPU's backend themselves
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
     if not torch.distributed.is_initialized():
-        deepspeed.init_distributed(dist_backend="gloo")
+        deepspeed.init_distributed(dist_backend="gloo", timeout=timedelta(seconds=timeout))

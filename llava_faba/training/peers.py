@@ -1,0 +1,55 @@
+"""Several processes: how long they wait for each other, and what is said when one of them is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from types import TracebackType
+
+from llava_faba.errors import UserError
+from llava_faba.training.resume import last_checkpoint
+
+
+class LostProcessError(UserError):
+    """Another process of the same run ended, or cannot be reached."""
+
+
+@contextlib.contextmanager
+def naming_lost_processes(output_dir: str | None) -> Iterator[None]:
+    """Make errors of torch's communication LostProcessErrors that say what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _from_communication(error):
+            raise
+        import torch
+
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        raise LostProcessError(
+            f"process {rank} on host {socket.gethostname()} lost its connection to the others: {error}\n"
+            "Another process of this run ended, was killed, or cannot be reached; its own output says why. "
+            f"Start the same command again on every host: training goes on {_from_where(output_dir)}."
+        ) from error
+
+
+def _from_communication(error: RuntimeError) -> bool:
+    """Whether the error came out of torch.distributed; gloo's are plain RuntimeErrors, so the raising module tells."""
+    import torch
+
+    if torch.distributed.is_available() and isinstance(error, torch.distributed.DistError):
+        return True
+    return _raising_module(error.__traceback__).split(".")[:2] == ["torch", "distributed"]
+
+
+def _raising_module(trace: TracebackType | None) -> str:
+    name = ""
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
+    return name
+
+
+def _from_where(output_dir: str | None) -> str:
+    last = last_checkpoint(output_dir) if output_dir else None
+    return f"from {last}" if last else "from the beginning, since no checkpoint is whole yet"
