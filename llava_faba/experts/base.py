@@ -52,8 +52,12 @@ class Frames:
     scales: np.ndarray
     offsets: np.ndarray
 
+    def of_rows(self, rows: np.ndarray) -> Frames:
+        """The frames of some of the squares."""
+        return Frames(self.sizes[rows], self.scales[rows], self.offsets[rows])
+
     @classmethod
-    def of_squares(cls, sizes: Sequence[Sequence[int]], side: int, layout: str | None) -> Frames:
+    def of_squares(cls, sizes: np.ndarray | Sequence[Sequence[int]], side: int, layout: str | None) -> Frames:
         """Where LLaVA puts images of ``sizes`` (width, height) in squares of ``side`` pixels.
 
         ``layout``: "pad" (the image in the middle of a square), "stretch" (the image fills the square, which is what
@@ -181,9 +185,13 @@ class LandmarkExpert(PriorExpert):
 
     def feature(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """The prior (size,) of points (points, dimensions) in an image of ``size`` (width, height)."""
+        return self.features(np.asarray(points)[None], np.array([size]))[0]
+
+    def features(self, points: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Priors (n, size) of points (n, points, dimensions) in images of ``sizes`` (n, 2), (width, height) each."""
         centred = np.array(points, dtype=np.float64)
-        centred[:, :2] -= np.array(size) / 2
-        return (centred / (max(size) / 2)).reshape(-1).astype(np.float32)
+        centred[..., :2] -= sizes[:, None, :] / 2
+        return (centred / (sizes.max(axis=1)[:, None, None] / 2)).reshape(len(centred), -1).astype(np.float32)
 
     def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
         if not np.any(feature):

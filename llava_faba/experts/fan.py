@@ -45,11 +45,14 @@ class FaceCrop:
     size: tuple[int, int]
 
 
-def regions(boxes: np.ndarray) -> Regions:
-    """Regions of face boxes (n, 4): left, top, right, bottom in pixels of the originals."""
+def regions(boxes: np.ndarray, reference: float = utils.REFERENCE_SCALE) -> Regions:
+    """Regions of face boxes (n, 4): left, top, right, bottom in pixels of the originals.
+
+    ``reference``: what the package divides a box's size by, which depends on the detector that drew the box.
+    """
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     centers = np.stack((boxes[:, 2] - width / 2, boxes[:, 3] - height / 2 - height * utils.CENTER_Y_OFFSET), axis=1)
-    spans = utils.SCALE_FACTOR * (width + height) / utils.REFERENCE_SCALE
+    spans = utils.SCALE_FACTOR * (width + height) / reference
     low = np.trunc(centers + spans[:, None] * (1 / CROP - 0.5))
     high = np.trunc(centers + spans[:, None] * 0.5)
     return Regions(centers, spans, np.concatenate((low, np.maximum(high, low + 1)), axis=1))
@@ -65,13 +68,15 @@ def crop_whole(picture: Picture) -> FaceCrop:
     return crop_box(picture, (0.0, 0.0, float(picture.size[0]), float(picture.size[1])))
 
 
-def crop_box(picture: Picture, box: tuple[float, float, float, float]) -> FaceCrop:
+def crop_box(
+    picture: Picture, box: tuple[float, float, float, float], reference: float = utils.REFERENCE_SCALE
+) -> FaceCrop:
     """The network input for a face box in the original's coordinates.
 
     An image that is its own original is cropped by the package's own function; one that was resized or padded on its
     way is sampled where that function would have sampled the original.
     """
-    at = regions(np.array([box], dtype=np.float64))
+    at = regions(np.array([box], dtype=np.float64), reference)
     center, span = at.centers[0], float(at.spans[0])
     original = picture.scale == (1.0, 1.0) and picture.offset == (0.0, 0.0)
     if original and min(box[2] - box[0], box[3] - box[1]) >= _SMALLEST_FOR_PACKAGE:

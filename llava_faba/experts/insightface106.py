@@ -12,6 +12,7 @@ import numpy as np
 from llava_faba.errors import ExpertError
 from llava_faba.experts.base import LandmarkExpert, Located, Picture, PriorExpert, PriorResult, PriorStatus
 from llava_faba.experts.detection import DETECTORS, HogDetector
+from llava_faba.experts.devices import onnx_provider
 from llava_faba.experts.onnx_graph import first_node_names
 from llava_faba.experts.sampling import sample_grid, square_grid
 from llava_faba.experts.weights import WeightsFile
@@ -83,8 +84,9 @@ class InsightFace106Expert(LandmarkExpert):
     Output: 106 points x, y interleaved, 212 numbers, normalised as in ``LandmarkExpert``.
     ``detector``: "none" takes the whole image as the face box, right for aligned crops; "dlib" finds faces with
     dlib's HOG detector, and the main one counts. ``weights``, ``weights_sha256``: the file 2d106det.onnx, found by
-    itself below ~/.insightface/models or through LLAVA_FABA_2D106DET, and what it must be. ``device``: "cpu" or
-    "cuda" (with onnxruntime-gpu). Thread-safe.
+    itself below ~/.insightface/models or through LLAVA_FABA_2D106DET, and what it must be. ``device``: "cpu", "cuda"
+    or "cuda:1" (with onnxruntime-gpu). Licence of the weights: not part of llava-faba; InsightFace gives them away for
+    non-commercial research only. Thread-safe.
     """
 
     name: ClassVar[str] = "insightface-106"
@@ -170,7 +172,7 @@ class Emola106Expert(PriorExpert):
     Input: uint8 RGB of any size, an aligned face; the whole image is stretched to 192 x 192 (linear), turned to BGR
     and divided by 255. Output: the network's raw output, x and y interleaved, 212 numbers: -1 and 1 are the edges of
     the stretched image. No detector: every readable image is "found".
-    ``weights``, ``weights_sha256``, ``device``: as for ``insightface-106``. Thread-safe.
+    ``weights``, ``weights_sha256``, ``device``, licence of the weights: as for ``insightface-106``. Thread-safe.
     """
 
     name: ClassVar[str] = "emola-106"
@@ -228,14 +230,14 @@ def _session(expert: str, path: Path, device: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a small network: processes scale, its threads do not
     options.log_severity_level = 3
-    wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device)
-    if wanted not in onnxruntime.get_available_providers():
+    provider = onnx_provider(device)
+    if provider is None or provider[0] not in onnxruntime.get_available_providers():
         raise ExpertError(
             f"facial prior expert '{expert}': device '{device}' is not one that this onnxruntime has "
             f"({', '.join(onnxruntime.get_available_providers())}); choose 'cpu', or install onnxruntime-gpu."
         )
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # onnxruntime's errors share no base class
         raise ExpertError(f"{path} is not an ONNX model that onnxruntime can run: {error}") from error
 

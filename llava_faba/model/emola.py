@@ -105,9 +105,8 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
         expert = self.facial_prior_expert()
         processor = self.get_vision_tower().image_processor
         layout = getattr(self.config, "image_aspect_ratio", None)
-        return expert.extract(
-            online.to_pictures(images, processor.image_mean, processor.image_std, image_sizes, layout)
-        )
+        squares = online.to_squares(images, processor.image_mean, processor.image_std, image_sizes, layout)
+        return online.compute_priors(expert, squares)
 
     def facial_prior_expert(self) -> PriorExpert:
         """The expert named in the config, made on first use."""

@@ -1,4 +1,4 @@
-"""From the image tensor that LLaVA's tools pass around back to a picture that an expert can read.
+"""From the image tensor that LLaVA's tools pass around back to what an expert can read.
 
 LLaVA pads, crops or stretches an image before the model sees it; what can be undone is undone here, so that a prior
 computed inside the model is the one that extraction would have stored, but for the lower resolution.
@@ -7,40 +7,76 @@ computed inside the model is the one that extraction would have stored, but for 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from llava_faba.experts import Picture
+from llava_faba.experts import Frames, Picture, PriorExpert, PriorResult
 
 
-def to_pictures(
+@dataclass(frozen=True)
+class Squares:
+    """What the vision tower sees of n images. ``pixels``: float tensor (n, 3, S, S), whole numbers from 0 to 255,
+    RGB, on the model's device; ``sizes``: (width, height) of each original; ``layouts``: how each original lies in its
+    square, see ``Frames.of_squares``."""
+
+    pixels: torch.Tensor
+    sizes: list[tuple[int, int]]
+    layouts: list[str | None]
+
+    def frames(self) -> Frames:
+        """Where the squares lie in the originals."""
+        side, sizes = self.pixels.shape[-1], np.array(self.sizes, dtype=np.float64).reshape(-1, 2)
+        frames = Frames(sizes, np.zeros_like(sizes), np.zeros_like(sizes))
+        for layout in set(self.layouts):
+            rows = np.flatnonzero([one == layout for one in self.layouts])
+            part = Frames.of_squares(sizes[rows], side, layout)
+            frames.scales[rows], frames.offsets[rows] = part.scales, part.offsets
+        return frames
+
+    def pictures(self) -> list[Picture]:
+        """Each square as a picture on the CPU, without padding and distortion."""
+        arrays = self.pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return [_undo(*one) for one in zip(arrays, self.sizes, self.layouts, strict=True)]
+
+
+def compute_priors(expert: PriorExpert, squares: Squares) -> PriorResult:
+    """Priors of preprocessed images: on their device and in one batch where the expert can, else by pictures."""
+    result = expert.extract_tensor(squares.pixels, squares.frames())
+    return expert.extract(squares.pictures()) if result is None else result
+
+
+def to_squares(
     images: torch.Tensor | list[torch.Tensor],
     image_mean: Sequence[float],
     image_std: Sequence[float],
     image_sizes: Sequence[Any] | None,
     aspect_ratio: str | None,
-) -> list[Picture]:
-    """One picture per image.
+) -> Squares:
+    """Undo the normalization, on the images' device.
 
     ``images``: as LLaVA's ``process_images`` returns them: (batch, 3, S, S), (batch, crops, 3, S, S), or a list of
     (3, S, S) or (crops, 3, S, S); of several crops the first is the whole image. ``image_sizes``: (width, height) of
     each original; without it the originals are taken to be square. ``aspect_ratio``: the config's
     ``image_aspect_ratio``.
     """
-    mean, std = torch.tensor(image_mean).view(3, 1, 1), torch.tensor(image_std).view(3, 1, 1)
-    pictures = []
-    for index, image in enumerate(images):
-        whole = image[0] if image.ndim == 4 else image
-        side = whole.shape[-1]
-        size = (side, side) if image_sizes is None else tuple(int(edge) for edge in image_sizes[index])
-        values = (whole.detach().cpu().float() * std + mean) * 255
-        pixels = values.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-        stretched = image.ndim == 4 and aspect_ratio == "anyres"
-        pictures.append(_undo(pixels, (size[0], size[1]), "stretch" if stretched else aspect_ratio))
-    return pictures
+    if isinstance(images, torch.Tensor):
+        whole, stretched = (images[:, 0] if images.ndim == 5 else images), [images.ndim == 5] * len(images)
+    else:
+        whole = torch.stack([image[0] if image.ndim == 4 else image for image in images])
+        stretched = [image.ndim == 4 for image in images]
+    side = whole.shape[-1]
+    mean, std = (torch.tensor(list(values), device=whole.device).view(1, 3, 1, 1) for values in (image_mean, image_std))
+    pixels = ((whole.detach().float() * std + mean) * 255).round().clamp(0, 255)
+    sizes = [(side, side)] * len(whole) if image_sizes is None else [(int(one[0]), int(one[1])) for one in image_sizes]
+    return Squares(
+        pixels,
+        sizes,
+        ["stretch" if crops and aspect_ratio == "anyres" else aspect_ratio for crops in stretched],
+    )
 
 
 def _undo(pixels: np.ndarray, size: tuple[int, int], layout: str | None) -> Picture:

@@ -116,9 +116,8 @@ def write_landmark_graph(
 
     random = np.random.default_rng(0)
     cells = 3 * (side // 12) ** 2
-    scale = 1.0 if normalizes else 1 / 128
     weights = {
-        "w": (random.normal(0, 1 / cells, (cells, numbers)) * scale * 128).astype(np.float32),
+        "w": random.normal(0, 1 / cells, (cells, numbers)).astype(np.float32),
         "b": random.uniform(-0.5, 0.5, numbers).astype(np.float32),
         "mean": np.array(127.5, np.float32),
         "factor": np.array(1 / 128, np.float32),

@@ -18,7 +18,8 @@ from face_alignment.utils import draw_gaussian
 from networks import portraits
 
 from llava_faba.errors import ExpertError
-from llava_faba.experts import Picture, PriorStatus
+from llava_faba.experts import Frames, Picture, PriorStatus
+from llava_faba.experts.devices import onnx_provider, torch_device
 from llava_faba.experts.face_alignment import FaceAlignment2dExpert, FaceAlignment3dExpert
 from llava_faba.experts.fan import drawn_points
 
@@ -58,6 +59,51 @@ def test_with_a_detector_points_are_those_of_the_package_with_it(hub: Path, monk
     assert not result.features[1:].any() and result.landmarks[1] is None
     theirs = _package(LandmarksType.TWO_D).get_landmarks_from_image(images[0])
     _assert_same_but_for_whole_pixels(result.landmarks[0], theirs[0])
+
+
+def _write_detector(name: str, path: Path) -> Path:
+    """Random weights of one of the package's detectors, made to see a few faces."""
+    torch.manual_seed(3)
+    if name == "sfd":
+        from face_alignment.detection.sfd.net_s3fd import s3fd
+
+        network = s3fd()
+        biases = [getattr(network, f"{layer}_mbox_conf").bias for layer in ("fc7", "conv6_2", "conv7_2")]
+        face = 1
+    else:
+        from face_alignment.detection.retinaface.net_retinaface import RetinaFace, cfg_mnet
+
+        network = RetinaFace(cfg=cfg_mnet)
+        biases, face = [head.conv1x1.bias for head in network.ClassHead], 1
+    with torch.no_grad():
+        for bias in biases:
+            bias[face] += 0.5
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["sfd", "retinaface"])
+def test_each_detectors_boxes_lead_to_the_crop_that_the_package_makes_of_them(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Detectors draw boxes of different sizes around a face, and the package allows for it."""
+    monkeypatch.setenv("TORCH_HOME", str(hub))
+    weights = _write_detector(name, tmp_path / f"{name}.pth")
+    image = _pixels("astronaut-crop")[0]
+    package = FaceAlignment(
+        LandmarksType.TWO_D,
+        device="cpu",
+        compile=False,
+        face_detector=name,
+        face_detector_kwargs={"path_to_detector": str(weights)},
+    )
+    boxes = package.face_detector.detect_from_image(image.copy())
+    largest = max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
+    theirs = package.get_landmarks_from_image(image, detected_faces=[largest])[0]
+    expert = FaceAlignment2dExpert(detector=name, detector_weights=str(weights))
+    result = expert.extract([Picture.whole(image)])
+    assert result.statuses == [PriorStatus.FOUND if len(boxes) == 1 else PriorStatus.SEVERAL_FACES]
+    _assert_same_but_for_whole_pixels(result.landmarks[0], theirs)
 
 
 def test_three_dimensional_points_are_the_packages(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,3 +216,45 @@ def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:
 def test_an_unknown_detector_lists_the_known() -> None:
     with pytest.raises(ExpertError, match="'yolo' is not one of none, sfd"):
         FaceAlignment2dExpert(detector="yolo")
+
+
+def test_detectors_weights_are_known_by_their_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = _write_detector("retinaface", tmp_path / "r.pth")
+    settings = FaceAlignment2dExpert(detector="retinaface", detector_weights=str(weights)).settings
+    assert len(settings["detector_weights_sha256"]) == 64
+    elsewhere = settings | {"detector_weights": "/elsewhere/r.pth"}
+    monkeypatch.setenv("LLAVA_FABA_FACE_DETECTOR", str(weights))
+    assert FaceAlignment2dExpert(**elsewhere)._detector.boxes(Picture.whole(_pixels("hopper")[0])).shape[1] == 4
+    with pytest.raises(ExpertError, match="not for 'blazeface'"):
+        FaceAlignment2dExpert(detector="blazeface", detector_weights=str(weights))
+    with pytest.raises(ExpertError, match=r"detector 'sfd'.*cannot be loaded from .*r\.pth"):
+        FaceAlignment2dExpert(detector="sfd", detector_weights=str(weights))._detector.load()
+
+
+def test_a_detector_that_takes_batches_sees_a_tensor_as_it_sees_pictures(fan_weights: Path, tmp_path: Path) -> None:
+    weights = _write_detector("sfd", tmp_path / "sfd.pth")
+    expert = FaceAlignment2dExpert(detector="sfd", detector_weights=str(weights), weights=str(fan_weights))
+    image = np.ascontiguousarray(_pixels("astronaut")[0][:256, :256])
+    nobody = np.zeros_like(image)
+    batch = torch.from_numpy(np.stack([image, nobody])).permute(0, 3, 1, 2).float()
+    frames = Frames.of_squares([(256, 256), (256, 256)], 256, "pad")
+    from_tensor = expert.extract_tensor(batch, frames)
+    from_pictures = expert.extract([Picture.whole(image), Picture.whole(nobody)])
+    assert from_tensor is not None and from_tensor.statuses == from_pictures.statuses
+    np.testing.assert_allclose(from_tensor.features, from_pictures.features, atol=0.05)
+    assert FaceAlignment2dExpert(detector="dlib", weights=str(fan_weights)).extract_tensor(batch, frames) is None
+
+
+def test_each_process_of_a_machine_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch_device() == "cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert torch_device() == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert torch_device() == "cuda:1"
+    assert onnx_provider("cuda") == ("CUDAExecutionProvider", {"device_id": 3})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert onnx_provider("cuda") == ("CUDAExecutionProvider", {"device_id": 0})
+    assert onnx_provider("cuda:5") == ("CUDAExecutionProvider", {"device_id": 5})
+    assert onnx_provider("tpu") is None and onnx_provider("cuda:x") is None

@@ -21,7 +21,7 @@ from llava.mm_utils import process_images
 from networks import portraits
 
 from llava_faba.experts import Frames, Picture, PriorExpert, PriorResult
-from llava_faba.model.online import to_pictures
+from llava_faba.model.online import Squares, compute_priors, to_squares
 
 SIDE = 336
 
@@ -31,13 +31,15 @@ def processor() -> Any:
     return transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
 
 
-def _tensors(processor: Any, images: list[Any], layout: str | None) -> Any:
-    return process_images(images, processor, SimpleNamespace(image_aspect_ratio=layout))
+def _squares(processor: Any, images: list[Any], layout: str | None) -> Squares:
+    """What the model's own expert gets to see, by way of LLaVA's own preprocessing."""
+    tensors = process_images(images, processor, SimpleNamespace(image_aspect_ratio=layout))
+    sizes = [image.size for image in images]
+    return to_squares(tensors, processor.image_mean, processor.image_std, sizes, layout)
 
 
 def _online(expert: PriorExpert, processor: Any, image: Any, layout: str | None) -> PriorResult:
-    tensors = _tensors(processor, [image], layout)
-    return expert.extract(to_pictures(tensors, processor.image_mean, processor.image_std, [image.size], layout))
+    return compute_priors(expert, _squares(processor, [image], layout))
 
 
 def _errors(expert: PriorExpert, processor: Any, layout: str | None) -> dict[str, np.ndarray]:
@@ -81,29 +83,54 @@ def test_insightface_106(onnx_network: Path, processor: Any, layout: str | None)
         assert errors.max() < (0.005 if layout == "pad" or name == "astronaut" else 0.3), (name, errors.max())
 
 
-@pytest.mark.parametrize("layout", ["pad", None])
-def test_fan_from_pictures_and_from_tensors(fan_weights: Path, processor: Any, layout: str | None) -> None:
-    pytest.importorskip("face_alignment")
-    from llava_faba.experts.face_alignment import FaceAlignment2dExpert
+@pytest.fixture(scope="module")
+def fan_experts(fan_weights: Path, hub: Path) -> dict[str, PriorExpert]:
+    """Both on the same network that knows the photographs; the depth network has random weights."""
+    from llava_faba.experts.face_alignment import FaceAlignment2dExpert, FaceAlignment3dExpert
 
-    expert = FaceAlignment2dExpert(weights=str(fan_weights))
-    images = list(portraits().values())
-    sizes = [image.size for image in images]
-    tensors = _tensors(processor, images, layout)
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (processor.image_mean, processor.image_std))
-    from_tensors = expert.extract_tensor((tensors * std + mean) * 255, Frames.of_squares(sizes, SIDE, layout))
-    assert from_tensors is not None
-    from_pictures = expert.extract(to_pictures(tensors, processor.image_mean, processor.image_std, sizes, layout))
+    depth = hub / "hub" / "checkpoints" / "depth-2a464da4ea.pth.tar"
+    return {
+        "face-alignment-2d": FaceAlignment2dExpert(weights=str(fan_weights)),
+        "face-alignment-3d": FaceAlignment3dExpert(weights=str(fan_weights), depth_weights=str(depth)),
+    }
+
+
+@pytest.mark.parametrize("name", ["face-alignment-2d", "face-alignment-3d"])
+@pytest.mark.parametrize("layout", ["pad", None])
+def test_fan_in_one_batch_of_tensors(
+    fan_experts: dict[str, PriorExpert], processor: Any, layout: str | None, name: str
+) -> None:
+    expert, images = fan_experts[name], list(portraits().values())
+    online = compute_priors(expert, _squares(processor, images, layout))
     offline = expert.extract([Picture.whole(np.asarray(image)) for image in images])
-    # One of the 64 x 64 cells of a heatmap is 2.05 / 64 of the face box, and FAN's answers are whole and half cells.
+    # One of the 64 x 64 cells of a heatmap is 2.05 / 64 of the face box, and FAN's answers are quarters of a cell.
     cell = 2.06 / 64
-    for row, (name, image) in enumerate(portraits().items()):
+    for row, (photograph, image) in enumerate(portraits().items()):
         face = np.mean(image.size)
-        for found in (from_tensors, from_pictures):
-            moved = np.linalg.norm(found.landmarks[row] - offline.landmarks[row], axis=1) / face
-            assert np.median(moved) <= cell, (name, np.median(moved))
-            if layout == "pad" or name == "astronaut":
-                assert np.mean(moved <= 1.5 * cell) >= 0.85, (name, np.sort(moved)[-12:])
+        flat = slice(0, 2)
+        moved = np.linalg.norm(online.landmarks[row][:, flat] - offline.landmarks[row][:, flat], axis=1) / face
+        assert np.median(moved) <= cell, (photograph, np.median(moved))
+        if layout == "pad" or photograph == "astronaut":
+            assert np.mean(moved <= 1.5 * cell) >= 0.85, (photograph, np.sort(moved)[-12:])
+
+
+def test_fan_takes_the_batch_as_it_is_on_the_device(
+    fan_experts: dict[str, PriorExpert], processor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No picture on the CPU, and no call of the network for a single image."""
+    fan = pytest.importorskip("llava_faba.experts.fan")
+    expert, images = fan_experts["face-alignment-2d"], list(portraits().values())
+    squares = _squares(processor, images, "pad")
+    monkeypatch.setattr(Squares, "pictures", lambda _: pytest.fail("the batch went through pictures"))
+    monkeypatch.setattr(fan, "_CPU_BATCH", 64)
+    sizes: list[int] = []
+    hook = expert._fan.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))  # type: ignore[attr-defined]
+    together = compute_priors(expert, squares)
+    hook.remove()
+    assert sizes == [len(images)] * 2  # the faces, and their mirror images
+    for row in range(len(images)):
+        one = Squares(squares.pixels[row : row + 1], squares.sizes[row : row + 1], squares.layouts[row : row + 1])
+        np.testing.assert_allclose(compute_priors(expert, one).features[0], together.features[row], atol=1e-6)
 
 
 def test_fan_crops_from_tensors_are_the_packages_crops(fan_weights: Path, processor: Any) -> None:
@@ -127,9 +154,16 @@ def test_frames_lead_back_to_the_original(layout: str | None) -> None:
     np.testing.assert_allclose(middle, np.array(sizes) / 2, atol=1)
 
 
-def test_online_pictures_of_a_stretched_square_are_as_the_frames_say(processor: Any) -> None:
-    image = portraits()["hopper-wide"]
-    tensors = _tensors(processor, [image], "pad")
-    picture = to_pictures(tensors, processor.image_mean, processor.image_std, [image.size], "pad")[0]
-    frames = Frames.of_squares([image.size], SIDE, "pad")
-    np.testing.assert_allclose(picture.scale, frames.scales[0])
+def test_pictures_and_frames_of_a_square_agree(processor: Any) -> None:
+    squares = _squares(processor, [portraits()["hopper-wide"], portraits()["astronaut"]], "pad")
+    for row, picture in enumerate(squares.pictures()):
+        np.testing.assert_allclose(picture.scale, squares.frames().scales[row])
+
+
+def test_each_square_of_a_list_has_its_own_layout() -> None:
+    """A list may mix pictures with and without crops, as anyres does."""
+    images = [torch.zeros(3, 8, 8), torch.zeros(3, 3, 8, 8)]
+    squares = to_squares(images, [0.5] * 3, [0.2] * 3, [(16, 8), (16, 8)], "anyres")
+    assert squares.layouts == ["anyres", "stretch"] and squares.pixels.shape == (2, 3, 8, 8)
+    np.testing.assert_allclose(squares.frames().scales, [[1, 1], [2, 1]])
+    np.testing.assert_allclose(squares.frames().offsets, [[4, 0], [0, 0]])
