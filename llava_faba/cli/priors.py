@@ -115,7 +115,6 @@ def run_info(args: argparse.Namespace) -> int:
         "n": len(store),
         "size": store.size,
         "expert": store.expert,
-        "expert_version": store.expert_version,
         "settings": store.settings,
         "status": store.counts(),
     }
@@ -250,12 +249,14 @@ def run_import(args: argparse.Namespace) -> int:
         if args.npy is None:
             raise PriorError("--images needs --npy, the folder of .npy files.")
         folder = args.image_folder or args.images
-        pairs = pairs_of_folders(args.images, args.npy, folder)
+        found = pairs_of_folders(args.images, args.npy, folder)
     else:
         folder = args.image_folder or Path()
-        pairs = pairs_of_annotations(args.annotations)
-    store = import_npy(pairs, folder, args.out, expert=args.expert)
+        found = pairs_of_annotations(args.annotations)
+    store = import_npy(found.pairs, folder, args.out, expert=args.expert)
     print(f"{args.out}: {len(store)} images, {store.size} numbers each")
+    if found.without:
+        print(f"{len(found.without)} images have no .npy file and are not in the store, first {found.without[0]}")
     print(_counts(store.counts()))
     return 0
 
@@ -284,14 +285,20 @@ def run_show(args: argparse.Namespace) -> int:
     store = PriorStore.open(args.store) if args.store is not None else None
     expert = expert_of(store) if store is not None else create_expert(args.expert, _settings(args.set))
     written: list[Path] = []
-    for given in map(Path, args.images):
+    folders = [given if given.is_dir() else given.parent for given in map(Path, args.images)]
+    common = os.path.commonpath([folder.absolute() for folder in folders])
+    for given, folder in zip(map(Path, args.images), folders, strict=True):
         is_folder = given.is_dir()
-        root = args.image_folder or (given if is_folder else given.parent)
+        root = args.image_folder or folder
         names = images_below(given)[: args.limit] if is_folder else [given.name]
-        prefix = relative_to(given if is_folder else given.parent, root)
+        prefix = relative_to(folder, root)
         names = [prefix + name for name in names]
         shown = computed(names, root, expert) if store is None else stored(names, root, store, expert)
-        written += write_sheets(shown, args.out) if is_folder else write_pictures(shown, args.out)
+        apart = args.out / folder.absolute().relative_to(common)  # equal names in several folders
+        if is_folder:
+            written += write_sheets(shown, apart)
+        else:
+            written += write_pictures(shown, args.out if args.image_folder else apart)
     for path in written:
         print(path)
     return 0

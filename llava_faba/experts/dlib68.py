@@ -12,8 +12,10 @@ import numpy as np
 from llava_faba.errors import ExpertError
 from llava_faba.experts.base import LandmarkExpert, Located, PriorStatus
 from llava_faba.experts.detection import HogDetector
+from llava_faba.experts.weights import WeightsFile
 
 _WEIGHTS_PACKAGE = "face_recognition_models"
+WEIGHTS_VARIABLE = "LLAVA_FABA_DLIB68"
 _WEIGHTS_FILE = "models/shape_predictor_68_face_landmarks.dat"
 
 
@@ -24,7 +26,8 @@ class Dlib68Expert(LandmarkExpert):
     Output: 68 points x, y interleaved, 136 numbers, normalised as in ``LandmarkExpert``. Of several
     faces the one with the largest product of area and the detector's confidence counts.
     ``upsample``: how often the picture is doubled before detection; ``retry_upsample``: the same for a second try
-    where no face was found. ``weights``: another ``shape_predictor_68_face_landmarks.dat``.
+    where no face was found. ``weights``, ``weights_sha256``: another ``shape_predictor_68_face_landmarks.dat`` and
+    what it must be. Licence of the weights: trained on iBUG 300-W, whose licence excludes commercial use.
     Thread-safe; one instance per process.
     """
 
@@ -36,16 +39,36 @@ class Dlib68Expert(LandmarkExpert):
     points: ClassVar[int] = 68
     in_workers: bool = True
 
-    def __init__(self, upsample: int = 0, retry_upsample: int = 1, weights: str | None = None) -> None:
+    def __init__(
+        self,
+        upsample: int = 0,
+        retry_upsample: int = 1,
+        weights: str | None = None,
+        weights_sha256: str | None = None,
+    ) -> None:
         super().__init__()
-        self._upsample, self._retry_upsample, self._weights = upsample, retry_upsample, weights
+        self._upsample, self._retry_upsample = upsample, retry_upsample
+        self._weights = WeightsFile(
+            expert=self.name,
+            setting="weights",
+            named=weights,
+            sha256=weights_sha256,
+            variable=WEIGHTS_VARIABLE,
+            places=_in_the_package,
+            how_to_get="'pip install llava-faba[dlib]' brings it (with the package face-recognition-models).",
+        )
         self._detector = HogDetector(f"facial prior expert '{self.name}'", upsample, retry_upsample)
-        self._predictor = self._detector.dlib.shape_predictor(str(_weights_path(weights)))
+        path = self._weights.path
+        try:
+            self._predictor = self._detector.dlib.shape_predictor(str(path))
+        except RuntimeError as error:
+            raise ExpertError(f"facial prior expert '{self.name}': {path} is no shape predictor: {error}") from error
 
     @property
     def settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {"upsample": self._upsample, "retry_upsample": self._retry_upsample}
-        return settings | ({"weights": self._weights} if self._weights else {})
+        usual = not self._weights.named and not self._weights.sha256 and self._weights.path in _in_the_package()
+        return settings | ({} if usual else self._weights.settings)
 
     def locate(self, images: Sequence[np.ndarray]) -> list[Located]:
         return [self._locate_one(np.ascontiguousarray(image)) for image in images]
@@ -60,19 +83,7 @@ class Dlib68Expert(LandmarkExpert):
         return Located(status, points + 0.5)  # dlib counts pixel centres
 
 
-def _weights_path(weights: str | None) -> Path:
-    if weights is not None:
-        path = Path(weights)
-        if not path.is_file():
-            raise ExpertError(f"facial prior expert 'dlib-68': its setting 'weights' names no file: {path}")
-        return path
+def _in_the_package() -> list[Path]:
     # Importing the package needs pkg_resources, which newer setuptools no longer bring; its file is all we need.
     spec = importlib.util.find_spec(_WEIGHTS_PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / _WEIGHTS_FILE
-        if path.is_file():
-            return path
-    raise ExpertError(
-        "facial prior expert 'dlib-68' has no weights: run 'pip install llava-faba[dlib]' (it brings "
-        "face-recognition-models), or name the file in the setting 'weights'."
-    )
+    return [Path(folder) / _WEIGHTS_FILE for folder in (spec.submodule_search_locations or [])] if spec else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,36 @@ from llava_faba.priors.writer import PriorStoreWriter, Row
 _ROWS_AT_ONCE = 1024
 
 
-def pairs_of_annotations(annotations: Iterable[Path]) -> list[tuple[str, str]]:
-    """(image, .npy file) of all records that have both, relative to the image folder, each image once."""
+@dataclass(frozen=True)
+class Pairs:
+    """(image, .npy file), relative to the image folder, each image once; and the images ``without`` a file."""
+
+    pairs: list[tuple[str, str]]
+    without: list[str]
+
+
+def pairs_of_annotations(annotations: Iterable[Path]) -> Pairs:
+    """What records name under "image" and "landmark"."""
     pairs: dict[str, str] = {}
+    images: dict[str, None] = {}
     for record in records_of(annotations):
-        if record.get("image") and record.get("landmark"):
-            pairs[str(record["image"])] = str(record["landmark"])
-    return list(pairs.items())
+        if record.get("image"):
+            images[str(record["image"])] = None
+            if record.get("landmark"):
+                pairs[str(record["image"])] = str(record["landmark"])
+    return Pairs(list(pairs.items()), [image for image in images if image not in pairs])
 
 
-def pairs_of_folders(images: Path, npy: Path, image_folder: Path) -> list[tuple[str, str]]:
-    """(image, .npy file) for images below one folder and equally named .npy files below another."""
-    pairs, prefix = [], relative_to(images, image_folder)
+def pairs_of_folders(images: Path, npy: Path, image_folder: Path) -> Pairs:
+    """Images below one folder and equally named .npy files below another."""
+    pairs, without, prefix = [], [], relative_to(images, image_folder)
     for image in images_below(images):
         file = npy / Path(image).with_suffix(".npy")
         if file.is_file():
             pairs.append((prefix + image, str(file.absolute())))
-    return pairs
+        else:
+            without.append(prefix + image)
+    return Pairs(pairs, without)
 
 
 def import_npy(
@@ -70,7 +84,9 @@ def export_npy(store: PriorStore, folder: Path, annotations: Iterable[Path] = ()
     A record of ``annotations`` with a "landmark" gets its file there; without annotations the file is named like the
     image. Unreadable images have no file.
     """
-    pairs = pairs_of_annotations(annotations) or [(image, str(Path(image).with_suffix(".npy"))) for image in store]
+    pairs = pairs_of_annotations(annotations).pairs or [
+        (image, str(Path(image).with_suffix(".npy"))) for image in store
+    ]
     targets: dict[str, str] = {}
     written = 0
     for image, file in pairs:

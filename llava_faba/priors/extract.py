@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava_faba.errors import ExpertError
+from llava_faba.errors import ExpertError, PriorError
 from llava_faba.experts import PriorExpert, create_expert
 from llava_faba.priors.layout import key_of
 from llava_faba.priors.problems import write_problems
@@ -59,11 +59,15 @@ def extract(
     the expert if that lives on the CPU; above 1 they are spawned, so a script of your own needs the usual
     ``if __name__ == "__main__"``. ``progress``: called with (images done, images in all).
 
-    An image that cannot be read is a row with the status "unreadable" and a note, never an error.
+    An image that cannot be read, or that the expert fails on, is a row with the status "unreadable" and a note.
 
-    Raises ExpertError (unknown expert, no weights) and PriorError (a store of another expert, in use, or damaged).
+    Raises ExpertError (unknown expert, no weights, one that fails on everything) and PriorError (a store of another
+    expert, in use, or damaged; a batch size or number of workers below 1).
     """
     began = time.monotonic()
+    for what, number in (("batch size", batch_size), ("number of workers", workers)):
+        if number < 1:
+            raise PriorError(f"the {what} is {number}; it must be 1 or more.")
     made = create_expert(expert, settings) if isinstance(expert, str) else expert
     _check_can_extract(made)
     made.load()
@@ -76,10 +80,10 @@ def extract(
         report = progress or _silent
         report(before, len(names))
         blocks = _row_blocks(todo, Path(image_folder), made, batch_size, workers)
-        _write(blocks, writer, lambda written: report(before + written, len(names)))
+        processed = _write(blocks, writer, lambda written: report(before + written, len(names)))
     with PriorStore.open(out) as store:
         counts, problems = store.counts(), write_problems(store)
-    return Summary(Path(out), len(todo), before, counts, problems, time.monotonic() - began)
+    return Summary(Path(out), processed, before, counts, problems, time.monotonic() - began)
 
 
 def _row_blocks(
@@ -94,8 +98,11 @@ def _row_blocks(
         yield rows(prepared, expert)
 
 
-def _write(blocks: Iterable[list[Row]], writer: PriorStoreWriter, report: Callable[[int], None]) -> None:
-    """Write blocks every now and then; what is done when they fail or are interrupted is written as well."""
+def _write(blocks: Iterable[list[Row]], writer: PriorStoreWriter, report: Callable[[int], None]) -> int:
+    """Write blocks every now and then; what is done when they fail or are interrupted is written as well.
+
+    Returns how many rows there were.
+    """
     waiting: list[Row] = []
     written, last = 0, time.monotonic()
     try:
@@ -108,7 +115,9 @@ def _write(blocks: Iterable[list[Row]], writer: PriorStoreWriter, report: Callab
                 report(written)
     finally:
         writer.append(waiting)
-        report(written + len(waiting))
+        written += len(waiting)
+        report(written)
+    return written
 
 
 def _check_can_extract(expert: PriorExpert) -> None:

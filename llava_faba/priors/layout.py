@@ -119,21 +119,23 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def count_rows(folder: Path, meta: dict[str, Any]) -> int:
+def count_rows(folder: Path, meta: dict[str, Any], closed: int = 0) -> int:
     """How many rows the store holds, not counting what a crash left behind them.
 
+    ``closed``: rows that a writer had finished with, which no crash can have torn. Of the others the last append may
+    be torn anywhere, for a disk writes its pages in any order; what follows the first torn entry does not count.
     Raises PriorError when the index names rows that the other files do not hold, or is not this store's.
     """
     whole = _size(folder / INDEX) // ENTRY.itemsize
     entries = mapped(folder / INDEX, ENTRY, (whole,))
-    rows = whole
-    while rows and not is_sealed(entries[rows - 1 : rows], meta["id"]):
-        rows -= 1
-        if whole - rows > MOST_ROWS_AT_ONCE:
-            raise PriorError(
-                f"{folder / INDEX} is damaged or belongs to another store: its last {whole - rows} entries fail "
-                "their checksums. Copy the store again, or extract the priors again."
-            )
+    before_last_append = max(whole - MOST_ROWS_AT_ONCE - 1, 0)
+    first = min(max(closed if closed <= whole else 0, before_last_append), max(whole - 1, 0))
+    rows = next((row for row in range(first, whole) if not is_sealed(entries[row : row + 1], meta["id"])), whole)
+    if rows < whole and rows == before_last_append > 0:
+        raise PriorError(
+            f"{folder / INDEX} is damaged or belongs to another store: entry {rows} fails its checksum, and no crash "
+            "reaches so far back. Copy the store again, or extract the priors again."
+        )
     rows_held = _size(folder / FEATURES) // (meta["size"] * FLOAT.itemsize)
     if rows_held < rows:
         raise _truncated(folder / FEATURES, f"the index names {rows} rows, it holds {rows_held}")

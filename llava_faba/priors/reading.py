@@ -51,9 +51,9 @@ def read_picture(path: str | Path, max_side: int = MAX_SIDE) -> Reading:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large and odd files; the note says so where it matters
             with Image.open(path) as image:
-                size = image.size
-                notes = _notes(image)
+                size, mode = image.size, image.mode
                 pixels, shrunk = _pixels(image, max_side)
+                notes = _notes(image, mode)
     except Exception as error:  # Pillow's readers raise nearly anything for damaged data
         return Reading(None, size, _reason(error))
     scale = (size[0] / pixels.shape[1], size[1] / pixels.shape[0])
@@ -84,24 +84,30 @@ def _reason(error: Exception) -> str:
 
 
 def _pixels(image: Image.Image, max_side: int) -> tuple[np.ndarray, list[str]]:
-    rgb = image.convert("RGB")
-    longer = max(rgb.size)
+    longer = max(image.size)
     if longer <= max_side:
-        return np.asarray(rgb), []
-    width, height = (max(1, round(side * max_side / longer)) for side in rgb.size)
+        return np.asarray(image.convert("RGB")), []
+    width, height = (max(1, round(side * max_side / longer)) for side in image.size)
+    image.draft(None, (width, height))  # a JPEG is decoded at an eighth to a whole of its size, never larger than that
+    image.load()
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # converting copies, and this may be a gigabyte
     small = rgb.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.asarray(small), [f"shrunk to {width}x{height}"]
 
 
-def _notes(image: Image.Image) -> list[str]:
+def _notes(image: Image.Image, mode: str) -> list[str]:
+    """What is odd about a picture that was read; ``mode``: that of the file's pixels."""
     notes = []
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation not in (0, 1):
-        notes.append(f"EXIF orientation {orientation} not applied (LLaVA does not either)")
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append("animated: first frame")
-    if image.mode.startswith(("I", "F")):
-        notes.append(f"{image.mode} pixels: values above 255 clipped (as LLaVA does)")
-    elif image.mode == "CMYK":
+    if mode.startswith(("I", "F")):
+        notes.append(f"{mode} pixels: values above 255 clipped (as LLaVA does)")
+    elif mode == "CMYK":
         notes.append("CMYK")
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if orientation not in (0, 1):
+            notes.append(f"EXIF orientation {orientation} not applied (LLaVA does not either)")
+        if getattr(image, "is_animated", False):
+            notes.append("several frames: the first")
+    except Exception:  # the pixels are there, and LLaVA does not ask for more
+        notes.append("damaged EXIF data or further frames")
     return notes

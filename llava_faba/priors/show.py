@@ -83,10 +83,10 @@ def drawn(shown: Shown, side: int) -> Image.Image:
 
 
 def write_pictures(shown: Iterable[Shown], out: Path, side: int = 512) -> list[Path]:
-    """One PNG per image, in the images' own folders below ``out``; returns their paths."""
+    """One PNG per image, named like it, in the images' own folders below ``out``; returns their paths."""
     written: list[Path] = []
     for one in shown:
-        target = out / Path(one.image.lstrip("/")).with_suffix(".landmarks.png")
+        target = out / f"{one.image.lstrip('/')}.landmarks.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         drawn(one, side).save(target)
         written.append(target)

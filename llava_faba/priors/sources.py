@@ -41,18 +41,35 @@ def images_in(
 def images_below(folder: str | Path) -> list[str]:
     """All image files below ``folder`` by their suffix, sorted, as paths relative to it with "/".
 
-    Hidden files and folders (names starting with ".") are left out. Raises PriorError when it is no folder.
+    Hidden files and folders (names starting with ".") are left out; links to folders are followed, but not back to
+    one that they lie in. Raises PriorError when it is no folder, or when a folder below it cannot be read.
     """
     root = str(folder)
     if not os.path.isdir(root):  # noqa: PTH112 - os.walk and strings: two million Path objects are not free
         raise PriorError(f"{root} is not a folder of images.")
     found = []
-    for where, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for where, folders, files in os.walk(root, followlinks=True, onerror=_unreadable_folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(root, where, name)]
         below = os.path.relpath(where, root).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
         found += [prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
     return sorted(found)
+
+
+def _unreadable_folder(error: OSError) -> None:
+    raise PriorError(
+        f"{error.filename}: this folder cannot be read ({error.strerror}), so its images would be left out."
+    ) from error
+
+
+def _leads_back(root: str, where: str, name: str) -> bool:
+    """Whether the folder ``name`` in ``where`` is a link to one that was walked through to get there."""
+    link = Path(where, name)
+    if not link.is_symlink():
+        return False
+    target, base, here = link.resolve(), Path(root), Path(where)
+    passed = [here, *(one for one in here.parents if one.is_relative_to(base))]
+    return any(one.resolve().is_relative_to(target) for one in passed)
 
 
 def images_of(annotations: Iterable[Path]) -> list[str]:

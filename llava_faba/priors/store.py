@@ -86,8 +86,8 @@ class PriorStore:
         """Open a store. Raises PriorError when it is absent, of another kind or version, damaged or truncated."""
         folder = Path(path)
         meta = read_meta(folder)
-        rows = count_rows(folder, meta)
-        covered = covered_rows(folder, meta["id"])
+        covered = covered_rows(folder, meta["id"])  # before counting, for a writer may be adding rows
+        rows = count_rows(folder, meta, covered)
         if covered > rows:
             raise PriorError(
                 f"{folder / INDEX} is truncated: it holds {rows} of at least {covered} entries. Copy it again, or "

@@ -83,23 +83,64 @@ class ReadAndExtract:
 
 
 def rows(prepared: Sequence[Prepared], expert: PriorExpert) -> list[Row]:
-    """Run the expert on what could be read; one row per image, in order."""
+    """Run the expert on what could be read; one row per image, in order.
+
+    An image that the expert fails on is "unreadable" with the reason. Raises ExpertError when the expert fails on a
+    plain grey picture as well: then it is not the image's fault.
+    """
     readable = [one for one in prepared if one.item is not None]
     try:
-        result = expert.extract_prepared([one.item for one in readable]) if readable else None
+        found = iter(_rows_of_batch(readable, expert))
     except Exception as error:
-        raise ExpertError(
-            f"facial prior expert '{expert.name}' failed on one of these images ({type(error).__name__}: {error}): "
-            f"{', '.join(one.image for one in readable)}"
-        ) from error
-    found: Iterator[tuple[np.ndarray, PriorStatus]] = (
-        iter(()) if result is None else iter(zip(result.features, result.statuses, strict=True))
-    )
-    made = []
-    for one in prepared:
-        feature, status = (None, PriorStatus.UNREADABLE) if one.item is None else next(found)
-        made.append(Row(one.image, feature, status.value, one.size, one.note))
+        found = iter(_rows_one_by_one(readable, expert, error))
+    return [
+        Row(one.image, None, PriorStatus.UNREADABLE.value, one.size, one.note) if one.item is None else next(found)
+        for one in prepared
+    ]
+
+
+def _rows_of_batch(readable: Sequence[Prepared], expert: PriorExpert) -> list[Row]:
+    if not readable:
+        return []
+    result = expert.extract_prepared([one.item for one in readable])
+    return [
+        _row(one, feature, status)
+        for one, feature, status in zip(readable, result.features, result.statuses, strict=True)
+    ]
+
+
+def _row(one: Prepared, feature: np.ndarray, status: PriorStatus) -> Row:
+    if np.isfinite(feature).all():
+        return Row(one.image, feature, status.value, one.size, one.note)
+    return _failed(one, "numbers that are not finite")
+
+
+def _rows_one_by_one(readable: Sequence[Prepared], expert: PriorExpert, error: Exception) -> list[Row]:
+    """After a batch failed: one odd image, or one too many for the memory, must not stop the others."""
+    made: list[Row] = []
+    for one in readable:
+        try:
+            made += _rows_of_batch([one], expert)
+        except Exception as reason:
+            _check_works(expert, readable, error)
+            made.append(_failed(one, f"{type(reason).__name__}: {reason}"))
     return made
+
+
+def _check_works(expert: PriorExpert, readable: Sequence[Prepared], error: Exception) -> None:
+    grey = Picture.whole(np.full((256, 256, 3), 128, np.uint8))
+    try:
+        expert.extract_prepared([expert.preparer()(grey)])
+    except Exception:
+        raise ExpertError(
+            f"facial prior expert '{expert.name}' fails on every picture ({type(error).__name__}: {error}), first on "
+            f"these images: {', '.join(one.image for one in readable)}"
+        ) from error
+
+
+def _failed(one: Prepared, reason: str) -> Row:
+    note = "; ".join(filter(None, (one.note, f"the expert failed on it: {reason}")))
+    return Row(one.image, None, PriorStatus.UNREADABLE.value, one.size, note)
 
 
 def run_in_order(

@@ -23,6 +23,7 @@ from llava_faba.priors.layout import (
     FORMAT,
     INDEX,
     LOCK,
+    LOOKUP,
     META,
     MOST_ROWS_AT_ONCE,
     STATUSES,
@@ -36,7 +37,7 @@ from llava_faba.priors.layout import (
     seal,
     write_atomically,
 )
-from llava_faba.priors.lookup import write_lookup
+from llava_faba.priors.lookup import covered_rows, write_lookup
 from llava_faba.priors.store import PriorStore
 
 
@@ -117,6 +118,9 @@ class PriorStoreWriter:
         self._lock.close()
 
     def _open(self, meta: dict[str, Any]) -> None:
+        for name in (META, LOOKUP):  # what a process left that was killed while replacing the file
+            for stale in self.path.glob(f"{name}.*.tmp"):
+                stale.unlink(missing_ok=True)
         if (self.path / META).exists():
             found = read_meta(self.path)
             _check_same(self.path, found, meta)
@@ -127,7 +131,7 @@ class PriorStoreWriter:
                 (self.path / name).touch()
             write_atomically(self.path / META, (json.dumps(meta, indent=2) + "\n").encode())
         self._id: str = meta["id"]
-        self._rows = count_rows(self.path, meta)
+        self._rows = count_rows(self.path, meta, covered_rows(self.path, meta["id"]))
         self._before = PriorStore(self.path, meta, self._rows)
         self._added: set[str] = set()
         self._covered = self._before.looked_up

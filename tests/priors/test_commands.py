@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +42,7 @@ def test_info(extracted: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) 
     capsys.readouterr()
     assert _run("info", extracted[1], "--json") == 0
     values = json.loads(capsys.readouterr().out)
+    assert list(values) == ["n", "size", "expert", "settings", "status"]
     assert values["n"] == 6 and values["size"] == 136 and values["expert"] == "dlib-68"
     assert values["settings"] == {"upsample": 0, "retry_upsample": 1}
     assert values["status"] == {"found": 4, "not_found": 1, "several_faces": 0, "unreadable": 1}
@@ -97,6 +101,46 @@ def test_a_launchers_processes_take_their_shares(
     assert len(PriorStore.open(tmp_path / "all")) == 6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_under_a_real_launcher(extracted: tuple[Path, Path], tmp_path: Path, launcher: str) -> None:
+    pytest.importorskip("deepspeed" if launcher == "deepspeed" else "torch")
+    start = {
+        "torchrun": ["torchrun", "--nproc_per_node", "2", "--master_port", "29711", "-m", "llava_faba"],
+        "deepspeed": ["deepspeed", "--num_gpus", "2", "--master_port", "29712", "--module", "llava_faba"],
+    }[launcher]
+    program = Path(sys.executable).with_name(start[0])
+    command = [str(program), *start[1:], "priors", "extract", "--expert", "dlib-68", "--images", str(extracted[0])]
+    environment = os.environ | {"DS_ACCELERATOR": "cpu", "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    command += ["--out", str(tmp_path / "all")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "priors merge" in done.stdout
+    shards = sorted((tmp_path / "all").glob("shard-*-of-2"))
+    assert [len(PriorStore.open(shard)) for shard in shards] == [3, 3]
+    assert _run("merge", *shards, "--out", tmp_path / "all") == 0
+    whole, merged = PriorStore.open(extracted[1]), PriorStore.open(tmp_path / "all")
+    assert sorted(whole) == sorted(merged) and whole.counts() == merged.counts()
+    for image in whole:
+        np.testing.assert_array_equal(whole.get(image), merged.get(image))
+
+
+def test_names_that_no_encoding_knows_can_be_shown(extracted: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = extracted[0]
+    name = os.fsdecode(b"caf\xe9.png")
+    (folder / name).write_bytes((folder / "part0/0000.png").read_bytes())
+    program = [sys.executable, "-m", "llava_faba", "priors"]
+    words = [["extract", "--expert", "dlib-68", "--images", str(folder), "--out", str(extracted[1])]]
+    words += [["get", str(extracted[1]), name], ["export", str(extracted[1]), "--out", str(tmp_path / "p.npz")]]
+    words += [["show", str(folder / name), "--expert", "dlib-68", "--out", str(tmp_path / "shown")]]
+    for command in words:
+        done = subprocess.run([*program, *command], capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
+        assert done.returncode == 0, done.stderr
+        if command[0] == "get":
+            assert done.stdout.startswith("caf\\udce9.png: found, 140x150")
+    assert (tmp_path / "shown" / f"{name}.landmarks.png").is_file()
+
+
 def test_merge_prefers_what_could_be_read_and_refuses_contradictions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +154,13 @@ def test_merge_prefers_what_could_be_read_and_refuses_contradictions(
             open_writer.append(of_store)
     assert _run("merge", tmp_path / "one", tmp_path / "two", "--out", tmp_path / "merged") == 0
     assert PriorStore.open(tmp_path / "merged").counts()["found"] == 3
+    with writer(tmp_path / "held") as open_writer:
+        open_writer.append(rows["one"])
+    assert _run("merge", tmp_path / "two", "--out", tmp_path / "held") == 2
+    assert "holds image 'a.jpg' as unreadable" in capsys.readouterr().err
+    assert _run("merge", tmp_path / "one", "--out", tmp_path / "merged") == 0  # what it has is better
+    assert _run("merge", tmp_path / "three", "--out", tmp_path / "merged") == 2
+    assert "different priors of image 'b.jpg'" in capsys.readouterr().err
     assert _run("merge", tmp_path / "two", tmp_path / "three", "--out", tmp_path / "bad") == 2
     assert "different priors of image 'b.jpg'" in capsys.readouterr().err
     with writer(tmp_path / "other", size=5) as open_writer:
@@ -182,6 +233,7 @@ def test_npy_folders_go_in_and_out(tmp_path: Path, capsys: pytest.CaptureFixture
 
     folders = ("--images", tmp_path / "F/train/images", "--npy", tmp_path / "F/train/landmarks")
     assert _run("import", *folders, "--out", tmp_path / "store2") == 0
+    assert "1 images have no .npy file and are not in the store, first gone.jpg" in capsys.readouterr().out
     unknown = PriorStore.open(tmp_path / "store2")
     assert unknown.expert == "precomputed" and len(unknown) == 4 and "one.jpg" in unknown
     assert _run("export", unknown.path, "--out", tmp_path / "no.npz") == 2
@@ -205,14 +257,25 @@ def test_show_draws_the_points_where_they_are(
     image = folder / "part0" / "0000.png"
     words = ("--store", store, "--image-folder", folder, "--out", out)
     assert _run("show", image, folder / "broken.jpg", *words) == 0
-    shown = np.asarray(Image.open(out / "part0" / "0000.landmarks.png")).astype(int)
+    shown = np.asarray(Image.open(out / "part0" / "0000.png.landmarks.png")).astype(int)
     x, y = create_expert("dlib-68").landmarks(PriorStore.open(store).get("part0/0000.png"), (140, 150))[30]
     scale, left = 512 / 150, (512 - round(140 * 512 / 150)) // 2
     assert tuple(shown[round(y * scale), round(x * scale) + left]) == (60, 220, 90)
-    assert (out / "broken.landmarks.png").exists()
+    assert (out / "broken.jpg.landmarks.png").exists()
+    (folder / "part1" / "0000.png").write_bytes(image.read_bytes())
+    (folder / "part1" / "0000.jpg").write_bytes(image.read_bytes())
+    same = (image, folder / "part1" / "0000.png", folder / "part1" / "0000.jpg", folder / "part0", folder / "part1")
+    assert _run("show", *same, "--expert", "dlib-68", "--out", tmp_path / "same") == 0
+    assert sorted(str(path.relative_to(tmp_path / "same")) for path in (tmp_path / "same").rglob("*.png")) == [
+        "part0/0000.png.landmarks.png",
+        "part0/sheet-001.png",
+        "part1/0000.jpg.landmarks.png",
+        "part1/0000.png.landmarks.png",
+        "part1/sheet-001.png",
+    ]
     capsys.readouterr()
     assert _run("show", folder, "--expert", "dlib-68", "--out", out) == 0
-    sheet = Path(capsys.readouterr().out.strip())
+    sheet = Path(capsys.readouterr().out.strip().splitlines()[-1])
     assert sheet.name == "sheet-001.png" and Image.open(sheet).size == (8 * 192, 208)
 
 

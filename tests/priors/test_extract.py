@@ -44,6 +44,10 @@ class Brightness(PriorExpert):
         means = np.array([picture.pixels.mean(axis=(0, 1)) for picture in pictures], np.float32).reshape(-1, 3)
         if self.fails_on == "red" and (means[:, 0] == 254).any():
             raise ValueError("I do not like red")
+        if self.fails_on == "all":
+            raise ValueError("out of order")
+        if self.fails_on == "nan":
+            means[means[:, 0] == 254] = np.nan
         if self.fails_on == "die" and (means[:, 0] == 254).any():
             os._exit(3)
         kinds = {0: PriorStatus.NOT_FOUND, 255: PriorStatus.SEVERAL_FACES}
@@ -117,16 +121,38 @@ def test_network_experts_see_full_batches(tmp_path: Path) -> None:
     assert expert.batches == [4, 4, 2]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_expert_that_fails_names_the_images_and_keeps_the_rest(tmp_path: Path, workers: int) -> None:
-    folder = _pictures(tmp_path / "images", 40)
-    Image.new("RGB", (8, 8), (254, 0, 0)).save(folder / "z.png")
+@pytest.mark.parametrize(("in_workers", "workers"), [(True, 2), (True, 1), (False, 1)])
+@pytest.mark.parametrize(
+    ("fails_on", "reason"), [("red", "ValueError: I do not like red"), ("nan", "numbers that are not finite")]
+)
+def test_an_image_that_the_expert_fails_on_costs_no_other(
+    tmp_path: Path, fails_on: str, reason: str, in_workers: bool, workers: int
+) -> None:
+    folder = _pictures(tmp_path / "images", 10)
+    Image.new("RGB", (8, 8), (254, 0, 0)).save(folder / "p0" / "001b.png")
     names = images_below(folder)
-    expert = Brightness(in_workers=True, fails_on="red")
-    with pytest.raises(ExpertError, match=r"'brightness' failed.*I do not like red.*z\.png"):
-        extract(names, folder, tmp_path / "store", expert=expert, workers=workers)
-    assert len(PriorStore.open(tmp_path / "store")) == 40
-    assert extract(names[:-1], folder, tmp_path / "store", expert=expert).processed == 0
+    expert = Brightness(in_workers=in_workers, fails_on=fails_on)
+    summary = extract(names, folder, tmp_path / "store", expert=expert, workers=workers)
+    store = PriorStore.open(tmp_path / "store")
+    assert list(store) == names and summary.counts == {"found": 10, "not_found": 0, "several_faces": 0, "unreadable": 1}
+    assert store.entry("p0/001b.png").note == f"the expert failed on it: {reason}"
+    np.testing.assert_array_equal(store.get("p0/001.png"), [3, 2, 3])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_expert_that_fails_on_everything_is_an_error_that_names_where(tmp_path: Path, workers: int) -> None:
+    folder = _pictures(tmp_path / "images", 6)
+    with pytest.raises(ExpertError, match=r"'brightness' fails on every picture.*out of order.*p0/000\.png"):
+        expert = Brightness(in_workers=True, fails_on="all")
+        extract(images_below(folder), folder, tmp_path / "other", expert=expert, workers=workers)
+    assert verify(tmp_path / "other") == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", 0), ("workers", -2)])
+def test_numbers_that_would_do_nothing_are_refused(tmp_path: Path, name: str, value: int) -> None:
+    folder = _pictures(tmp_path / "images", 2)
+    with pytest.raises(PriorError, match=f"is {value}; it must be 1 or more"):
+        extract(images_below(folder), folder, tmp_path / "s", expert=Brightness(), **{name: value})  # type: ignore[arg-type]
 
 
 def test_a_worker_that_dies_is_an_error_that_names_where(tmp_path: Path) -> None:
@@ -141,6 +167,20 @@ def test_a_worker_that_dies_is_an_error_that_names_where(tmp_path: Path) -> None
 def test_the_precomputed_expert_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ExpertError, match="priors import"):
         extract(["a.jpg"], tmp_path, tmp_path / "store", expert="precomputed", settings={"size": 4})
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _pictures(tmp_path / "images", 2)
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path).endswith("p1"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PriorError, match=r"p1: this folder cannot be read \(Permission denied\)"):
+        images_below(folder)
 
 
 def _command(folder: Path, out: Path, *more: str) -> list[str]:
@@ -169,6 +209,34 @@ def test_kill_at_any_point_and_go_on(tmp_path: Path, faces: Callable[[int], Path
     summary = json.loads(done.stdout)
     assert summary["before"] == rows and summary["processed"] == 160 - rows
     assert list(PriorStore.open(out)) == images_below(folder) and verify(out) == []
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, faces: Callable[[int], Path]) -> None:
+    """From the first import to the last file, until a run comes through."""
+    pytest.importorskip("dlib")
+    folder, out = faces(240), tmp_path / "store"
+    random, rows, kills, done = np.random.default_rng(), 0, 0, None
+    while done is None:
+        command = _command(folder, out, "--workers", "2", "--json", "--set", "retry_upsample=0")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            printed, _ = process.communicate(timeout=None if kills >= 12 else float(random.uniform(0.3, 9)))
+            assert process.returncode == 0
+            done = json.loads(printed)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+        if (out / "meta.json").exists():
+            store = PriorStore.open(out)
+            assert len(store) >= rows and len(set(store)) == len(store)
+            rows = len(store) if done is None else rows
+    assert (done["before"], done["processed"]) == (rows, 240 - rows)
+    assert list(PriorStore.open(out)) == images_below(folder) and verify(out) == []
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [FEATURES, INDEX, STRINGS, "lookup.bin", "lock", "meta.json", "problems.jsonl"]
+    )
 
 
 def test_workers_end_with_their_parent(tmp_path: Path, faces: Callable[[int], Path]) -> None:
@@ -234,6 +302,10 @@ def test_images_come_from_folders_and_annotation_files(tmp_path: Path) -> None:
     lines.write_text('{"image": "q.jpg"}\n{"image": \n')
     with pytest.raises(RecordError, match=r"eval\.jsonl, line 2"):
         images_in(None, [lines], folder)
+    (folder / "p0" / "back").symlink_to("../../images")
+    (folder / "p0" / "self").symlink_to(".")
+    (folder / "linked").symlink_to("p1")
+    assert images_below(folder) == ["B.JPG", "linked/000.png", "p0/000.png", "p1/000.png"]
     with pytest.raises(PriorError, match="does not lie below"):
         images_in(folder, None, tmp_path / "elsewhere")
     with pytest.raises(PriorError, match="no image below"):

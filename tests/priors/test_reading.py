@@ -50,8 +50,8 @@ def _save_palette_with_transparency(path: Path) -> None:
         (_save_cmyk, ".jpg", "CMYK"),
         (_save_16_bit, ".png", "I;16 pixels: values above 255 clipped (as LLaVA does)"),
         (_save_rotated, ".jpg", "EXIF orientation 6 not applied (LLaVA does not either)"),
-        (_save_animated, ".gif", "animated: first frame"),
-        (_save_animated, ".webp", "animated: first frame"),
+        (_save_animated, ".gif", "several frames: the first"),
+        (_save_animated, ".webp", "several frames: the first"),
         (_save_palette_with_transparency, ".png", ""),
         (lambda path: _gradient().convert("L").save(path), ".png", ""),
         (lambda path: _gradient().convert("1").save(path), ".png", ""),
@@ -65,6 +65,18 @@ def test_odd_pictures_are_read_as_llava_reads_them(tmp_path: Path, save: object,
     assert reading.picture is not None and reading.size == (60, 40) and reading.note == note
     np.testing.assert_array_equal(reading.picture.pixels, _as_llava_reads(path))
     assert (reading.picture.size, reading.picture.scale) == ((60, 40), (1.0, 1.0))
+
+
+def test_damage_beside_the_pixels_costs_no_picture(tmp_path: Path) -> None:
+    """LLaVA reads such files, so their priors must be read as well."""
+    exif, frames = tmp_path / "exif.png", tmp_path / "frames.tiff"
+    _gradient().save(exif, exif=b"Exif\0\0no TIFF header")
+    _gradient().save(frames, save_all=True, append_images=[_gradient(), _gradient()])
+    frames.write_bytes(frames.read_bytes()[: frames.stat().st_size // 2])
+    for path, note in ((exif, "damaged EXIF data or further frames"), (frames, "several frames: the first")):
+        reading = read_picture(path)
+        assert reading.picture is not None and reading.note == note
+        np.testing.assert_array_equal(reading.picture.pixels, _as_llava_reads(path))
 
 
 def test_unreadable_files_have_a_reason_that_names_no_place(tmp_path: Path) -> None:
@@ -117,6 +129,24 @@ def test_large_pictures_are_shrunk_and_keep_their_coordinates(tmp_path: Path) ->
     assert reading.picture is not None and reading.size == (2 * MAX_SIDE, 600)
     assert reading.picture.pixels.shape == (300, MAX_SIDE, 3) and reading.picture.scale == (2.0, 2.0)
     assert reading.note == f"shrunk to {MAX_SIDE}x300"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_large_jpeg_is_decoded_small(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.jpg"
+    image = _gradient(40, 30).resize((1600, 1200), Image.Resampling.BICUBIC)
+    image.convert(mode).save(path, quality=95)
+    decoded: list[tuple[int, int]] = []
+    real = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, *a, **k: (decoded.append(self.size), real(self, *a, **k))[1]
+    )
+    reading = read_picture(path, max_side=300)
+    assert decoded == [(400, 300)] and reading.size == (1600, 1200)
+    assert reading.picture is not None and reading.picture.pixels.shape == (225, 300, 3)
+    np.testing.assert_allclose(reading.picture.scale, (1600 / 300, 1200 / 225))
+    small = np.asarray(Image.open(path).convert("RGB").resize((300, 225), Image.Resampling.BOX), dtype=float)
+    assert np.abs(reading.picture.pixels - small).mean() < 3
 
 
 def test_a_picture_that_pillow_refuses_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

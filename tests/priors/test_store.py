@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,69 @@ def test_a_crash_at_any_byte_of_an_append_leaves_the_rows_before_it(tmp_path: Pa
             _assert_holds(path, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"][:whole])
             states += 1
     assert states > 100
+
+
+def test_a_disk_that_wrote_the_last_page_of_an_append_but_not_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    names = [f"{number}.jpg" for number in range(200)]
+    writer(path).close()
+    with writer(path) as open_writer:
+        open_writer.append(row(name) for name in names)
+        (path / LOOKUP).unlink()  # a power cut leaves what the start of the append found
+        content = bytearray((path / INDEX).read_bytes())
+        content[50 * ENTRY.itemsize : 60 * ENTRY.itemsize] = bytes(10 * ENTRY.itemsize)
+        (path / INDEX).write_bytes(content)
+        _assert_holds(path, names[:50])
+    (path / LOOKUP).unlink(missing_ok=True)
+    with writer(path) as open_writer:
+        assert "49.jpg" in open_writer and "50.jpg" not in open_writer and "199.jpg" not in open_writer
+        open_writer.append(row(name) for name in names[50:])
+    _assert_holds(path, names)
+    assert verify(path) == []
+
+
+def test_damage_that_no_crash_explains_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llava_faba.priors.layout.MOST_ROWS_AT_ONCE", 4)
+    path = tmp_path / "store"
+    with writer(path) as open_writer:
+        open_writer.append(row(f"{number}.jpg") for number in range(9))
+    (path / LOOKUP).unlink()
+    content = bytearray((path / INDEX).read_bytes())
+    content[4 * ENTRY.itemsize : 5 * ENTRY.itemsize] = bytes(ENTRY.itemsize)
+    (path / INDEX).write_bytes(content)
+    with pytest.raises(PriorError, match="entry 4 fails its checksum"):
+        writer(path)
+    assert (path / INDEX).read_bytes() == content
+
+
+def test_rows_and_lookup_written_while_a_reader_opens_are_no_damage(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llava_faba.priors import store as module
+
+    written: list[str] = []
+
+    def then_a_writer_adds_a_row(look: Callable[..., int]) -> Callable[..., int]:
+        def looked(*arguments: object) -> int:
+            found = look(*arguments)
+            written.append(f"meanwhile/{len(written)}.jpg")
+            monkeypatch.undo()  # the writer opens the store as well
+            with writer(store) as open_writer:
+                open_writer.append([row(written[-1])])
+            patch()
+            return found
+
+        return looked
+
+    def patch() -> None:
+        for name, real in originals.items():
+            monkeypatch.setattr(module, name, then_a_writer_adds_a_row(real))
+
+    originals = {name: getattr(module, name) for name in ("covered_rows", "count_rows")}
+    patch()
+    opened = PriorStore.open(store)
+    assert len(written) >= 2 and "c.jpg" in opened
+    np.testing.assert_array_equal(opened.get("a/1.jpg"), row("a/1.jpg").feature)
 
 
 @pytest.mark.parametrize("name", [FEATURES, STRINGS, INDEX])
