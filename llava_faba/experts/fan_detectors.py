@@ -85,17 +85,18 @@ class PackageDetector:
     @cached_property
     def _detector(self) -> Any:
         package(self._expert)
-        module = importlib.import_module(f"face_alignment.detection.{self.name}")
         path = self._weights.find() if self._weights else None
         options = {"path_to_detector": str(path)} if path else {}
         try:
+            module = importlib.import_module(f"face_alignment.detection.{self.name}")
             return module.FaceDetector(device=self._device(), verbose=False, **options)
         except Exception as error:  # each of the package's detectors has another way to fail
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ExpertError(
                 f"facial prior expert '{self._expert}': the detector '{self.name}' of the face-alignment package "
-                f"cannot be loaded from {path or 'its download'} ({reason}); fetch its weights on a machine with a "
-                f"network, or name the file in the setting 'detector_weights' or in {DETECTOR_VARIABLE}."
+                f"cannot be loaded with {path or 'its downloaded weights'} ({reason}). Install what is missing, or "
+                "fetch the weights on a machine with a network and name the file in the setting 'detector_weights' or "
+                f"in {DETECTOR_VARIABLE}."
             ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -27,12 +28,13 @@ _CAPTION = 16  # pixels
 @dataclass(frozen=True)
 class Shown:
     """One image and what is known of it. ``pixels``: uint8 RGB, None for an unreadable file; ``points`` (n, 2) in
-    those pixels."""
+    those pixels; ``note``: why it is unreadable."""
 
     image: str
     pixels: np.ndarray | None
     status: str
     points: np.ndarray | None
+    note: str = ""
 
 
 def computed(images: Iterable[str], folder: Path, expert: PriorExpert) -> Iterator[Shown]:
@@ -45,7 +47,7 @@ def computed(images: Iterable[str], folder: Path, expert: PriorExpert) -> Iterat
         rows = iter(range(len(pictures)))
         for name, reading in zip(names, readings, strict=True):
             if reading.picture is None:
-                yield Shown(name, None, PriorStatus.UNREADABLE.value, None)
+                yield Shown(name, None, PriorStatus.UNREADABLE.value, None, reading.note)
                 continue
             row = next(rows)
             points = result.landmarks[row] if result.landmarks else None
@@ -57,7 +59,7 @@ def stored(images: Iterable[str], folder: Path, store: PriorStore, expert: Prior
     for name in images:
         entry, reading = store.entry(name), read_picture(folder / name)
         if reading.picture is None:
-            yield Shown(name, None, entry.status, None)
+            yield Shown(name, None, entry.status, None, reading.note)
             continue
         points = expert.landmarks(store.get(name), reading.size)
         yield _shown(name, reading.picture.pixels, entry.status, points, reading.size)
@@ -77,9 +79,17 @@ def drawn(shown: Shown, side: int) -> Image.Image:
         radius = max(1.0, side / 250)
         for x, y in () if shown.points is None else shown.points * scale + (left, top):
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-    caption = f"{shown.status.replace('_', ' ')}  {shown.image}".encode("ascii", "replace").decode()
+    else:
+        for line, text in enumerate(textwrap.wrap(_drawable(shown.note), side // 7)):
+            draw.text((6, 6 + line * _CAPTION), text, fill=colour)
+    caption = _drawable(f"{shown.status.replace('_', ' ')}  {shown.image}")
     draw.text((3, side + 2), caption[: side // 6], fill=colour)
     return sheet
+
+
+def _drawable(text: str) -> str:
+    """Text that Pillow's own font has letters for, with different texts kept different."""
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def write_pictures(shown: Iterable[Shown], out: Path, side: int = 512) -> list[Path]:

@@ -95,17 +95,25 @@ def fan_experts(fan_weights: Path, hub: Path) -> dict[str, PriorExpert]:
     }
 
 
-@pytest.mark.parametrize("name", ["face-alignment-2d", "face-alignment-3d"])
-@pytest.mark.parametrize("layout", ["pad", None])
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("face-alignment-2d", "pad"),
+        ("face-alignment-2d", None),
+        ("face-alignment-3d", "pad"),
+        pytest.param("face-alignment-3d", None, marks=pytest.mark.slow),
+    ],
+)
 def test_fan_in_one_batch_of_tensors(
     fan_experts: dict[str, PriorExpert], processor: Any, layout: str | None, name: str
 ) -> None:
-    expert, images = fan_experts[name], list(portraits().values())
+    photographs = portraits() if name == "face-alignment-2d" else {"hopper-wide": portraits()["hopper-wide"]}
+    expert, images = fan_experts[name], list(photographs.values())
     online = compute_priors(expert, _squares(processor, images, layout))
     offline = expert.extract([Picture.whole(np.asarray(image)) for image in images])
     # One of the 64 x 64 cells of a heatmap is 2.05 / 64 of the face box, and FAN's answers are quarters of a cell.
     cell = 2.06 / 64
-    for row, (photograph, image) in enumerate(portraits().items()):
+    for row, (photograph, image) in enumerate(photographs.items()):
         face = np.mean(image.size)
         flat = slice(0, 2)
         moved = np.linalg.norm(online.landmarks[row][:, flat] - offline.landmarks[row][:, flat], axis=1) / face

@@ -46,12 +46,12 @@ class Brightness(PriorExpert):
             raise ValueError("I do not like red")
         if self.fails_on == "all":
             raise ValueError("out of order")
-        if self.fails_on == "nan":
-            means[means[:, 0] == 254] = np.nan
         if self.fails_on == "die" and (means[:, 0] == 254).any():
             os._exit(3)
         kinds = {0: PriorStatus.NOT_FOUND, 255: PriorStatus.SEVERAL_FACES}
         statuses = [kinds.get(int(mean.sum() / 3), PriorStatus.FOUND) for mean in means]
+        if self.fails_on == "nan":
+            means[means[:, 0] == 254] = np.nan
         return PriorResult(means * self.gain, statuses)
 
 
