@@ -8,11 +8,11 @@ deepspeed "$(dirname "$0")/train_emola.py" \
     --vision_tower openai/clip-vit-large-patch14-336 --mm_projector_type mlp2x_gelu \
     --mm_vision_select_layer -2 --mm_use_im_start_end False --mm_use_im_patch_token False \
     --image_aspect_ratio pad --group_by_modality_length True \
-    --data_path "${DATA:-data}/FABAInstruct/train_emotion_anno.json" --image_folder "${DATA:-data}" \
+    --data_path "${DATA:-data}/FABAInstruct/train/train_emotion_anno.json" --image_folder "${DATA:-data}" \
     --facial_prior_expert precomputed --facial_prior_normalization none \
     --bf16 True --num_train_epochs 1 --per_device_train_batch_size 16 \
     --lr_scheduler_type cosine --warmup_ratio 0.03 --weight_decay 0. \
     --model_max_length 2048 --gradient_checkpointing True --lazy_preprocess True \
-    --dataloader_num_workers 4 --save_strategy epoch --report_to tensorboard \
+    --dataloader_num_workers 4 --logging_steps 1 --save_strategy epoch --report_to tensorboard --seed 1 \
     --output_dir "${OUTPUT:-checkpoints}/llava-v1.5-7b-emola-emotion-lora" \
     "$@"

@@ -26,8 +26,12 @@ FLAGS = shlex.split(
 @pytest.fixture
 def train(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """``train_emola.py FLAGS --output_dir OUT MORE`` in the copied folder; returns the exit code."""
+    from accelerate.state import AcceleratorState
     from llava import conversation
 
+    # Parsing --bf16 in another test leaves its mark in the environment and in accelerate's one state.
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    AcceleratorState._reset_state()
     monkeypatch.setattr(conversation, "default_conversation", conversation.default_conversation)
     monkeypatch.chdir(copied)
 

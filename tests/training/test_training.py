@@ -253,7 +253,12 @@ class FromGivenWeights(upstream.LLaVATrainer):
              "names": sorted(names[id(p)] for p in group["params"])}
             for group in self.optimizer.param_groups
         ]
-        pathlib.Path("seen.json").write_text(json.dumps({"losses": self.exact, "groups": groups}))
+        group = self.optimizer.param_groups[0]
+        pathlib.Path("seen.json").write_text(json.dumps({
+            "losses": self.exact, "groups": groups, "betas": group["betas"], "eps": group["eps"],
+            "optimizer": type(self.optimizer).__name__, "inner": type(self.optimizer.optimizer).__name__,
+            "max_grad_norm": self.args.max_grad_norm,
+        }))
         return result
 
     def training_step(self, *args, **kwargs):
@@ -280,6 +285,10 @@ def test_five_steps_equal_the_authors_trainer(copied):
     seen = json.loads((copied / "seen.json").read_text())
     assert np.allclose(seen["losses"], wanted["losses"], rtol=0, atol=1e-5)
     assert sorted(seen["groups"], key=str) == sorted(wanted["param_groups"], key=str)
+    assert {key: seen[key] for key in ("betas", "eps", "max_grad_norm")} == {
+        key: wanted[key] for key in ("betas", "eps", "max_grad_norm")
+    }
+    assert (seen["optimizer"], seen["inner"]) == (wanted["optimizer"], "AdamW")
     adapter = read_weights(next((copied / "out").glob("adapter_model.*")))
     found = {name.replace(".weight", ".default.weight"): value for name, value in adapter.items()}
     found |= read_weights(copied / "out" / "non_lora_trainables.bin")
