@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -44,6 +45,18 @@ def registered() -> Iterator[None]:
 def copied(golden: Path, tmp_path: Path) -> Path:
     """A copy of the golden folder, for tests that change a checkpoint."""
     return Path(shutil.copytree(golden, tmp_path / "golden"))
+
+
+@pytest.fixture(scope="session")
+def patched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the installed LLaVA with all patches; the folder to put on PYTHONPATH."""
+    from llava_faba import patching
+
+    tree = tmp_path_factory.mktemp("patched")
+    source = Path(importlib.util.find_spec("llava").origin).parent
+    shutil.copytree(source, tree / "llava", ignore=shutil.ignore_patterns("__pycache__"))
+    assert "plugin-hook" in patching.apply(tree)
+    return tree
 
 
 @pytest.fixture(scope="session")

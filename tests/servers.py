@@ -1,4 +1,4 @@
-"""LLaVA's three servers as real processes: ``llava-faba run llava.serve.controller`` and so on."""
+"""LLaVA's three servers as real processes: ``llava-faba run llava.serve.controller``, or a patched LLaVA's own."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ def post(url: str, content: Any = None) -> bytes:
 
 
 @contextlib.contextmanager
-def llava_servers(model: Path, folder: Path, *, with_page: bool) -> Iterator[Servers]:
-    """Controller, model worker on the CPU and, if asked for, the web page, all stopped at the end."""
+def llava_servers(model: Path, folder: Path, *, with_page: bool, patched: Path | None = None) -> Iterator[Servers]:
+    """Controller, model worker on the CPU and, if asked for, the web page, all stopped at the end.
+
+    ``patched``: the source tree of a LLaVA with the plugin hook; its modules are then run with no wrapper.
+    """
     addresses = [f"http://127.0.0.1:{free_port()}" for _ in range(3)]
     controller, worker, page = addresses
     ports = [address.rpartition(":")[2] for address in addresses]
@@ -52,7 +55,7 @@ def llava_servers(model: Path, folder: Path, *, with_page: bool) -> Iterator[Ser
     with contextlib.ExitStack() as stack:
 
         def start(name: str, *arguments: str, ready: Callable[[], bool]) -> None:
-            stack.enter_context(_server(name, arguments, folder, ready))
+            stack.enter_context(_server(name, arguments, folder, ready, patched))
 
         def models() -> list[str]:
             return list(json.loads(post(f"{controller}/list_models"))["models"])
@@ -74,10 +77,15 @@ def llava_servers(model: Path, folder: Path, *, with_page: bool) -> Iterator[Ser
 
 
 @contextlib.contextmanager
-def _server(name: str, arguments: tuple[str, ...], folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
+def _server(
+    name: str, arguments: tuple[str, ...], folder: Path, ready: Callable[[], bool], patched: Path | None
+) -> Iterator[None]:
     log = folder / f"{name}.out"
-    command = [sys.executable, "-m", "llava_faba", "run", f"llava.serve.{name}", *arguments]
+    wrapper = ["llava_faba", "run"] if patched is None else []
+    command = [sys.executable, "-m", *wrapper, f"llava.serve.{name}", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+    if patched is not None:
+        environment["PYTHONPATH"] = str(patched)
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
     try:

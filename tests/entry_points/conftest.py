@@ -1,9 +1,7 @@
-"""A patched LLaVA, and the two ways to start one of its programs."""
+"""The two ways to start a program of LLaVA."""
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +10,7 @@ from typing import Any
 import pytest
 from support import llava_faba_command, run_python
 
-from llava_faba import patching
-
 Start = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="session")
-def patched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the installed LLaVA with all patches; the folder to put on PYTHONPATH."""
-    tree = tmp_path_factory.mktemp("patched")
-    source = Path(str(importlib.util.find_spec("llava").origin)).parent
-    shutil.copytree(source, tree / "llava", ignore=shutil.ignore_patterns("__pycache__"))
-    assert "plugin-hook" in patching.apply(tree)
-    return tree
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support import ADAPTER, IMAGE_TOKEN
+from support import ADAPTER, IMAGE_TOKEN, run_python
 
 QUESTION = "What AUs are conveyed by this face?"
 TOKENS = 20
@@ -89,6 +90,17 @@ def test_serve_cli(start, face_model, face, expected):
     result = start("llava.serve.cli", "--model-path", str(face_model), "--image-file", str(face), *flags, stdin=said)
     turns = [turn.rsplit("USER:", 1)[0].strip() for turn in result.stdout.split("ASSISTANT: ")[1:]]
     assert len(turns) == 2 and turns[0] == expected and "exit..." in result.stdout
+
+
+def test_a_patched_cli_remembers_its_answers(patched, face_model, face, expected):
+    flags = ("--device", "cpu", "--temperature", "0", "--max-new-tokens", str(TOKENS), "--debug")
+    said = f"{QUESTION}\nAnd why?\n\n"
+    named = ("--model-path", str(face_model), "--image-file", str(face))
+    result = run_python("-m", "llava.serve.cli", *named, *flags, stdin=said, path=patched)
+    assert result.returncode == 0, result.stderr[-3000:]
+    turns = [ast.literal_eval(line.strip()) for line in result.stdout.splitlines() if line.startswith(" {'prompt':")]
+    assert [turn["outputs"] for turn in turns][:1] == [expected] and len(turns) == 2
+    assert turns[1]["prompt"] == turns[0]["prompt"] + f" {expected}</s>USER: And why? ASSISTANT:"
 
 
 @both_ways

@@ -28,9 +28,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 
-@pytest.fixture(scope="module")
-def servers(face_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with llava_servers(face_model, tmp_path_factory.mktemp("servers"), with_page=True) as running:
+@pytest.fixture(scope="module", params=["run", pytest.param("hook", marks=pytest.mark.slow)])
+def servers(
+    request: pytest.FixtureRequest, face_model: Path, patched: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
+    tree = patched if request.param == "hook" else None
+    with llava_servers(face_model, tmp_path_factory.mktemp("servers"), with_page=True, patched=tree) as running:
         yield running
 
 
