@@ -17,6 +17,7 @@ from transformers import set_seed
 from llava_faba.model.dispatch import training_base
 from llava_faba.training.arguments import NO_PRIOR
 from llava_faba.training.peers import naming_lost_processes
+from llava_faba.training.stale_locks import remove_stale_locks
 
 
 def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
@@ -98,4 +99,6 @@ def _prepare_cpu(deepspeed_config: str | None, timeout: int) -> None:
     if not hasattr(PartialState, "_prepare_backend"):  # newer ones find the CPU's backend themselves
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
     if not torch.distributed.is_initialized():
+        for lock in remove_stale_locks():
+            warnings.warn(f"removed {lock}, which a killed compilation had left", stacklevel=3)
         deepspeed.init_distributed(dist_backend="gloo", timeout=timedelta(seconds=timeout))
