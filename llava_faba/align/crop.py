@@ -17,6 +17,7 @@ _EYES = {
 }
 # Side of the crop over the longer side of the landmarks' box: what dlib's detector needs around a face.
 MARGIN = 1.7
+LARGEST_SIDE = 2048
 _BACKGROUND = (122, 116, 104)  # CLIP's mean colour, which LLaVA pads with too
 
 
@@ -33,17 +34,28 @@ def align_face(image: Any, expert: PriorExpert, size: int = 336) -> Crop:
 
     Needs an expert with landmarks; one without leaves the picture as it is.
     """
-    result = expert.extract([Picture.whole(np.asarray(image))])
+    result = expert.extract([_picture(image)])
     points = result.landmarks[0] if result.landmarks else None
     if points is None:
         return Crop(image, result.statuses[0])
     return Crop(crop_to_landmarks(image, points[:, :2], size), result.statuses[0])
 
 
+def _picture(image: Any) -> Picture:
+    """What the expert sees: a large photograph shrunk, for a detector's time grows with the pixels."""
+    size = image.size
+    if max(size) <= LARGEST_SIDE:
+        return Picture.whole(np.asarray(image))
+    small = image.copy()
+    small.thumbnail((LARGEST_SIDE, LARGEST_SIDE), reducing_gap=2.0)
+    return Picture(np.asarray(small), size, (size[0] / small.size[0], size[1] / small.size[1]))
+
+
 def crop_to_landmarks(image: Any, points: np.ndarray, size: int) -> Any:
     """The aligned crop around landmarks (points, 2), in continuous pixel coordinates of the PIL image."""
     from PIL import Image
 
+    image, points = _shrunk_around(image, points, size)
     angle = _eye_angle(points)
     cosine, sine = math.cos(angle), math.sin(angle)
     upright = points @ np.array([[cosine, -sine], [sine, cosine]])  # rotated by -angle
@@ -65,6 +77,20 @@ def crop_to_landmarks(image: Any, points: np.ndarray, size: int) -> Any:
     )
     resampling = Image.Resampling.BICUBIC
     return image.transform((size, size), Image.Transform.AFFINE, coefficients, resampling, fillcolor=_BACKGROUND)
+
+
+def _shrunk_around(image: Any, points: np.ndarray, size: int) -> tuple[Any, np.ndarray]:
+    """Image and points at about the crop's scale when the crop is to shrink the face: an affine map alone would take
+    single pixels of a fine picture, and the crop would flicker."""
+    from PIL import Image
+
+    spread = points.max(axis=0) - points.min(axis=0)
+    factor = float(spread.max()) * MARGIN / size
+    if factor <= 1.5:
+        return image, points
+    width, height = (max(1, round(edge / factor)) for edge in image.size)
+    small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return small, points * np.array([width / image.size[0], height / image.size[1]])
 
 
 def _eye_angle(points: np.ndarray) -> float:

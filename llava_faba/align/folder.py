@@ -6,14 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from llava_faba.align.crop import align_face
 from llava_faba.errors import UserError
 from llava_faba.experts import PriorExpert, PriorStatus, create_expert
 from llava_faba.inference.images import open_image
+from llava_faba.priors.layout import write_atomically
+from llava_faba.priors.sources import images_below
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-LOG = "align.jsonl"
+LOG, SETTINGS = "align.jsonl", "align.json"
 
 
 def align_folder(
@@ -21,29 +23,32 @@ def align_folder(
     out: Path,
     *,
     expert: str = "dlib-68",
+    settings: dict[str, Any] | None = None,
     size: int = 336,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Write an aligned crop of every photograph below ``folder`` to the same relative path below ``out``.
 
+    Photographs are turned as their EXIF data say. ``expert``, ``settings``: whose landmarks to align by; one that
+    finds faces itself, such as dlib-68 or face-alignment-2d with a detector. ``size``: side of a crop in pixels.
     Photographs without a face and unreadable ones get no crop; ``out/align.jsonl`` holds one line per photograph
     ({"image", "status", "error"}). A photograph that has a line there is not done again. Returns counts by status.
 
-    Raises UserError when ``folder`` is not a folder, or ``out`` is the same; ExpertError when the expert is unknown or
-    cannot be used.
+    Raises UserError when ``folder`` is not a folder, or ``out`` is the same, or holds crops of another expert, other
+    settings or another size; ExpertError when the expert is unknown or cannot be used.
     """
+    if size < 1:
+        raise UserError(f"the size of a crop is {size}; it must be 1 or more.")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
     if out.resolve() == folder.resolve():
         raise UserError(f"--out is the folder of the photographs, {folder}; they would be overwritten.")
     out.mkdir(parents=True, exist_ok=True)
     done = _read_log(out / LOG)
-    images = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES and out.resolve() not in path.resolve().parents
-    )
-    model = create_expert(expert)
+    own = out.resolve()
+    images = [name for name in images_below(folder) if not (folder / name).resolve().is_relative_to(own)]
+    model = create_expert(expert, settings)
+    _check_same(out / SETTINGS, {"expert": model.name, "settings": model.settings, "size": size})
     _end_last_line(out / LOG)
     with (out / LOG).open("a", encoding="utf-8") as log:
         for number, image in enumerate(images, 1):
@@ -51,7 +56,7 @@ def align_folder(
                 status, error = _align_one(folder / image, out / image, model, size)
                 done[image] = status
                 line = {"image": image, "status": status, "error": error}
-                log.write(json.dumps(line, ensure_ascii=False) + "\n")
+                log.write(json.dumps(line) + "\n")
                 log.flush()
             if progress:
                 progress(number, len(images))
@@ -60,7 +65,7 @@ def align_folder(
 
 def _align_one(source: Path, target: Path, expert: PriorExpert, size: int) -> tuple[str, str | None]:
     try:
-        image = open_image(source)
+        image = open_image(source, upright=True)
     except UserError as error:
         return PriorStatus.UNREADABLE.value, str(error)
     crop = align_face(image, expert, size)
@@ -70,6 +75,17 @@ def _align_one(source: Path, target: Path, expert: PriorExpert, size: int) -> tu
         crop.image.save(temporary, quality=95)
         temporary.replace(target)
     return crop.status.value, None
+
+
+def _check_same(path: Path, made: dict[str, Any]) -> None:
+    """One folder holds crops of one kind; ``path`` remembers which."""
+    text = json.dumps(made, indent=2) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UserError(
+            f"{path.parent} holds crops that were made otherwise: {json.dumps(json.loads(path.read_text()))}, now "
+            f"{json.dumps(made)}. Choose another folder for --out."
+        )
+    write_atomically(path, text.encode())
 
 
 def _end_last_line(path: Path) -> None:

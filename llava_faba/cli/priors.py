@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llava_faba.cli.expert_settings import add_set, settings_of
+
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add ``priors`` with its sub-commands; each sets ``run`` to a function of the parsed arguments."""
@@ -43,12 +45,6 @@ def _add_images(parser: argparse.ArgumentParser, required: bool) -> None:
     )
 
 
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the expert; may be repeated"
-    )
-
-
 def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "extract",
@@ -63,7 +59,7 @@ def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that decode images (default: 1)")
     parser.add_argument("--batch-size", type=int, default=32, help="images per call of a network (default: 32)")
     parser.add_argument("--shard", metavar="I/N", help="only every N-th image, from the I-th on; I counts from 0")
-    _add_set(parser)
+    add_set(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run_extract)
 
@@ -83,7 +79,7 @@ def run_extract(args: argparse.Namespace) -> int:
             folder,
             out,
             expert=args.expert,
-            settings=_settings(args.set),
+            settings=settings_of(args.set),
             batch_size=args.batch_size,
             workers=args.workers,
             progress=bar,
@@ -267,7 +263,7 @@ def _add_show(commands: argparse._SubParsersAction[Any]) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--expert", help="compute the landmarks now")
     source.add_argument("--store", type=Path, help="show what this store says; IMAGEs below --image-folder")
-    _add_set(parser)
+    add_set(parser)
     parser.add_argument("--image-folder", type=Path, help="with --store: the folder that its paths are relative to")
     parser.add_argument("--out", type=Path, default=Path("landmarks"), metavar="DIR", help="default: landmarks/")
     parser.add_argument("--limit", type=int, default=480, help="images of a folder to show at most (default: 480)")
@@ -283,7 +279,7 @@ def run_show(args: argparse.Namespace) -> int:
     from llava_faba.priors.store import PriorStore
 
     store = PriorStore.open(args.store) if args.store is not None else None
-    expert = expert_of(store) if store is not None else create_expert(args.expert, _settings(args.set))
+    expert = expert_of(store) if store is not None else create_expert(args.expert, settings_of(args.set))
     written: list[Path] = []
     folders = [given if given.is_dir() else given.parent for given in map(Path, args.images)]
     common = os.path.commonpath([folder.absolute() for folder in folders])
@@ -358,22 +354,6 @@ class _Bar:
                 total=total, initial=done, unit="image", disable=self._quiet, smoothing=0.1, file=sys.stderr
             )
         self._bar.update(done - self._bar.n)
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    """``key=value`` settings; a value that is JSON counts as such, anything else as text."""
-    from llava_faba.errors import ExpertError
-
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ExpertError(f"--set {pair}: expected KEY=VALUE.")
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
-    return settings
 
 
 def _shard(text: str | None) -> tuple[int, int]:

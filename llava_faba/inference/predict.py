@@ -39,13 +39,14 @@ def predict(
     """Ask one question about one picture, decoded greedily.
 
     ``model_or_path``: what ``load_model`` returned, or a checkpoint folder or hub id (kept loaded between calls).
-    ``image``: a path or a PIL image. ``align``: crop and align the face first (see ``llava_faba.align``).
+    ``image``: a path or a PIL image. ``align``: crop and align the face first (see ``llava_faba.align``),
+    after turning a file's picture as its EXIF data say.
     ``conversation``: name of the LLaVA conversation template.
 
     Raises UserError subclasses: unreadable image, incomplete checkpoint, missing expert, unknown template.
     """
     loaded = _loaded(str(model_or_path), device) if isinstance(model_or_path, str | Path) else model_or_path
-    picture = _open(image)
+    picture = _open(image, upright=align)
     from llava_faba.inference.answer import answer_one
     from llava_faba.model.config import has_prior
 
@@ -65,7 +66,7 @@ def _loaded(path: str, device: str) -> Any:
     return load_model(path, device=device)
 
 
-def _open(image: Any) -> Any:
+def _open(image: Any, upright: bool) -> Any:
     from llava_faba.inference.images import open_image
 
-    return open_image(image) if isinstance(image, str | Path) else image.convert("RGB")
+    return open_image(image, upright) if isinstance(image, str | Path) else image.convert("RGB")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from llava_faba.align.crop import align_face, crop_to_landmarks
-from llava_faba.align.folder import LOG, align_folder
+from llava_faba.align.folder import LOG, SETTINGS, align_folder
 from llava_faba.cli.main import main
 from llava_faba.errors import ExpertError
 from llava_faba.experts import Picture, PriorExpert, PriorStatus, create_expert
@@ -105,7 +106,7 @@ def test_a_folder_through_the_command_line(folder, tmp_path, expert, capsys):
     out = tmp_path / "crops"
     assert main(["align", str(folder), "--out", str(out), "--size", "224"]) == 0
     assert capsys.readouterr().out.strip() == "unreadable 1, found 1, not_found 1"
-    assert files_in(out) == {LOG, "sub/turned.png"}
+    assert files_in(out) == {LOG, SETTINGS, "sub/turned.png"}
     crop = Image.open(out / "sub" / "turned.png")
     assert crop.size == (224, 224) and abs(tilt(points_in(crop, expert))) < 3
     log = log_of(out)
@@ -163,7 +164,7 @@ def test_a_crash_while_writing_leaves_no_half_crop(folder, tmp_path, monkeypatch
             align_folder(folder, out)
     assert not (out / "sub" / "turned.png").exists()
     assert align_folder(folder, out)["found"] == 1
-    assert files_in(out) == {LOG, "sub/turned.png"}
+    assert files_in(out) == {LOG, SETTINGS, "sub/turned.png"}
 
 
 @pytest.mark.parametrize(
@@ -172,12 +173,61 @@ def test_a_crash_while_writing_leaves_no_half_crop(folder, tmp_path, monkeypatch
         (("{photos}", "--out", "{photos}"), "would be overwritten"),
         (("{tmp}/nowhere", "--out", "{tmp}/crops"), "nowhere: no such folder"),
         (("{photos}", "--out", "{tmp}/crops", "--expert", "dlib68"), "Did you mean 'dlib-68'"),
+        (("{photos}", "--out", "{tmp}/crops", "--size", "0"), "the size of a crop is 0"),
+        (("{photos}", "--out", "{tmp}/crops", "--set", "upsample"), "expected KEY=VALUE"),
     ],
 )
 def test_wrong_arguments_are_named(folder, tmp_path, capsys, arguments, told):
     filled = [argument.format(photos=folder, tmp=tmp_path) for argument in arguments]
     assert main(["align", *filled]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_folder_holds_crops_of_one_kind(folder, tmp_path, capsys):
+    out = str(tmp_path / "crops")
+    assert main(["align", str(folder), "--out", out, "--set", "upsample=1"]) == 0
+    for other in ([], ["--set", "upsample=1", "--size", "100"]):
+        assert main(["align", str(folder), "--out", out, *other]) == 2
+        assert "made otherwise" in capsys.readouterr().err
+    assert main(["align", str(folder), "--out", out, "--set", "upsample=1"]) == 0
+
+
+def test_photographs_of_any_kind_have_a_line(tmp_path, photograph, expert):
+    """Turned by a camera, named in no encoding, damaged in a way that Pillow has no error of its own for."""
+    photos, out = tmp_path / "photos", tmp_path / "crops"
+    photos.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph.rotate(90).save(photos / "camera.jpg", exif=exif, quality=95)
+    photograph.save(photos / os.fsdecode(b"caf\xe9.png"))
+    tiff = photos / "damaged.tiff"
+    photograph.resize((60, 60)).save(tiff)
+    content = tiff.read_bytes()
+    tiff.write_bytes(content[:-150] + bytes(150))
+    counts = align_folder(photos, out)
+    assert counts["found"] == 2 and sum(counts.values()) == 3
+    crop = Image.open(out / "camera.jpg")
+    assert 0x0112 not in crop.getexif() and abs(tilt(points_in(crop.convert("RGB"), expert))) < 5
+    assert align_folder(photos, out) == counts
+
+
+def test_a_large_photograph_gives_the_crop_of_a_small_one(photograph, expert):
+    """Neither coarse from skipped pixels nor slow from searching all of them."""
+    small = np.asarray(align_face(photograph, expert, 120).image).astype(float)
+    large = photograph.resize((4096, 4096), Image.Resampling.BICUBIC)
+    seen: list[tuple[int, ...]] = []
+
+    class Watching:
+        def extract(self, pictures):
+            seen.append(pictures[0].pixels.shape)
+            return expert.extract(pictures)
+
+    crop = np.asarray(align_face(large, Watching(), 120).image).astype(float)
+    assert seen == [(2048, 2048, 3)] and np.abs(crop - small).mean() < 8
+    noise = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), dtype=np.uint8)
+    points = np.array([[500.0, 500.0], [1500.0, 500.0], [1000.0, 1500.0]])
+    flat = np.asarray(crop_to_landmarks(Image.fromarray(noise), points, 100)).astype(float)
+    assert flat.std() < 20  # 17 pixels by 17 each; single ones would have 73
 
 
 def test_an_expert_without_landmarks_cannot_align(folder, tmp_path):
