@@ -22,7 +22,7 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     prepare(settings, steps)
     for variant in variants:
         train_variant(settings, steps, variant)
-    steps.run("answers", "Answer the test set", settings.max_new_tokens, lambda p: answer(settings, variants, p))
+    steps.run("answers", "Answer the test set", settings.max_new_tokens, lambda p: answer(settings, steps, variants, p))
     report: dict[str, Any] = {}
     steps.run("report", "Score and write the report", None, lambda _: report.update(_report(settings, variants)))
     if not report:
@@ -54,7 +54,12 @@ def run_ablation(settings: DemoSettings) -> dict[str, Any]:
         print(f"\nseed {seed}", flush=True)
         for variant in variants:
             train_variant(seeded, steps, variant)
-        steps.run("answers-ablation", "Answer the test set", None, lambda p, s=seeded: answer(s, variants, p))  # type: ignore[misc]
+        steps.run(
+            "answers-ablation",
+            "Answer the test set",
+            None,
+            lambda p, one=seeded, own=steps: answer(one, own, variants, p),  # type: ignore[misc]
+        )
         results[seed] = score(seeded, variants)
     return summarize(settings.root, results, [variant.name for variant in variants])
 
@@ -75,7 +80,7 @@ def prepare(settings: DemoSettings, steps: Steps) -> None:
         settings.batch,
         settings.processes,
     ]
-    steps.run("base", "Train the base with LLaVA's own train()", recipe, lambda p: _train_base(settings, p))
+    steps.run("base", "Train the base with LLaVA's own train()", recipe, lambda p: _train_base(settings, steps, p))
 
 
 def train_variant(settings: DemoSettings, steps: Steps, variant: Variant) -> None:
@@ -87,9 +92,8 @@ def train_variant(settings: DemoSettings, steps: Steps, variant: Variant) -> Non
             records, [record for task in TASKS for record in _read_json(settings.data / f"train_{task}_anno.json")]
         )
         output = settings.adapter(variant)
-        run_training(
-            emola_command(settings, variant, records), output, settings.root / f"logs/{variant.name}.log", progress
-        )
+        command, log = emola_command(settings, variant, records), settings.root / f"logs/{variant.name}.log"
+        run_training(command, output, log, progress, go_on=steps.interrupted)
 
     title = "Train plain LLaVA (no prior)" if variant is NO_PRIOR else f"Train EmoLA ({variant.normalization})"
     recipe = [
@@ -103,7 +107,7 @@ def train_variant(settings: DemoSettings, steps: Steps, variant: Variant) -> Non
     steps.run(f"train-{variant.name}", title, [asdict(variant), recipe], action)
 
 
-def answer(settings: DemoSettings, variants: Sequence[Variant], progress: Progress) -> None:
+def answer(settings: DemoSettings, steps: Steps, variants: Sequence[Variant], progress: Progress) -> None:
     """Greedy answers of every variant to both tasks, from the pictures alone: the model computes its priors."""
     from llava_faba.inference.generate import GenerateSettings, generate_answers
     from llava_faba.inference.questions import questions_of
@@ -123,6 +127,7 @@ def answer(settings: DemoSettings, variants: Sequence[Variant], progress: Progre
             settings.answers(variant),
             GenerateSettings(max_new_tokens=settings.max_new_tokens, workers=_workers(settings), batch_size=32),
             progress=lambda done, _, offset=offset: progress(offset + done, total),  # type: ignore[misc]
+            overwrite=not steps.interrupted,
         )
 
 
@@ -183,7 +188,7 @@ def _make_untrained(settings: DemoSettings) -> None:
     build_base(settings.untrained, settings.vision_tower, conversation_texts(records), settings.size)
 
 
-def _train_base(settings: DemoSettings, progress: Progress) -> None:
+def _train_base(settings: DemoSettings, steps: Steps, progress: Progress) -> None:
     from llava_faba.demo.training import base_command, run_training
 
     records = settings.untrained.with_name("base_train.json")
@@ -191,9 +196,8 @@ def _train_base(settings: DemoSettings, progress: Progress) -> None:
     sentences = _read_json(settings.data / "base_text.json")
     # Sentences outnumber captions: LoRA later adapts a language model, and can only adapt one that speaks well.
     _write_json(records, captions + sentences * settings.base_text_repeats)
-    run_training(
-        base_command(settings, settings.untrained, records), settings.base, settings.root / "logs/base.log", progress
-    )
+    command, log = base_command(settings, settings.untrained, records), settings.root / "logs/base.log"
+    run_training(command, settings.base, log, progress, go_on=steps.interrupted)
 
 
 def _workers(settings: DemoSettings) -> int:

@@ -19,9 +19,9 @@ NAMES = {
 TASK_NAMES = {"au": "Action units (F1)", "emotion": "Emotion (accuracy)"}
 _GALLERY = 12
 _NOTE = (
-    "A demo: two public-domain portraits, warped and varied by a program, and a LLaVA of under a million parameters "
-    "trained in minutes. The numbers show that the whole chain works and what a facial prior adds here; they say "
-    "nothing about EmoLA-7B on FABA-Instruct."
+    "A demo: two public-domain portraits, warped and varied by a program, and a LLaVA of {millions:.1f} million "
+    "parameters trained in minutes. The numbers show that the whole chain works and what a facial prior adds here; "
+    "they say nothing about EmoLA-7B on FABA-Instruct."
 )
 
 
@@ -80,6 +80,8 @@ def _rows(scores: dict[str, Any]) -> list[list[str]]:
 def _page(settings: DemoSettings, report: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
     from faba_bench.report import html, svg
 
+    from llava_faba.model.checkpoints import inspect_checkpoint
+
     sections = []
     for task, title in TASK_NAMES.items():
         gain = report[task]["gain_over_no_prior"]
@@ -93,7 +95,8 @@ def _page(settings: DemoSettings, report: dict[str, Any], results: dict[str, dic
     sections.append(html.Section("Training", html.figure(chart, caption="Loss, logged every 10 steps")))
     for task in TASK_NAMES:
         sections.append(html.Section(f"Test faces: {TASK_NAMES[task]}", _gallery(settings, task, results[task])))
-    return html.page("EmoLA demo", sections, subtitle=_NOTE)
+    millions = inspect_checkpoint(settings.base).parameters() / 1e6
+    return html.page("EmoLA demo", sections, subtitle=_NOTE.format(millions=millions))
 
 
 def _curves(settings: DemoSettings) -> dict[str, tuple[list[float], list[float]]]:

@@ -1,4 +1,7 @@
-"""Steps that are done once: each leaves a stamp with what it was done for, and is skipped while that still holds."""
+"""Steps that are done once: each leaves a stamp with what it was done for, and is skipped while that still holds.
+
+A step that was begun for the same thing and not finished is told so, and may go on from what it left.
+"""
 
 from __future__ import annotations
 
@@ -24,23 +27,29 @@ class Steps:
         self._folder, self._total, self._number = folder, total, 0
         self.chain = after
         self.seconds: dict[str, float] = {}
+        self.interrupted = False
 
     def run(self, name: str, title: str, depends: Any, action: Callable[[Progress], None]) -> None:
-        """Do a step unless its stamp says that it was done with the same ``depends`` and the same steps before it."""
+        """Do a step unless its stamp says that it was done with the same ``depends`` and the same steps before it.
+
+        While ``action`` runs, ``interrupted`` says whether it was begun before with the same and never finished.
+        """
         self._number += 1
         head = f"[{self._number}/{self._total}] {title}"
         print(head, flush=True)
         self.chain = hashlib.sha256((self.chain + json.dumps([name, depends], default=str)).encode()).hexdigest()
         stamp = self._folder / f"{name}.json"
         known = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else {}
-        if known.get("chain") == self.chain:
+        self.interrupted = known.get("chain") == self.chain
+        if self.interrupted and "seconds" in known:
             self.seconds[name] = known["seconds"]
             print(f"      done before, in {known['seconds']:.0f} s", flush=True)
             return
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(json.dumps({"chain": self.chain}), encoding="utf-8")
         start = time.monotonic()
         action(_Line(start))
         self.seconds[name] = time.monotonic() - start
-        stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(json.dumps({"chain": self.chain, "seconds": self.seconds[name]}), encoding="utf-8")
         _Line.clear()
         print(f"      done in {self.seconds[name]:.0f} s", flush=True)

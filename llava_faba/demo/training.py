@@ -16,6 +16,7 @@ from llava_faba.demo.settings import EXPERT, DemoSettings, Variant
 from llava_faba.errors import UserError
 
 _TAIL = 15
+_SAVED_EVERY = 0.1  # of all steps: what an interruption can cost at most
 _STEP = re.compile(rb"(\d+)/(\d+) \[")
 
 
@@ -56,14 +57,19 @@ def emola_command(settings: DemoSettings, variant: Variant, records: Path) -> li
 
 
 def run_training(
-    command: Sequence[str], output: Path, log: Path, progress: Callable[[int, int], None] | None = None
+    command: Sequence[str],
+    output: Path,
+    log: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    go_on: bool = False,
 ) -> None:
-    """Run a training command from a clean output folder.
+    """Run a training command from a clean output folder, or with ``go_on`` from the checkpoints that lie there.
 
     Raises UserError with the end of the log when it fails.
     """
-    if output.exists():
-        shutil.rmtree(output)  # an interrupted training starts its step again
+    if output.exists() and not go_on:
+        shutil.rmtree(output)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
@@ -73,7 +79,7 @@ def run_training(
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
-    with log.open("wb") as file:
+    with log.open("ab" if go_on else "wb") as file:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
         try:
             while chunk := process.stdout.read1(65536):  # type: ignore[union-attr]
@@ -126,7 +132,9 @@ def _common(settings: DemoSettings, model: Path, records: Path, output: Path) ->
         warmup_ratio=0.03,
         lr_scheduler_type="cosine",
         model_max_length=settings.size.positions,
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=_SAVED_EVERY,
+        save_total_limit=1,
         logging_steps=10,
         report_to="none",
         seed=settings.seed,

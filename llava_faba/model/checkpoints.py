@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,6 +138,10 @@ class Checkpoint:
                     f"({_PROJECTOR_KEY}*); the checkpoint is incomplete."
                 )
             _check_projector(self.folder, found, expected)
+
+    def parameters(self) -> int:
+        """How many numbers its weights files hold. Raises CheckpointError for files that cannot be read safely."""
+        return sum(math.prod(shape) for path in self.weights_files() for shape in _shapes(path).values())
 
     def weights_files(self) -> list[Path]:
         """Every file that transformers or PEFT would read weights from, also shards that an index names."""

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from support import kill_tree
 
 # Minutes on shared cores: 'make test-all' runs it, 'make demo' is the same at full size.
 pytestmark = pytest.mark.slow
 
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(root: Path) -> list[str]:
+    return [sys.executable, "-m", "llava_faba", "demo", "--tiny", "--root", str(root)]
+
+
 def run_demo(root: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "llava_faba", "demo", "--tiny", "--root", str(root)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    return subprocess.run(command(root), capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,7 @@ def test_page_is_self_contained_and_shows_faces(finished):
     assert "data:image/" in page
     assert "<circle" in page
     assert 'src="http' not in page
+    assert re.search(r"a LLaVA of \d\.\d million parameters", page)
 
 
 def test_terminal_shows_the_table_and_the_path_of_the_report(finished):
@@ -90,3 +96,31 @@ def test_a_second_run_does_nothing_again(finished):
     assert result.returncode == 0
     assert result.stdout.count("done before") == 8
     assert adapter.stat().st_mtime_ns == before
+
+
+def test_a_training_that_was_killed_goes_on_from_its_checkpoint(finished, tmp_path):
+    root = tmp_path / "demo"
+    shutil.copytree(finished[0], root)
+    for step in ("train-emola", "train-no_prior", "answers", "report"):
+        (root / f"steps/{step}.json").unlink()
+    shutil.rmtree(root / "llava-v1-emola-lora")
+    process = subprocess.Popen(command(root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+    saved = _wait_for_checkpoint(root / "llava-v1-emola-lora", process)
+    kill_tree(process.pid)
+    process.wait()
+
+    result = run_demo(root)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    assert result.stdout.count("done before") == 4
+    log = (root / "logs/emola.log").read_text(errors="replace")
+    assert int(re.findall(r"Going on from \S+/checkpoint-(\d+)", log)[-1]) >= saved
+
+
+def _wait_for_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> int:
+    """Number of steps in the first whole checkpoint that the training writes."""
+    deadline = time.monotonic() + 400
+    while True:
+        assert process.poll() is None and time.monotonic() < deadline
+        for manifest in folder.glob("checkpoint-*/complete.json"):
+            return int(manifest.parent.name.partition("-")[2])
+        time.sleep(0.005)
