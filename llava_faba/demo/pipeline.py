@@ -35,7 +35,7 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
 
 
 def run_ablation(settings: DemoSettings) -> dict[str, Any]:
-    """Four variants over three seeds on one data set and base; writes ablation.json and ablation.md.
+    """Four variants over three seeds on one data set and base; writes ablation.json and ablation.md after each seed.
 
     The first seed lies in ``settings.root`` and shares what ``run_demo`` made there; the others in ``seedN`` below it.
     """
@@ -61,7 +61,8 @@ def run_ablation(settings: DemoSettings) -> dict[str, Any]:
             lambda p, one=seeded, own=steps: answer(one, own, variants, p),  # type: ignore[misc]
         )
         results[seed] = score(seeded, variants)
-    return summarize(settings.root, results, [variant.name for variant in variants])
+        table = summarize(settings.root, results, [variant.name for variant in variants])
+    return table
 
 
 def prepare(settings: DemoSettings, steps: Steps) -> None:
