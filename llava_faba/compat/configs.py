@@ -1,10 +1,22 @@
-"""config.json as both generations of transformers read it."""
+"""config.json and adapter_config.json as both generations of transformers and peft read them."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from llava_faba.compat.engine import replaced
+
+# What peft 0.7 reads; of anything else it says that it is an unexpected argument.
+_PEFT_0_7 = frozenset(
+    "alpha_pattern auto_mapping base_model_name_or_path bias fan_in_fan_out inference_mode init_lora_weights "
+    "layers_pattern layers_to_transform loftq_config lora_alpha lora_dropout megatron_config megatron_core "
+    "modules_to_save peft_type r rank_pattern revision target_modules task_type".split()
+)
 
 
 def rope_for_older_readers(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -30,3 +42,40 @@ def rope_for_older_readers(original: Callable[..., dict[str, Any]]) -> Callable[
         return values
 
     return to_dict
+
+
+def adapters_for_older_readers(original: Callable[..., None]) -> Callable[..., None]:
+    """``train()`` saves adapters: newer peft writes each of its settings, and peft 0.7 reads no file that has them.
+
+    Left out are those at their default, which is what an older peft does anyway; one that was set stays, and an older
+    peft refuses it.
+    """
+    from peft import LoraConfig
+
+    defaults = {field.name: _default(field) for field in dataclasses.fields(LoraConfig)}
+    later = defaults.keys() - _PEFT_0_7
+    if not later:
+        return original
+    save = LoraConfig.save_pretrained
+
+    def save_pretrained(self: Any, save_directory: str, **kwargs: Any) -> None:
+        save(self, save_directory, **kwargs)
+        path = Path(save_directory) / "adapter_config.json"
+        values = json.loads(path.read_text(encoding="utf-8"))
+        kept = {
+            name: value
+            for name, value in values.items()
+            if name != "peft_version" and not (name in later and value == defaults[name])
+        }
+        path.write_text(json.dumps(kept, indent=2, sort_keys=True), encoding="utf-8")
+
+    @functools.wraps(original)
+    def train(*args: Any, **kwargs: Any) -> None:
+        with replaced(LoraConfig, "save_pretrained", save_pretrained):
+            original(*args, **kwargs)
+
+    return train
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

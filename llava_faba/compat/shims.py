@@ -109,6 +109,12 @@ SHIMS: tuple[Shim, ...] = (
         "peft 0.12 and later make adapters float32 in a bf16 model, which ZeRO-3 refuses with an AssertionError",
     ),
     Shim(
+        "adapter-config",
+        "llava.train.train:train",
+        "llava_faba.compat.configs:adapters_for_older_readers",
+        "peft 0.8 and later write settings into adapter_config.json that 0.7 refuses to read",
+    ),
+    Shim(
         "training-flags",
         "llava.train.train:train",
         "llava_faba.compat.flags:translate_flags",

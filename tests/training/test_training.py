@@ -115,6 +115,7 @@ def write_store(workspace: Path, expert: str) -> np.ndarray:
     return features
 
 
+@pytest.mark.newest
 def test_one_process_with_a_store_and_bad_records_left_out(copied):
     features = write_store(copied, "dlib-68")
     flags = ("--facial_prior_expert", "dlib-68", "--facial_prior_store", "store", "--skip_bad_records", "True")
@@ -137,9 +138,9 @@ def test_one_process_with_a_store_and_bad_records_left_out(copied):
     ("stage", "precision"),
     [
         (2, ()),
-        pytest.param(3, (), marks=pytest.mark.slow),
+        pytest.param(3, (), marks=[pytest.mark.slow, pytest.mark.newest]),
         pytest.param(2, ("--bf16", "True"), marks=pytest.mark.slow),
-        pytest.param(3, ("--bf16", "True"), marks=pytest.mark.slow),
+        pytest.param(3, ("--bf16", "True"), marks=[pytest.mark.slow, pytest.mark.newest]),
     ],
     ids=["zero2", "zero3", "zero2-bf16", "zero3-bf16"],
 )
@@ -212,6 +213,7 @@ def test_none_trains_plain_llava_on_the_same_records(copied):
     assert losses(copied)[-1] < losses(copied)[0]
 
 
+@pytest.mark.newest
 def test_llavas_own_train_module_stays_llavas(copied):
     """``llava-faba run llava.train.train`` without a flag of ours: type, weights and loadability are LLaVA's."""
     result = run_python(
@@ -271,6 +273,7 @@ upstream.train()
 """
 
 
+@pytest.mark.newest
 def test_five_steps_equal_the_authors_trainer(copied):
     """tests/data/golden/training: losses and all trained tensors after five steps from the same weights."""
     folder = ROOT / "tests" / "data" / "golden" / "training"
