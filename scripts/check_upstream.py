@@ -4,8 +4,8 @@
     make setup-newest && python scripts/check_upstream.py            # each dependency, one at a time
     python scripts/check_upstream.py peft numpy --base .venv         # these, on the stack that LLaVA pins
 
-Each dependency gets a fresh environment that lies over the base: nothing but the dependency, and what its newest release
-asks for, differs from what the base has pinned. Then the tests run in it.
+Each dependency gets a fresh environment that lies over the base: nothing but the dependency, and what its newest
+release asks for, differs from what the base has pinned. Then the tests run in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEPENDENCIES = ("transformers", "tokenizers", "accelerate", "peft", "deepspeed", "numpy", "safetensors", "sentencepiece")
+DEPENDENCIES = (
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "peft",
+    "deepspeed",
+    "numpy",
+    "safetensors",
+    "sentencepiece",
+)
 TESTS = ("tests/compat", "tests/registration", "tests/model/test_golden.py", "tests/training/test_training.py")
 
 
@@ -48,7 +57,9 @@ class Outcome:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dependencies", nargs="*", default=DEPENDENCIES, help="default: %(default)s")
-    parser.add_argument("--base", type=Path, default=ROOT / ".venv-newest", help="environment made by make setup-newest")
+    parser.add_argument(
+        "--base", type=Path, default=ROOT / ".venv-newest", help="environment made by make setup-newest"
+    )
     parser.add_argument("--tests", nargs="+", default=TESTS, help="what pytest runs, default: %(default)s")
     args = parser.parse_args()
     python = args.base.absolute() / "bin" / "python"

@@ -12,11 +12,29 @@ from typing import Any
 from llava_faba.compat.engine import replaced
 
 # What peft 0.7 reads; of anything else it says that it is an unexpected argument.
-_PEFT_0_7 = frozenset(
-    "alpha_pattern auto_mapping base_model_name_or_path bias fan_in_fan_out inference_mode init_lora_weights "
-    "layers_pattern layers_to_transform loftq_config lora_alpha lora_dropout megatron_config megatron_core "
-    "modules_to_save peft_type r rank_pattern revision target_modules task_type".split()
-)
+_PEFT_0_7 = {
+    "alpha_pattern",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "fan_in_fan_out",
+    "inference_mode",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_alpha",
+    "lora_dropout",
+    "megatron_config",
+    "megatron_core",
+    "modules_to_save",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "revision",
+    "target_modules",
+    "task_type",
+}
 
 
 def rope_for_older_readers(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

@@ -12,6 +12,7 @@ import torch
 import llava_faba
 
 ADAPTER = "llava-v1-lora-emola-tiny"
+pytestmark = pytest.mark.newest
 
 
 @pytest.fixture(scope="module")

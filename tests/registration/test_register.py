@@ -20,6 +20,7 @@ from llava_faba.registration import engine, is_registered
 from llava_faba.registration.seams import SEAMS, Seam
 from llava_faba.upstream import import_llava
 
+pytestmark = pytest.mark.newest
 Attributes = dict[tuple[Any, str], object]
 
 

@@ -23,6 +23,7 @@ from training_runs import (
     write_mixed,
 )
 
+from llava_faba.compat.resume import counts_whole_steps_only
 from llava_faba.errors import CheckpointError, UserError
 from llava_faba.training.resume import (
     MANIFEST,
@@ -52,11 +53,13 @@ def workspace(copied: Path) -> Path:
     return copied
 
 
+@pytest.mark.newest
 def test_killed_in_the_second_epoch_and_then_while_saving(workspace):
-    """Eight batches an epoch and three accumulated: two updates an epoch, two batches are left over."""
+    """Eight batches an epoch and three accumulated: two batches are left over, of which newer trainers make a third
+    update."""
     run = Run(flags=(*LORA, *THREE), kill_after=3)
     finish(workspace, "whole", run.command("whole"))
-    assert len(losses(workspace / "whole")) == 8
+    assert len(losses(workspace / "whole")) == (8 if counts_whole_steps_only() else 12)
     kill_after(workspace, "killed", run.command("killed"), step=3)
     # The next checkpoint is written in place, over what another kill has left there.
     shutil.copytree(workspace / "killed" / "checkpoint-3", workspace / "killed" / "checkpoint-6")
@@ -78,8 +81,8 @@ def test_killed_in_the_second_epoch_and_then_while_saving(workspace):
         pytest.param(Run(flags=FULL), 0.0, id="plain-full"),
         pytest.param(Run(flags=(*LORA, *UNGROUPED), kill_after=9), 0.0, id="plain-ungrouped"),
         pytest.param(Run(processes=2), 1e-6, id="ddp"),
-        pytest.param(Run(processes=2, stage=2), 1e-6, id="zero2"),
-        pytest.param(Run(processes=2, stage=3), 1e-6, id="zero3"),
+        pytest.param(Run(processes=2, stage=2), 1e-6, id="zero2", marks=pytest.mark.newest),
+        pytest.param(Run(processes=2, stage=3), 1e-6, id="zero3", marks=pytest.mark.newest),
         pytest.param(Run(processes=2, stage=2, flags=(*LORA, *BF16)), 1e-6, id="zero2-bf16"),
         pytest.param(Run(processes=2, stage=3, flags=(*LORA, *THREE), kill_after=3), 1e-6, id="zero3-accumulated"),
         pytest.param(Run(processes=2, stage=2, flags=FULL), 1e-6, id="zero2-full"),
