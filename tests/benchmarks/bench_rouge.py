@@ -78,11 +78,11 @@ def time_scoring(count: int) -> None:
                 for index in range(size):
                     text = f"AU1 is active. {pool[(index * 7 + 1) % 500]}"
                     stream.write(json.dumps({"question_id": index, "text": text}) + "\n")
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             score("au", "faba", annotations, answers)
-            seconds = time.perf_counter() - start
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"score: {size} answers in {seconds:.1f} s peak {memory:.0f} MB")
+        print(f"score: {size} answers in {seconds:.1f} s ({cpu:.1f} s of CPU), peak {memory:.0f} MB")
 
 
 def main() -> int:

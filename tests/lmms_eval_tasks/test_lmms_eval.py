@@ -18,7 +18,7 @@ from support import ROOT
 
 TASKS = ROOT / "eval" / "lmms_eval_tasks"
 RECORDS = {
-    "au": [("1, 4", "AU1 and AU4 are active."), ("12", "AU12, a smile."), ("4", "Only AU4."), ("", "A calm face.")],
+    "au": [("1, 4", "AU1 and AU4 are active."), ("12", "AU12, a smile."), ("4", "Only AU4."), ("12, 25", "A smile.")],
     "emotion": [("Happiness", "She looks happy."), (1, "Sad."), ("Anger", "Angry."), ("Fear", "He is afraid.")],
 }
 
