@@ -1,12 +1,13 @@
 """The program of one cell of the engine matrix: the training command, with a trainer that notes what it saw.
 
-Each process writes ``seen-RANK.json``: per micro step its loss and its batch (faces, other images, text only), how
-often the two projectors ran, and which engine was at work. A run that ZeRO-3 does not partition also writes the trained
-weights as they were before the first step.
+Each process writes ``seen-RANK.json``: per micro step its loss and its batch (how many faces, other images and texts
+only, and which records), how often the two projectors ran, and which engine was at work. A run that ZeRO-3 does not
+partition also writes the trained weights as they were before the first step.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -27,9 +28,9 @@ def main() -> int:
 
     class Noting(upstream.LLaVATrainer):  # type: ignore[misc, name-defined]
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            batch = _kinds(inputs)
+            batch, records = _kinds(inputs), _records(inputs)
             loss = super().training_step(model, inputs, *args, **kwargs)
-            self.seen.append({"loss": float(loss), "batch": batch})
+            self.seen.append({"loss": float(loss), "batch": batch, "records": records})
             return loss
 
         def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -62,6 +63,12 @@ def _kinds(inputs: Any) -> list[int]:
     with_prior = inputs["facial_priors"].any(1).tolist()
     faces = sum(image and prior for image, prior in zip(with_image, with_prior, strict=True))
     return [faces, sum(with_image) - faces, len(with_image) - sum(with_image)]
+
+
+def _records(inputs: Any) -> list[str]:
+    """A name for each record of a batch, made of its tokens."""
+    rows = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+    return [hashlib.sha256(str(row[mask].tolist()).encode()).hexdigest()[:8] for row, mask in rows]
 
 
 def _engine(trainer: Any) -> dict[str, Any]:

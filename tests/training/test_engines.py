@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from engine_matrix import CELLS, Cell, problems, run
+from engine_matrix import CELLS, PROGRAM, Cell, problems, run
+from training_runs import Run, finish, write_mixed
 
 CORNERS = {
     Cell("plain", 1, "float32", False, "mixed"),
@@ -25,3 +27,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_a_cell_trains_what_its_reference_trains(cell, folder):
     assert problems(cell, run(cell, folder), run(cell.reference, folder)) == []
+
+
+@pytest.mark.slow
+def test_every_epoch_of_two_processes_sees_every_record_once(copied):
+    """Dropout draws from the same random state as the order of an epoch, where there is no GPU."""
+    write_mixed(copied)
+    finish(copied, "out", Run(processes=2, stage=2).command("out", str(PROGRAM)))
+    steps = [json.loads((copied / f"seen-{rank}.json").read_text())["steps"] for rank in (0, 1)]
+    records = [first["records"] + second["records"] for first, second in zip(*steps, strict=True)]
+    epochs = [set().union(*records[start : start + 4]) for start in range(0, 16, 4)]
+    assert [len(epoch) for epoch in epochs] == [8] * 4 and len(set.union(*epochs)) == 8
