@@ -11,6 +11,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="what is installed, what works, and what to do about the rest",
         description="Exits with 1 when something that training or inference needs does not work.",
     )
+    parser.add_argument("--model-path", help="also look at this checkpoint: its files, its expert, the memory it takes")
+    parser.add_argument("--model-base", help="base model of a LoRA folder; default: the one that it names")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=run)
 
@@ -20,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
     from llava_faba.doctor.checks import diagnose
 
-    findings = diagnose()
+    findings = diagnose(args.model_path, args.model_base)
     if args.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:

@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from llava_faba import patching
-    from llava_faba.patching.tree import CODE_BASES, find_code_base, find_root
+    from llava_faba.patching.tree import find_code_base, find_root
+    from llava_faba.upstream import CODE_BASES
 
     root = find_root(args.tree)
     print(f"{root / 'llava'}: {CODE_BASES[find_code_base(root)]}")

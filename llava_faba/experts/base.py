@@ -115,6 +115,10 @@ class PriorExpert(abc.ABC):
         """
         return {}
 
+    def missing(self) -> str | None:
+        """The package or file of weights that the expert lacks and how to get it, or None. Loads, downloads nothing."""
+        return None
+
     @abc.abstractmethod
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         """Priors of ``pictures``; no face is a status, not an error."""

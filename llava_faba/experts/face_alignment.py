@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -49,6 +50,14 @@ class _FaceAlignmentExpert(LandmarkExpert):
     @property
     def settings(self) -> dict[str, Any]:
         return {**self._detector.settings, "flip": self._flip, **self._weights.settings}
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("face_alignment") is None:
+            return (
+                f"facial prior expert '{self.name}' needs the face-alignment package: run 'pip install "
+                "llava-faba[face-alignment]'."
+            )
+        return self._weights.missing
 
     def load(self) -> None:
         _ = self._fan
@@ -204,6 +213,9 @@ class FaceAlignment3dExpert(_FaceAlignmentExpert):
     @property
     def settings(self) -> dict[str, Any]:
         return super().settings | self._depth_weights.settings
+
+    def missing(self) -> str | None:
+        return super().missing() or self._depth_weights.missing
 
     def load(self) -> None:
         super().load()

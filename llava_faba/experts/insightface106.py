@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ _LICENCE = (
     "2d106det.onnx is part of InsightFace's model packs (buffalo_l and others), which InsightFace gives away for "
     "non-commercial research only; it is not part of llava-faba."
 )
+_INSTALL = "pip install llava-faba[insightface]"
 _HOW_TO_GET = (
     "InsightFace's model pack buffalo_l holds it (see docs/priors.md); unpacked below ~/.insightface/models it is "
     "found by itself."
@@ -54,6 +56,11 @@ class Network106:
         session = _session(self.weights.expert, self.weights.path, self._device)
         batched = _takes_batches(self.weights.expert, self.weights.path, session)
         return session, session.get_inputs()[0].name, batched
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            return f"facial prior expert '{self.weights.expert}' needs onnxruntime: run '{_INSTALL}'."
+        return self.weights.missing
 
     def load(self) -> None:
         """Load the network and check its input and output shapes."""
@@ -116,6 +123,9 @@ class InsightFace106Expert(LandmarkExpert):
 
     def load(self) -> None:
         self.network.load()
+
+    def missing(self) -> str | None:
+        return self.network.missing()
 
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         return self.result(self._locate(pictures), [picture.size for picture in pictures])
@@ -190,6 +200,9 @@ class Emola106Expert(PriorExpert):
     def load(self) -> None:
         self.network.load()
 
+    def missing(self) -> str | None:
+        return self.network.missing()
+
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         if not pictures:
             return PriorResult(np.zeros((0, self.size), dtype=np.float32), [], [])
@@ -224,8 +237,7 @@ def _session(expert: str, path: Path, device: str) -> Any:
         import onnxruntime
     except ImportError as error:
         raise ExpertError(
-            f"facial prior expert '{expert}' needs onnxruntime, which does not import here ({error}); "
-            "run 'pip install llava-faba[insightface]'."
+            f"facial prior expert '{expert}' needs onnxruntime, which does not import here ({error}); run '{_INSTALL}'."
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a small network: processes scale, its threads do not

@@ -140,8 +140,14 @@ class Checkpoint:
             _check_projector(self.folder, found, expected)
 
     def parameters(self) -> int:
-        """How many numbers its weights files hold. Raises CheckpointError for files that cannot be read safely."""
-        return sum(math.prod(shape) for path in self.weights_files() for shape in _shapes(path).values())
+        """How many numbers the folder's weights are; of files in both formats, one counts.
+
+        Raises CheckpointError for a missing, broken or unsafe file.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        for path in self.weights_files():
+            shapes.update(_shapes(path))
+        return sum(math.prod(shape) for shape in shapes.values())
 
     def weights_files(self) -> list[Path]:
         """Every file that transformers or PEFT would read weights from, also shards that an index names."""
@@ -161,14 +167,15 @@ class Checkpoint:
         return {name: tuple(value.shape) for name, value in projector.state_dict().items()}
 
 
-def inspect_checkpoint(model_path: str | Path, cache_dir: str | None = None) -> Checkpoint:
+def inspect_checkpoint(model_path: str | Path, cache_dir: str | None = None, *, download: bool = True) -> Checkpoint:
     """Look at a model folder, or at a hub id, whose files are then fetched by ``huggingface_hub`` (into ``cache_dir``).
 
+    ``download``: False takes a hub id's files from the local cache or not at all.
     Raises CheckpointError when there is no such folder or model, or its config.json is missing or broken.
     """
     folder = Path(model_path)
     if not folder.is_dir():
-        folder = _download(str(model_path), cache_dir)
+        folder = _download(str(model_path), cache_dir, cached=not download)
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, config.json is missing.")
@@ -248,12 +255,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _download(name: str, cache_dir: str | None) -> Path:
+def _download(name: str, cache_dir: str | None, *, cached: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise CheckpointError(f"{name}: no such folder, and not a model id ('owner/name') on the hub.")
     try:
-        return Path(snapshot_download(name, cache_dir=cache_dir, ignore_patterns=_OTHER_FRAMEWORKS))
+        found = snapshot_download(name, cache_dir=cache_dir, ignore_patterns=_OTHER_FRAMEWORKS, local_files_only=cached)
+        return Path(found)
     except Exception as error:  # the hub client raises a dozen kinds
-        raise CheckpointError(f"{name}: no such folder, and the hub does not give it: {error}") from error
+        source = "it is not in the hub's local cache" if cached else "the hub does not give it"
+        raise CheckpointError(f"{name}: no such folder, and {source}: {error}") from error

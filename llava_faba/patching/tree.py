@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import os
 import shutil
@@ -10,11 +9,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from llava_faba import upstream
 from llava_faba.patching.diff import PatchError
+from llava_faba.upstream import CODE_BASES
 
-CODE_BASES = {"wheel": "PyPI wheel (February 2024)", "git": "git tree (May 2024)"}
 _TOWER = Path("llava/model/multimodal_encoder/clip_encoder.py")
-_NEXT_MODEL = Path("llava/model/language_model/llava_qwen.py")
 
 
 def find_root(tree: Path | None) -> Path:
@@ -34,14 +33,12 @@ def find_root(tree: Path | None) -> Path:
 
 def find_code_base(root: Path) -> str:
     """ "wheel" or "git", by what the files hold: both carry the same version. Raises PatchError for another project."""
-    if (root / _NEXT_MODEL).is_file():
+    found = upstream.find_code_base(root / "llava")
+    if found == "next":
         raise PatchError(f"{root}: this is LLaVA-NeXT, another code base; the patches are for LLaVA 1.2.2.post1.")
-    try:
-        module = ast.parse((root / _TOWER).read_bytes())
-    except (OSError, SyntaxError) as error:
-        raise PatchError(f"{root / _TOWER}: not readable as Python ({error}).") from error
-    classes = {node.name for node in module.body if isinstance(node, ast.ClassDef)}
-    return "git" if "CLIPVisionTowerS2" in classes else "wheel"
+    if found not in CODE_BASES:
+        raise PatchError(f"{root}: no LLaVA source tree (there is no {_TOWER} in it).")
+    return found
 
 
 def write_files(root: Path, contents: Mapping[str, bytes]) -> None:

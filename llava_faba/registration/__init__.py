@@ -4,6 +4,6 @@
 to put the original back. Nothing else in the package assigns to anything of LLaVA's.
 """
 
-from llava_faba.registration.engine import is_registered, register, unregister
+from llava_faba.registration.engine import find_mismatches, is_registered, register, unregister
 
-__all__ = ["is_registered", "register", "unregister"]
+__all__ = ["find_mismatches", "is_registered", "register", "unregister"]

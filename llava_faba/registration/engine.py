@@ -78,6 +78,21 @@ def unregister() -> None:
         restore()
 
 
+def find_mismatches() -> list[SeamMismatchError]:
+    """Every seam that does not look as expected in a LLaVA that nothing is registered with; changes nothing.
+
+    Raises UpstreamError when LLaVA cannot be imported.
+    """
+    import_llava()
+    found = []
+    for seam in SEAMS:
+        try:
+            _resolve(seam)
+        except SeamMismatchError as error:
+            found.append(error)
+    return found
+
+
 def _resolve(seam: Seam) -> tuple[Any, str, Any]:
     """The object that holds the seam's attribute, the attribute's name, and the original."""
     owner: Any = importlib.import_module(seam.module)
