@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from llava_faba._version import __version__
 from llava_faba.errors import UserError
 
-COMMANDS = ("run", "doctor", "patch", "priors", "align", "predict", "data", "bench", "merge", "checkpoint", "demo")
+COMMANDS = (
+    "run",
+    "doctor",
+    "patch",
+    "priors",
+    "align",
+    "predict",
+    "chat",
+    "data",
+    "bench",
+    "merge",
+    "checkpoint",
+    "demo",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -27,15 +27,25 @@ def prompt_ids(question: str, tokenizer: Any, config: Any, conversation: str = D
 
     Raises UserError for an unknown conversation template.
     """
-    if conversation not in conv_templates:
-        raise UserError(f"no conversation template is called '{conversation}'.{nearest(conversation, conv_templates)}")
+    template = conversation_template(conversation)
+    template.append_message(template.roles[0], with_image(question, config))
+    template.append_message(template.roles[1], None)
+    return tokenizer_image_token(template.get_prompt(), tokenizer, IMAGE_TOKEN_INDEX)
+
+
+def conversation_template(name: str) -> Any:
+    """A fresh copy of one of LLaVA's conversation templates. Raises UserError for an unknown one."""
+    if name not in conv_templates:
+        raise UserError(f"no conversation template is called '{name}'.{nearest(name, conv_templates)}")
+    return conv_templates[name].copy()
+
+
+def with_image(question: str, config: Any) -> str:
+    """A question with the image's place in front, as LLaVA's CLI writes it."""
     image = DEFAULT_IMAGE_TOKEN
     if getattr(config, "mm_use_im_start_end", False):
         image = DEFAULT_IM_START_TOKEN + image + DEFAULT_IM_END_TOKEN
-    template = conv_templates[conversation].copy()
-    template.append_message(template.roles[0], f"{image}\n{question}")
-    template.append_message(template.roles[1], None)
-    return tokenizer_image_token(template.get_prompt(), tokenizer, IMAGE_TOKEN_INDEX)
+    return f"{image}\n{question}"
 
 
 def answer_one(loaded: tuple[Any, Any, Any, int], picture: Any, question: str, **options: Any) -> Prediction:
@@ -129,15 +139,15 @@ def generate_batch(
             do_sample=False,
             max_new_tokens=max_new_tokens,
             use_cache=True,
-            pad_token_id=_padding_id(tokenizer),
+            pad_token_id=padding_id(tokenizer),
             **extra,
         )
-    rows = _new_tokens(output.sequences if with_logits else output, tokenizer, model)
-    answers = [Answer(text, row) for text, row in zip(_texts(rows, tokenizer), rows, strict=True)]
+    rows = new_tokens(output.sequences if with_logits else output, tokenizer, model)
+    answers = [Answer(text, row) for text, row in zip(texts(rows, tokenizer), rows, strict=True)]
     return answers, list(output.scores) if with_logits else None
 
 
-def _new_tokens(sequences: torch.Tensor, tokenizer: Any, model: Any) -> list[list[int]]:
+def new_tokens(sequences: torch.Tensor, tokenizer: Any, model: Any) -> list[list[int]]:
     """Each row's tokens up to its end token; transformers 4.37 puts a BOS before them, which no model said."""
     ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ends = tokenizer.eos_token_id if ends is None else ends
@@ -150,7 +160,7 @@ def _new_tokens(sequences: torch.Tensor, tokenizer: Any, model: Any) -> list[lis
     return rows
 
 
-def _texts(rows: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
+def texts(rows: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
     # Like decode(..., skip_special_tokens=True), which makes the list of special tokens anew for every token.
     special = set(tokenizer.all_special_ids)
     return [tokenizer.decode([token for token in row if token not in special]).strip() for row in rows]
@@ -172,7 +182,7 @@ def _left_padding(model: Any) -> Iterator[None]:
 
 def _left_padded(prompts: list[list[int]], tokenizer: Any, model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(len(prompt) for prompt in prompts)
-    rows = [[_padding_id(tokenizer)] * (longest - len(prompt)) + prompt for prompt in prompts]
+    rows = [[padding_id(tokenizer)] * (longest - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     return (
         torch.tensor(rows, device=model.device),
@@ -180,5 +190,5 @@ def _left_padded(prompts: list[list[int]], tokenizer: Any, model: Any) -> tuple[
     )
 
 
-def _padding_id(tokenizer: Any) -> int:
+def padding_id(tokenizer: Any) -> int:
     return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

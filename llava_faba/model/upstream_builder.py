@@ -7,11 +7,13 @@ through untouched.
 from __future__ import annotations
 
 import functools
+import importlib.util
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llava_faba.errors import CheckpointError
+from llava_faba.errors import CheckpointError, UserError
 from llava_faba.model.checkpoints import Checkpoint, inspect_checkpoint
 
 # A name from which upstream's builder does the right thing: LLaVA-LLaMA, as an adapter or not.
@@ -54,11 +56,23 @@ def _is_emola_on_hub(name: str) -> bool:
         return False
 
 
+def _check_quantization(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    given = inspect.signature(original).bind("path", None, "name", *args, **kwargs).arguments
+    if not (given.get("load_8bit") or given.get("load_4bit")):
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "loading in 8 or 4 bits (--load-8bit, --load-4bit) needs the package bitsandbytes, which is not installed: "
+            "'pip install bitsandbytes' on a machine with a CUDA GPU, or leave the flag out."
+        )
+
+
 def _load_emola(
     original: Callable[..., Any], checkpoint: Checkpoint, model_base: str | None, *args: Any, **kwargs: Any
 ) -> Any:
     from llava_faba.model.dispatch import loading_from
 
+    _check_quantization(original, args, kwargs)
     checkpoint.check_weights()
     folder = str(checkpoint.folder)
     with loading_from(checkpoint.folder):

@@ -1,0 +1,107 @@
+"""``llava-faba chat``: a conversation about one picture, and the landmarks that the model saw in it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llava_faba.inference.chat import Chat
+
+_PICTURE_SIDE = 512  # pixels
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "chat",
+        help="talk about one picture, and see the landmarks that the model saw",
+        description="Reads questions from standard input, one a line; an empty line or the end of the input ends it.",
+    )
+    parser.add_argument("--model-path", required=True, help="checkpoint folder or hub id")
+    parser.add_argument("--model-base", help="base model of a LoRA folder; default: the one that it names")
+    parser.add_argument("--image-file", required=True, help="picture of a face")
+    parser.add_argument("--align", action="store_true", help="crop and align the face first")
+    parser.add_argument(
+        "--landmarks-file", help="PNG with the landmarks (default: the picture's name with .landmarks.png, here)"
+    )
+    parser.add_argument("--conversation", default="llava_v1", help="conversation template (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 decodes greedily (default: %(default)s)")
+    parser.add_argument("--max-new-tokens", type=int, default=512)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    import llava_faba
+    from llava_faba.inference.images import open_image
+
+    picture = open_image(args.image_file)
+    loaded = llava_faba.load_model(
+        args.model_path, args.model_base, device=args.device, dtype=getattr(torch, args.dtype)
+    )
+    from llava_faba.inference.chat import Chat
+
+    picture = _aligned(picture, loaded[1]) if args.align else picture
+    chat = Chat(loaded, picture, args.conversation)
+    print(_about_prior(chat, picture, args), flush=True)
+    _talk(chat, args)
+    return 0
+
+
+def _aligned(picture: Any, model: Any) -> Any:
+    from llava_faba.align.crop import align_face
+    from llava_faba.model.config import has_prior
+
+    return align_face(picture, model.facial_prior_expert()).image if has_prior(model.config) else picture
+
+
+def _about_prior(chat: Chat, picture: Any, args: argparse.Namespace) -> str:
+    if chat.status == "no_prior":
+        return "This model has no facial prior: it is plain LLaVA."
+    if chat.status == "not_found":
+        hint = "" if args.align else " For a photograph that is not a face crop, try --align."
+        return f"No face was found in {args.image_file}: the answers come without a facial prior.{hint}"
+    several = " The picture shows several faces; this is the main one." if chat.status == "several_faces" else ""
+    if chat.landmarks is None:
+        return f"A facial prior was computed; its expert places no landmarks.{several}"
+    target = Path(args.landmarks_file or Path(args.image_file).with_suffix(".landmarks.png").name)
+    _draw(chat, picture, target)
+    return f"A face was found; its {len(chat.landmarks)} landmarks are drawn in {target}.{several}"
+
+
+def _draw(chat: Chat, picture: Any, target: Path) -> None:
+    import numpy as np
+
+    from llava_faba.errors import UserError
+    from llava_faba.priors.show import Shown, drawn
+
+    points = None if chat.landmarks is None else chat.landmarks[:, :2]
+    shown = drawn(Shown(target.name, np.asarray(picture), chat.status, points), _PICTURE_SIDE)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shown.save(target)
+    except (OSError, ValueError) as error:  # ValueError: a suffix that names no picture format
+        raise UserError(f"{target}: the landmarks cannot be drawn there ({error}); name a --landmarks-file.") from error
+
+
+def _talk(chat: Chat, args: argparse.Namespace) -> None:
+    while True:
+        try:
+            question = input(f"{chat.roles[0]}: ").strip()
+        except EOFError:
+            question = ""
+        if not question:
+            print("exit...")
+            return
+        print(f"{chat.roles[1]}: ", end="", flush=True)
+        chat.ask(
+            question,
+            max_new_tokens=args.max_new_tokens,
+            temperature=args.temperature,
+            on_text=lambda text: print(text, end="", flush=True),
+        )
+        print(flush=True)
