@@ -55,8 +55,6 @@ def find_import_error() -> str | None:
             f"{folder} is the package 'llava' of LLaVA-NeXT, another project with other model code, which llava-faba "
             f"does not support. Use an environment without it. {INSTALL_HINT}"
         )
-    if code_base == "unknown":
-        return f"{folder} is not LLaVA but another package called 'llava': it has none of its model code."
     with _recorded_failure(_LLAMA) as swallowed:
         try:
             mend_packages()
@@ -64,7 +62,10 @@ def find_import_error() -> str | None:
             importlib.import_module("llava.model.builder")
         except Exception as error:  # anything at all may come out of a broken environment
             real = swallowed[0] if swallowed else error
-            return f"LLaVA is installed but does not import: {describe(real)}."
+            cause = f"LLaVA is installed but does not import: {describe(real)}."
+            if code_base == "unknown":
+                cause += f" {folder} holds none of LLaVA's model code; is it another package called 'llava'?"
+            return cause
     return None
 
 

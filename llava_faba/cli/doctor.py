@@ -18,11 +18,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import contextlib
     import json
+    import sys
 
     from llava_faba.doctor.checks import diagnose
 
-    findings = diagnose(args.model_path, args.model_base)
+    with contextlib.redirect_stdout(sys.stderr):  # broken packages print what they think of it
+        findings = diagnose(args.model_path, args.model_base)
     if args.json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
