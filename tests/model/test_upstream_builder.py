@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from support import ADAPTER, edit_json
 
 import llava_faba
 from llava_faba.cli.main import main
-from llava_faba.errors import CheckpointError
+from llava_faba.errors import CheckpointError, UserError
 from llava_faba.model.emola import EmolaLlamaForCausalLM
 
 
@@ -101,3 +102,11 @@ def test_the_base_lies_where_the_caller_says(copied, registered):
     edit_json(copied / ADAPTER / "adapter_config.json", base_model_name_or_path=None)
     with pytest.raises(CheckpointError, match="without naming their base model"):
         upstream(copied / ADAPTER)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+@pytest.mark.parametrize("bits", [{"load_4bit": True}, {"load_8bit": True}], ids=["4", "8"])
+def test_fewer_bits_without_bitsandbytes_are_a_clear_error(golden, registered, bits):
+    """LLaVA's CLI passes --load-4bit and --load-8bit on to here."""
+    with pytest.raises(UserError, match="bitsandbytes, which is not installed"):
+        builder.load_pretrained_model(str(golden / ADAPTER), None, ADAPTER, device="cpu", **bits)
