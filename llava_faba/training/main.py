@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from llava_faba.errors import UserError
@@ -10,8 +11,7 @@ from llava_faba.errors import UserError
 def main() -> int:
     """Train with the flags in ``sys.argv``; returns the exit code."""
     try:
-        if not any(argument.split("=")[0] == "--facial_prior_expert" for argument in sys.argv[1:]):
-            _require_expert()
+        _check_expert(sys.argv[1:])
         from llava_faba.registration import register
         from llava_faba.training.configs import with_installed_config
         from llava_faba.upstream import import_llava
@@ -25,12 +25,17 @@ def main() -> int:
     return 0
 
 
-def _require_expert() -> None:
-    from llava_faba.experts import expert_names
+def _check_expert(argv: list[str]) -> None:
+    """The expert is named and known: said before torch is imported and DeepSpeed has compiled and connected."""
+    from llava_faba.experts import expert_class, expert_names
 
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        return
-    raise UserError(
-        "--facial_prior_expert is required: the expert that made the priors is part of the model. Choose one of "
-        f"{', '.join(expert_names())}, or 'none' to train plain LLaVA on the same data."
-    )
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--facial_prior_expert")
+    name = parser.parse_known_args(argv)[0].facial_prior_expert
+    if name is None and not {"-h", "--help"} & set(argv):
+        raise UserError(
+            "--facial_prior_expert is required: the expert that made the priors is part of the model. Choose one of "
+            f"{', '.join(expert_names())}, or 'none' to train plain LLaVA on the same data."
+        )
+    if name not in (None, "none"):
+        expert_class(name)

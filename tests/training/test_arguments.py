@@ -91,6 +91,13 @@ def test_without_an_expert_the_choices_are_listed():
     assert "Traceback" not in result.stderr
 
 
+def test_an_unknown_expert_is_told_before_anything_heavy_is_imported(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train_emola.py", "--facial_prior_expert", "dlib68"])
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it now fails
+    assert main() == 2
+    assert "Did you mean 'dlib-68'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
