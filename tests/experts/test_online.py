@@ -71,7 +71,7 @@ def test_emola_106(onnx_network: Path, processor: Any, layout: str | None) -> No
     expert = Emola106Expert(weights=str(onnx_network))
     for name, errors in _errors(expert, processor, layout).items():
         # Without padding CLIP cuts off the ends of a picture that is not square, and no expert can know what was there.
-        assert errors.max() < (0.005 if layout == "pad" or name == "astronaut" else 0.3), (name, errors.max())
+        assert errors.max() < (0.005 if layout == "pad" or name == "astronaut" else 0.15), (name, errors.max())
 
 
 @pytest.mark.parametrize("layout", ["pad", None])
@@ -80,7 +80,7 @@ def test_insightface_106(onnx_network: Path, processor: Any, layout: str | None)
 
     expert = InsightFace106Expert(weights=str(onnx_network))
     for name, errors in _errors(expert, processor, layout).items():
-        assert errors.max() < (0.005 if layout == "pad" or name == "astronaut" else 0.3), (name, errors.max())
+        assert errors.max() < (0.005 if layout == "pad" or name == "astronaut" else 0.15), (name, errors.max())
 
 
 @pytest.fixture(scope="module")
