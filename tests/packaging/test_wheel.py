@@ -60,6 +60,8 @@ def test_it_holds_what_people_without_a_clone_need(wheel):
     tracked = subprocess.run(["git", "ls-files", "scripts"], cwd=ROOT, check=True, capture_output=True, text=True)
     scripts = {name for name in tracked.stdout.split() if name.endswith((".json", ".sh"))}
     assert len(scripts) >= 6 and {f"llava_faba/{name}" for name in scripts} <= names
+    patches = {f"llava_faba/{path.relative_to(ROOT)}" for path in (ROOT / "patches").glob("*/*.patch")}
+    assert len(patches) >= 5 and patches <= names
     assert {"llava_faba/py.typed", "faba_bench/py.typed", "faba_bench/protocols/faba.json"} <= names
     data = "llava_faba/datatools"
     assert {f"{data}/convert/folds/{name}.json" for name in ("bp4d", "disfa")} <= names
