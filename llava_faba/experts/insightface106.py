@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -83,6 +84,49 @@ class Network106:
         return np.concatenate(rows) if rows else np.zeros((0, 2 * POINTS), dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class NetworkInput:
+    """What the network gets to see of one picture, small enough to travel from a worker process.
+
+    ``pixels``: uint8 RGB (192, 192, 3), None without a face; ``size``: (width, height) of the original; ``square``:
+    (left, top, side) of the pixels in the original, where they are not all of it.
+    """
+
+    pixels: np.ndarray | None
+    size: tuple[int, int]
+    square: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    status: PriorStatus = PriorStatus.FOUND
+
+
+class SquareCropper:
+    """InsightFace's square of the main face of a picture, as a ``NetworkInput``. Pickles; thread-safe.
+
+    ``detector``: "none" (the whole image is the face box) or "dlib".
+    """
+
+    def __init__(self, user: str, detector: str) -> None:
+        self._user, self._detector = user, detector
+        _ = self._hog
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_user": self._user, "_detector": self._detector}
+
+    @cached_property
+    def _hog(self) -> HogDetector | None:
+        return HogDetector(self._user) if self._detector == "dlib" else None
+
+    def __call__(self, picture: Picture) -> NetworkInput:
+        if self._hog is None:
+            square = _square((0.0, 0.0, float(picture.size[0]), float(picture.size[1])))
+            return NetworkInput(_sampled(picture, square), picture.size, square)
+        boxes = self._hog.boxes(picture)
+        if not boxes:
+            return NetworkInput(None, picture.size, status=PriorStatus.NOT_FOUND)
+        status = PriorStatus.FOUND if len(boxes) == 1 else PriorStatus.SEVERAL_FACES
+        square = _square(boxes[0])
+        return NetworkInput(_sampled(picture, square), picture.size, square, status)
+
+
 class InsightFace106Expert(LandmarkExpert):
     """The 106 points as InsightFace computes them.
 
@@ -114,7 +158,7 @@ class InsightFace106Expert(LandmarkExpert):
             )
         self.network = Network106(self.name, weights, weights_sha256, device)
         self._detector = detector
-        self._hog = HogDetector(f"facial prior expert '{self.name}'") if detector == "dlib" else None
+        self._cropper = SquareCropper(f"facial prior expert '{self.name}'", detector)
         self.in_workers = device == "cpu"
 
     @property
@@ -127,53 +171,38 @@ class InsightFace106Expert(LandmarkExpert):
     def missing(self) -> str | None:
         return self.network.missing()
 
+    def preparer(self) -> Callable[[Picture], Any]:
+        return self._cropper
+
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
-        return self.result(self._locate(pictures), [picture.size for picture in pictures])
+        return self.extract_prepared([self._cropper(picture) for picture in pictures])
+
+    def extract_prepared(self, prepared: Sequence[Any]) -> PriorResult:
+        return self.result(self._locate(prepared), [one.size for one in prepared])
 
     def locate(self, images: Sequence[np.ndarray]) -> list[Located]:
-        return self._locate([Picture.whole(image) for image in images])
+        return self._locate([self._cropper(Picture.whole(image)) for image in images])
 
-    def _locate(self, pictures: Sequence[Picture]) -> list[Located]:
-        """Faces with points in the original's coordinates."""
-        boxes, statuses = [], []
-        for picture in pictures:
-            box, status = self._box(picture)
-            boxes.append(box)
-            statuses.append(status)
-        squares = [None if box is None else _square(box) for box in boxes]
-        found = [(picture, at) for picture, at in zip(pictures, squares, strict=True) if at is not None]
-        inputs = self.inputs([picture for picture, _ in found], [at for _, at in found])
-        outputs = iter(self.network(inputs) if found else ())
+    def _locate(self, prepared: Sequence[NetworkInput]) -> list[Located]:
+        """Faces with points in the originals' coordinates."""
+        seen = [one.pixels for one in prepared if one.pixels is not None]
+        outputs = iter(self.network(self.inputs(np.stack(seen))) if seen else ())
         located = []
-        for at, status in zip(squares, statuses, strict=True):
-            if at is None:
-                located.append(Located(status))
+        for one in prepared:
+            if one.pixels is None:
+                located.append(Located(one.status))
                 continue
-            left, top, side = at
+            left, top, side = one.square
             points = (next(outputs).reshape(-1, 2) + 1) * (SIDE // 2)
-            located.append(Located(status, (points * (side / SIDE) + (left, top)).astype(np.float32)))
+            located.append(Located(one.status, (points * (side / SIDE) + (left, top)).astype(np.float32)))
         return located
 
-    def inputs(self, pictures: Sequence[Picture], squares: Sequence[tuple[float, float, float]]) -> np.ndarray:
-        """Network inputs, float32 (n, 3, 192, 192): RGB of squares (left, top, side) in the original, normalised."""
-        batch = np.zeros((len(pictures), 3, SIDE, SIDE), dtype=np.float32)
-        for row, (picture, (left, top, side)) in enumerate(zip(pictures, squares, strict=True)):
-            # InsightFace's affine map puts the box's centre on index 96 of 0 to 191, half a pixel off the middle.
-            shift = 0.5 * side / SIDE
-            xs, ys = square_grid(left - shift, top - shift, side, side, SIDE)
-            batch[row] = sample_grid(picture, xs, ys, outside="black").transpose(2, 0, 1)
+    def inputs(self, pixels: np.ndarray) -> np.ndarray:
+        """Network inputs, float32 (n, 3, 192, 192), of uint8 RGB (n, 192, 192, 3)."""
+        batch = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
         if self.network.normalizes_itself:
             return batch
         return (batch - np.float32(127.5)) / np.float32(128)
-
-    def _box(self, picture: Picture) -> tuple[tuple[float, float, float, float] | None, PriorStatus]:
-        """The face box (left, top, right, bottom) in the original's coordinates."""
-        if self._hog is None:
-            return (0.0, 0.0, float(picture.size[0]), float(picture.size[1])), PriorStatus.FOUND
-        boxes = self._hog.boxes(picture)
-        if not boxes:
-            return None, PriorStatus.NOT_FOUND
-        return boxes[0], PriorStatus.FOUND if len(boxes) == 1 else PriorStatus.SEVERAL_FACES
 
 
 class Emola106Expert(PriorExpert):
@@ -203,26 +232,40 @@ class Emola106Expert(PriorExpert):
     def missing(self) -> str | None:
         return self.network.missing()
 
-    def extract(self, pictures: Sequence[Picture]) -> PriorResult:
-        if not pictures:
-            return PriorResult(np.zeros((0, self.size), dtype=np.float32), [], [])
-        features = self.network(self.inputs(pictures)).astype(np.float32)
-        landmarks = [self.landmarks(feature, picture.size) for feature, picture in zip(features, pictures, strict=True)]
-        return PriorResult(features, [PriorStatus.FOUND] * len(pictures), landmarks)
+    def preparer(self) -> Callable[[Picture], Any]:
+        return _stretched
 
-    def inputs(self, pictures: Sequence[Picture]) -> np.ndarray:
-        """Network inputs, float32 (n, 3, 192, 192): BGR of the whole originals, between 0 and 1."""
-        batch = np.zeros((len(pictures), 3, SIDE, SIDE), dtype=np.float32)
-        for row, picture in enumerate(pictures):
-            xs, ys = square_grid(0.0, 0.0, *picture.size, SIDE)
-            batch[row] = sample_grid(picture, xs, ys, outside="edge")[..., ::-1].transpose(2, 0, 1)
-        return batch / np.float32(255)
+    def extract(self, pictures: Sequence[Picture]) -> PriorResult:
+        return self.extract_prepared([_stretched(picture) for picture in pictures])
+
+    def extract_prepared(self, prepared: Sequence[Any]) -> PriorResult:
+        if not prepared:
+            return PriorResult(np.zeros((0, self.size), dtype=np.float32), [], [])
+        bgr = np.stack([one.pixels for one in prepared])[..., ::-1].transpose(0, 3, 1, 2)
+        features = self.network(np.ascontiguousarray(bgr, dtype=np.float32) / np.float32(255)).astype(np.float32)
+        landmarks = [self.landmarks(feature, one.size) for feature, one in zip(features, prepared, strict=True)]
+        return PriorResult(features, [PriorStatus.FOUND] * len(prepared), landmarks)
 
     def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
         if not np.any(feature):
             return None
         points = (feature.astype(np.float64).reshape(-1, 2) + 1) * (SIDE // 2) + 0.5
         return (points * np.array(size) / SIDE).astype(np.float32)
+
+
+def _stretched(picture: Picture) -> NetworkInput:
+    """The whole original, stretched."""
+    xs, ys = square_grid(0.0, 0.0, *picture.size, SIDE)
+    return NetworkInput(sample_grid(picture, xs, ys, outside="edge"), picture.size)
+
+
+def _sampled(picture: Picture, square: tuple[float, float, float]) -> np.ndarray:
+    """Pixels of a square (left, top, side) in the original; black beyond it."""
+    left, top, side = square
+    # InsightFace's affine map puts the box's centre on index 96 of 0 to 191, half a pixel off the middle.
+    shift = 0.5 * side / SIDE
+    xs, ys = square_grid(left - shift, top - shift, side, side, SIDE)
+    return sample_grid(picture, xs, ys, outside="black")
 
 
 def _square(box: tuple[float, float, float, float]) -> tuple[float, float, float]:

@@ -51,8 +51,9 @@ def test_the_networks_input_is_insightfaces(onnx_network: Path) -> None:
     for picture in _pictures():
         width, height = picture.size
         side = 1.5 * max(width, height)
-        square = ((width - side) / 2, (height - side) / 2, side)
-        ours = expert.inputs([picture], [square])[0]
+        prepared = expert.preparer()(picture)
+        assert prepared.square == ((width - side) / 2, (height - side) / 2, side)
+        ours = expert.inputs(prepared.pixels[None])[0]
         center = ((width - 1) / 2, (height - 1) / 2)
         bgr = np.ascontiguousarray(picture.pixels[..., ::-1])
         crop, _ = face_align.transform(bgr, center, 192, 192 / side, 0)
@@ -170,3 +171,19 @@ def test_experts_pickle_by_their_settings(onnx_network: Path) -> None:
     again = InsightFace106Expert(**settings)
     picture = _pictures()[0]
     np.testing.assert_array_equal(again.extract([picture]).features, expert.extract([picture]).features)
+
+
+@pytest.mark.parametrize("detector", ["none", "dlib"])
+def test_what_workers_prepare_is_small_and_gives_the_same(onnx_network: Path, detector: str) -> None:
+    pytest.importorskip("dlib")
+    experts = [InsightFace106Expert(weights=str(onnx_network), detector=detector)]
+    experts += [Emola106Expert(weights=str(onnx_network))] if detector == "none" else []
+    pictures = [*_pictures(), Picture.whole(np.full((300, 300, 3), 128, np.uint8))]
+    for expert in experts:
+        prepare = pickle.loads(pickle.dumps(expert.preparer()))
+        travelling = [pickle.dumps(prepare(picture)) for picture in pictures]
+        assert max(map(len, travelling)) < 192 * 192 * 3 + 1000
+        result = expert.extract_prepared([pickle.loads(one) for one in travelling])
+        wanted = expert.extract(pictures)
+        assert result.statuses == wanted.statuses
+        np.testing.assert_array_equal(result.features, wanted.features)
