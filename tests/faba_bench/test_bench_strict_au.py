@@ -51,6 +51,7 @@ def test_spellings(text: str, expected: list[int]) -> None:
         ("lower-lip depressor", [16]),
         ("The eyes are closed, the cheeks are clearly raised", [43, 6]),
         ("The lips are not parted", []),
+        ("The cheeks are hardly raised", []),
         ("The lip corners are pulled up", [12]),
         ("AU15 - Lip corner depressor: the lip corners are pulled down.", [15]),
         ("lip corners pulled downwards", [15]),
@@ -224,6 +225,6 @@ def test_any_text_gives_distinct_units_of_the_vocabulary(text: str) -> None:
     ],
 )
 def test_time_is_linear_in_the_text(piece: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     read_aus("AU" + piece * (100_000 // len(piece)) + "x", VOCABULARY)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

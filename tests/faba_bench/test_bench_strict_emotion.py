@@ -114,6 +114,6 @@ def test_any_text_gives_a_class_or_none(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["happy, ", "not ", ".", " ", "emotion a b ", "and ", "happy (", "w"])
 def test_time_is_linear_in_the_text(piece: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     emotion(piece * (100_000 // len(piece)) + "x")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

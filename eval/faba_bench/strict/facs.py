@@ -44,7 +44,8 @@ NAMES: dict[int, tuple[str, ...]] = {
 
 
 # The gap of a "~".  No two parts match the same white space, so that it stays linear.
-_BETWEEN = r"(?:[\s-]+|\s+(?:is|are|was|were|appears?|look|looks|seem|seems)\s+(?:(?:also|both|\w+ly)\s+)?)"
+_VERB = r"(?:is|are|was|were|appears?|looks?|seems?)"
+_BETWEEN = rf"(?:[\s-]+|\s+{_VERB}\s+(?:(?!hardly|barely|scarcely)(?:also|both|\w+ly)\s+)?)"
 
 
 def _compile() -> re.Pattern[str]:
