@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from llava.model import builder
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from support import ADAPTER, edit_config, write_malicious_pickle
 
 import llava_faba
@@ -37,7 +37,9 @@ def merged(copied: Path, tmp_path: Path) -> Path:
     """A full EmoLA checkpoint in the format of older releases: one pytorch_model.bin."""
     tokenizer, model, _, _ = llava_faba.load_model(copied / ADAPTER)
     folder = tmp_path / "llava-v1-merged"
-    model.save_pretrained(folder, safe_serialization=False)
+    model.save_pretrained(folder)  # newer transformers write safetensors alone
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
     tokenizer.save_pretrained(folder)
     return folder
 
