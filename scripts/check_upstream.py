@@ -118,18 +118,25 @@ def versions(python: Path) -> dict[str, str]:
 
 
 def failures(python: Path, tests: list[str]) -> list[str]:
-    """The tests that fail, one line each with the reason; the end of the output when there was no test to fail."""
+    """One line for each reason why tests fail; the end of the output when there was no test to fail."""
     result = subprocess.run(
         [str(python), "-m", "pytest", "-q", "-m", "newest", "-rfE", "--tb=no", *tests],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env={**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
+        env={**os.environ, "COLUMNS": "400", "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
     )
     if result.returncode == 0:
         return []
-    lines = [line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return lines or (result.stdout + result.stderr).splitlines()[-5:]
+    tests_of: dict[str, list[str]] = {}
+    for line in result.stdout.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            test, _, reason = line.partition(" ")[2].partition(" - ")
+            tests_of.setdefault(reason, []).append(test)
+    reasons = [
+        f"{reason or 'no reason given'} ({len(names)} tests: {names[0]} ...)" for reason, names in tests_of.items()
+    ]
+    return reasons or (result.stdout + result.stderr).splitlines()[-5:]
 
 
 if __name__ == "__main__":
