@@ -56,7 +56,17 @@ def llava_or_emola(original: Any) -> Any:
                     kwargs["config"] = config
                 return original.from_pretrained(path, *args, **kwargs)
             emola_config = EmolaConfig.from_dict({**values, "model_type": EmolaConfig.model_type})
+            _keep_projector_unquantized(kwargs.get("quantization_config"))
             resolve_vision_tower(emola_config, _checkpoint_folder.get(), path)
             return EmolaLlamaForCausalLM.from_pretrained(path, *args, config=emola_config, **kwargs)
 
     return LlavaOrEmola
+
+
+def _keep_projector_unquantized(quantization: Any) -> None:
+    """``--bits 4`` and ``8``: LLaVA names its own projector as one that bitsandbytes must leave alone."""
+    from llava_faba.model.projector import PROJECTOR_NAME
+
+    skipped = getattr(quantization, "llm_int8_skip_modules", None)
+    if skipped is not None and PROJECTOR_NAME not in skipped:
+        quantization.llm_int8_skip_modules = [*skipped, PROJECTOR_NAME]

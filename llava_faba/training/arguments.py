@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,6 +213,8 @@ def emola_training_arguments(original: Any) -> Any:
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.bits in (4, 8) and importlib.util.find_spec("bitsandbytes") is None:
+                raise UserError(f"--bits {self.bits} needs bitsandbytes: pip install bitsandbytes.")
             if self.tune_facial_prior_projector and self.freeze_facial_prior_projector:
                 raise UserError("--tune_facial_prior_projector and --freeze_facial_prior_projector exclude each other.")
             if self.faba_eval_task not in ("au", "emotion"):

@@ -113,13 +113,17 @@ class FabaEvaluation:
         return torch.from_numpy(np.stack(rows))
 
     def _answer_share(self, model: Any) -> dict[int, str]:
-        """This process's answers. Under ZeRO-3 all must call the model equally often, so the last batch is repeated."""
-        share = list(range(self.args.process_index, len(self.questions), self.args.world_size))
-        size = self.args.per_device_eval_batch_size
-        batches = [share[start : start + size] for start in range(0, len(share), size)]
-        most = math.ceil(math.ceil(len(self.questions) / self.args.world_size) / size)
+        """This process's answers.
+
+        Under ZeRO-3 all must make the same calls, and LLaVA embeds the text row by row: shares are filled up to one
+        length, so that batches have as many rows everywhere.
+        """
+        world, size = self.args.world_size, self.args.per_device_eval_batch_size
+        share = list(range(self.args.process_index, len(self.questions), world))
+        filled = share + (share or [0])[-1:] * (math.ceil(len(self.questions) / world) - len(share))
         answers: dict[int, str] = {}
-        for batch in batches + [(batches or [[0]])[-1]] * (most - len(batches)):
+        for start in range(0, len(filled), size):
+            batch = filled[start : start + size]
             answers.update(zip(batch, self._answer(model, batch), strict=True))
         return {index: answers[index] for index in share}
 

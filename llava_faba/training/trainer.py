@@ -30,6 +30,7 @@ def emola_trainer(original: Any) -> Any:
                 collator.with_priors = has_prior(model.config)
             _prepare_projector_stage(model, kwargs["args"])
             if has_prior(model.config):
+                _place_quantized(model, kwargs["args"])
                 _prepare_prior(model, dataset, checkpoint_config(kwargs["args"].output_dir))
             if kwargs["args"].vision_tower_dtype:
                 model.get_vision_tower().to(dtype=getattr(torch, kwargs["args"].vision_tower_dtype))
@@ -99,6 +100,13 @@ def _prepare_projector_stage(model: Any, args: Any) -> None:
     projector.requires_grad_(True)
     model.get_model().mm_projector.requires_grad_(tune_image)
     args.tune_mm_mlp_adapter = True  # what LLaVA's saving asks: projectors only
+
+
+def _place_quantized(model: Any, args: Any) -> None:
+    """QLoRA: nothing moves a quantized model any more; LLaVA places its own projector and knows not of this one."""
+    if args.bits in (4, 8):
+        compute = torch.float16 if args.fp16 else torch.bfloat16 if args.bf16 else torch.float32
+        getattr(model.get_model(), PROJECTOR_NAME).to(dtype=compute, device=args.device)
 
 
 def _prepare_prior(model: Any, dataset: Any, resumed: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ def test_what_would_fail_later_is_told_before_the_first_step(
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
 def test_two_processes_under_deepspeed(copied, evaluation_records, stage):
-    """Five questions for two processes: one has a batch more than the other, which must go along under ZeRO-3."""
+    """Five questions for two processes: one has a row more than the other, which must go along under ZeRO-3."""
     from conftest import FLAGS  # type: ignore[attr-defined]
 
     def deepspeed(output: str, *flags: str) -> None:
