@@ -1,4 +1,4 @@
-"""The order in which an epoch's records are seen: the same on every process, and the same again after a resume."""
+"""The order in which an epoch's records are seen: the same again after a resume."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ class EpochRandomState(TrainerCallback):
     """torch's random state at the beginning of an epoch, from which samplers draw the epoch's order.
 
     transformers restores the state of the step that was saved, after the order was drawn from another one: a resumed
-    epoch would see some records twice and others never. Where dropout draws from the same state (on a CPU), the states
-    of several processes are no longer equal at the second epoch, and the processes' parts would overlap.
+    epoch would see some records twice and others never.
     """
 
     def __init__(self) -> None:
@@ -71,12 +70,12 @@ class EpochRandomState(TrainerCallback):
         if self._restored is not None and not self._at_start:
             torch.random.set_rng_state(self._restored)
         self._restored = None
-        self._synchronize(args)
+        self._state = torch.random.get_rng_state()
 
-    def on_random_state_loaded(self, args: Any) -> None:
+    def on_random_state_loaded(self) -> None:
         """A run that resumes between two epochs gets its random state after ``on_epoch_begin``."""
         if self._at_start:
-            self._synchronize(args)
+            self._state = torch.random.get_rng_state()
 
     def write(self, folder: Path, args: Any) -> None:
         torch.save(self._state, self._path(folder, args))
@@ -85,13 +84,6 @@ class EpochRandomState(TrainerCallback):
         path = self._path(folder, args)
         if path.is_file():
             self._restored = torch.load(path, weights_only=True)
-
-    def _synchronize(self, args: Any) -> None:
-        if args.world_size > 1:
-            from accelerate.utils import synchronize_rng_states
-
-            synchronize_rng_states(["torch"])
-        self._state = torch.random.get_rng_state()
 
     @staticmethod
     def _path(folder: Path, args: Any) -> Path:

@@ -1,4 +1,4 @@
-"""Several processes: how long they wait for each other, and what is said when one of them is gone."""
+"""Several processes: what keeps their engines from meeting LLaVA's options, and what is said when one is gone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 from llava_faba.errors import UserError
 from llava_faba.training.resume import last_checkpoint
@@ -13,6 +14,21 @@ from llava_faba.training.resume import last_checkpoint
 
 class LostProcessError(UserError):
     """Another process of the same run ended, or cannot be reached."""
+
+
+def checkpoint_under_ddp(args: Any) -> None:
+    """Gradient checkpointing without DeepSpeed: do not look for unused parameters, which marks some of them twice.
+
+    transformers decides so itself for its own models, but not for one that PEFT has wrapped. None is unused: a batch of
+    text alone runs the projectors as well.
+    """
+    if args.gradient_checkpointing and args.ddp_find_unused_parameters is None:
+        args.ddp_find_unused_parameters = False
+
+
+def accumulate_under_deepspeed(accelerator: Any) -> None:
+    """DeepSpeed accumulates gradients itself, and ZeRO-2 and 3 refuse the ``no_sync`` that accelerate 0.21 asks for."""
+    accelerator.no_sync = lambda model: contextlib.nullcontext()
 
 
 @contextlib.contextmanager

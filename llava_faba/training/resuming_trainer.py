@@ -12,6 +12,7 @@ from llava_faba.compat.resume import (
     own_random_state_trusted,
 )
 from llava_faba.training.epoch_order import EpochRandomState, whole_steps
+from llava_faba.training.peers import accumulate_under_deepspeed, checkpoint_under_ddp
 from llava_faba.training.resume import (
     MANIFEST,
     check_same_run,
@@ -31,6 +32,9 @@ def resuming_trainer(original: Any) -> Any:
     class ResumingTrainer(original):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
+            checkpoint_under_ddp(self.args)
+            if self.is_deepspeed_enabled:
+                accumulate_under_deepspeed(self.accelerator)
             self._epoch_random = EpochRandomState()
             self.add_callback(self._epoch_random)
 
@@ -72,7 +76,7 @@ def resuming_trainer(original: Any) -> Any:
         def _load_rng_state(self, checkpoint: Any) -> None:
             with own_random_state_trusted():
                 super()._load_rng_state(checkpoint)
-            self._epoch_random.on_random_state_loaded(self.args)
+            self._epoch_random.on_random_state_loaded()
 
         def _save_rng_state(self, output_dir: str) -> None:
             super()._save_rng_state(output_dir)

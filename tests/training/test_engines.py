@@ -31,7 +31,7 @@ def test_a_cell_trains_what_its_reference_trains(cell, folder):
 
 @pytest.mark.slow
 def test_every_epoch_of_two_processes_sees_every_record_once(copied):
-    """Dropout draws from the same random state as the order of an epoch, where there is no GPU."""
+    """Also after the first, when dropout has drawn from the random state that the order is drawn from."""
     write_mixed(copied)
     finish(copied, "out", Run(processes=2, stage=2).command("out", str(PROGRAM)))
     steps = [json.loads((copied / f"seen-{rank}.json").read_text())["steps"] for rank in (0, 1)]
