@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +31,30 @@ def checkpoint_under_ddp(args: Any) -> None:
 def accumulate_under_deepspeed(accelerator: Any) -> None:
     """DeepSpeed accumulates gradients itself, and ZeRO-2 and 3 refuse the ``no_sync`` that accelerate 0.21 asks for."""
     accelerator.no_sync = lambda model: contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def groups_waiting(seconds: int | None) -> Iterator[None]:
+    """Give the process groups that are made inside a time limit; None: torch's own.
+
+    DeepSpeed makes groups without one, which then wait for ten (NCCL) or thirty minutes, whatever --ddp_timeout says.
+    """
+    import torch
+
+    if seconds is None or not torch.distributed.is_available():
+        yield
+        return
+    original = torch.distributed.new_group
+
+    @functools.wraps(original)
+    def new_group(ranks: Any = None, timeout: timedelta | None = None, *args: Any, **kwargs: Any) -> Any:
+        return original(ranks, timedelta(seconds=seconds) if timeout is None else timeout, *args, **kwargs)
+
+    torch.distributed.new_group = new_group
+    try:
+        yield
+    finally:
+        torch.distributed.new_group = original
 
 
 @contextlib.contextmanager

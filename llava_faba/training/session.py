@@ -16,7 +16,7 @@ from transformers import set_seed
 
 from llava_faba.model.dispatch import training_base
 from llava_faba.training.arguments import NO_PRIOR
-from llava_faba.training.peers import naming_lost_processes
+from llava_faba.training.peers import groups_waiting, naming_lost_processes
 from llava_faba.training.stale_locks import remove_stale_locks
 
 
@@ -32,7 +32,7 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
         request = _parse_request(sys.argv[1:])
         _prepare_cpu(request.deepspeed, request.ddp_timeout)
         attn_implementation = request.attn_implementation or _available(attn_implementation)
-        with naming_lost_processes(request.output_dir):
+        with naming_lost_processes(request.output_dir), groups_waiting(request.ddp_timeout):
             if request.facial_prior_expert is None:
                 original(attn_implementation=attn_implementation)
                 return
@@ -52,7 +52,7 @@ def _parse_request(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42)  # the default of transformers.TrainingArguments
     parser.add_argument("--deepspeed")
     parser.add_argument("--output_dir")
-    parser.add_argument("--ddp_timeout", type=int, default=1800)  # as well
+    parser.add_argument("--ddp_timeout", type=int)
     parser.add_argument("--attn_implementation")
     parser.add_argument("--report_to", nargs="+")
     return parser.parse_known_args(argv)[0]
@@ -84,7 +84,7 @@ def _tensorboard_unless_told(report_to: list[str] | None) -> Iterator[None]:
         sys.argv = before
 
 
-def _prepare_cpu(deepspeed_config: str | None, timeout: int) -> None:
+def _prepare_cpu(deepspeed_config: str | None, timeout: int | None) -> None:
     """Let DeepSpeed run where there is no GPU: accelerate 0.21 would start NCCL.
 
     ``timeout``: seconds that a process waits for the others, as transformers passes it on where there is a GPU.
@@ -101,4 +101,6 @@ def _prepare_cpu(deepspeed_config: str | None, timeout: int) -> None:
     if not torch.distributed.is_initialized():
         for lock in remove_stale_locks():
             warnings.warn(f"removed {lock}, which a killed compilation had left", stacklevel=3)
-        deepspeed.init_distributed(dist_backend="gloo", timeout=timedelta(seconds=timeout))
+        deepspeed.init_distributed(
+            dist_backend="gloo", timeout=timedelta(seconds=timeout or 1800)
+        )  # transformers' default

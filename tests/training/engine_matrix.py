@@ -84,7 +84,7 @@ def tolerance(cell: Cell) -> Tolerance:
     """What a cell may differ by from its reference; docs/engines.md says why."""
     if cell.precision == "float32":
         return Tolerance(1e-5, 2e-2)
-    return Tolerance(2e-2, 0.5 if cell.engine == "plain" else 0.25)
+    return Tolerance(5e-3, 0.15 if cell.engine == "plain" else 0.1)
 
 
 _ENGINES = ("plain", "zero2", "zero3", "zero3_offload")

@@ -120,10 +120,10 @@ def test_two_hosts_train_what_one_trains_and_go_on_after_a_death(hosts, workspac
 
 def test_a_host_that_is_cut_off_ends_the_run_after_ddp_timeout(hosts, workspace):
     """Nobody closes the connection: only time tells."""
-    with started(hosts, workspace, "deepspeed", 2, "cut", "--ddp_timeout", "20") as processes:
+    with started(hosts, workspace, "deepspeed", 2, "cut", "--ddp_timeout", "40") as processes:
         wait_for_checkpoint(workspace, "cut", processes)
         hosts.cut()
         cut = time.monotonic()
-        assert processes[0].wait(140) != 0
-        print(f"ended {time.monotonic() - cut:.0f} s after the cable was pulled, with --ddp_timeout 20")
+        assert processes[0].wait(160) != 0
+        print(f"ended {time.monotonic() - cut:.0f} s after the cable was pulled, with --ddp_timeout 40")
     check_lost(workspace, "cut")
