@@ -83,7 +83,7 @@ class Tolerance:
 def tolerance(cell: Cell) -> Tolerance:
     """What a cell may differ by from its reference; docs/engines.md says why."""
     if cell.precision == "float32":
-        return Tolerance(1e-5, 2e-2)
+        return Tolerance(2e-5, 2e-2)
     return Tolerance(5e-3, 0.15 if cell.engine == "plain" else 0.1)
 
 
