@@ -15,7 +15,6 @@ import contextlib
 import io
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -183,7 +182,9 @@ def child(root: Path, variant: str) -> None:
     trainer = prepare(root, variant)
     for number in range(4):
         step(trainer, number, variant == "plain")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # Not ru_maxrss: a new process inherits the peak of the one that started it.
+    status = Path("/proc/self/status").read_text()
+    print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def loader_ratio(root: Path, rounds: int = 5) -> float:
@@ -192,7 +193,8 @@ def loader_ratio(root: Path, rounds: int = 5) -> float:
     stored = trainer.train_dataset
     arguments = stored.data_args
     arguments.facial_prior_store = None
-    filed = type(stored)(f"{root}/npy.json", stored.tokenizer, arguments)
+    with contextlib.redirect_stdout(io.StringIO()):
+        filed = type(stored)(f"{root}/npy.json", stored.tokenizer, arguments)
     ratio = 0.0
     for what, read in (("whole records", _items), ("priors alone", _priors)):
         spent: dict[bool, list[float]] = {True: [], False: []}
