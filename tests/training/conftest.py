@@ -46,6 +46,12 @@ def train(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
 
 @pytest.fixture
+def model_flags() -> list[str]:
+    """The flags of ``train``, for tests that start processes."""
+    return FLAGS
+
+
+@pytest.fixture
 def evaluation_records(copied: Path) -> list[dict[str, Any]]:
     """Five records of the golden data as an evaluation set, also written to data/eval.json."""
     records = [

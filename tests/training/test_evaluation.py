@@ -113,13 +113,12 @@ def test_what_would_fail_later_is_told_before_the_first_step(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
-def test_two_processes_under_deepspeed(copied, evaluation_records, stage):
+def test_two_processes_under_deepspeed(copied, evaluation_records, model_flags, stage):
     """Five questions for two processes: one has a row more than the other, which must go along under ZeRO-3."""
-    from conftest import FLAGS  # type: ignore[attr-defined]
 
     def deepspeed(output: str, *flags: str) -> None:
         command = [str(Path(sys.executable).with_name("deepspeed")), "--num_gpus=2", f"--master_port={free_port()}"]
-        command += [str(ROOT / "scripts" / "train_emola.py"), *FLAGS, "--data_path", "data/train.json", *LORA]
+        command += [str(ROOT / "scripts" / "train_emola.py"), *model_flags, "--data_path", "data/train.json", *LORA]
         command += ["--per_device_train_batch_size", "1", "--report_to", "none", "--output_dir", output, *flags]
         command += ["--deepspeed", str(ROOT / "scripts" / f"zero{stage}_cpu.json")]
         binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
