@@ -66,16 +66,3 @@ def test_a_checkout_runs_by_its_files(patched, copied):
     result = run_python("-m", "llava_faba", "run", file, *FLAGS, *EMOLA, cwd=copied, path=patched)
     assert result.returncode == 0, result.stderr[-3000:]
     check_trained(copied, emola=True)
-
-
-@pytest.mark.slow
-def test_deepspeed_in_a_patched_checkout(patched, copied):
-    """The command of LLaVA's scripts/v1_5/finetune_lora.sh, with our flag."""
-    from llava_faba.training.configs import with_installed_config
-
-    config = with_installed_config(["--deepspeed", "zero2_cpu.json"])
-    launch = ("-m", "deepspeed.launcher.runner", "--num_gpus", "1", "--master_port", "29631")
-    script = str(patched / "llava" / "train" / "train_mem.py")
-    result = run_python(*launch, script, *config, *FLAGS, *EMOLA, cwd=copied, path=patched)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    check_trained(copied, emola=True)
