@@ -92,7 +92,7 @@ def _server(
         _wait(process, name, log, ready)
         yield
     finally:
-        process.kill()  # the wheel's worker does not end on SIGTERM: its heart beats for ever
+        process.kill()
         process.wait()
 
 
