@@ -17,6 +17,7 @@ from support import ROOT, free_port, kill_tree
 from llava_faba.model.checkpoints import read_weights
 from llava_faba.training.resume import MANIFEST
 
+TIME_LIMIT = 1200  # seconds for a command of some ten; a machine may be busy
 SCRIPT = str(ROOT / "scripts" / "train_emola.py")
 # Dropout and two loader processes: random state matters. Eight records, two of them text only.
 FLAGS = shlex.split(
@@ -71,7 +72,12 @@ def start(workspace: Path, output: str, command: list[str]) -> subprocess.Popen[
 
 def finish(workspace: Path, output: str, command: list[str]) -> str:
     """Run to the end; what the run has printed."""
-    code = start(workspace, output, command).wait(500)
+    process = start(workspace, output, command)
+    try:
+        code = process.wait(TIME_LIMIT)
+    except subprocess.TimeoutExpired:
+        kill_tree(process.pid)
+        raise
     log = (workspace / f"{output}.log").read_text()
     assert code == 0, log[-4000:]
     return log
@@ -81,7 +87,7 @@ def kill_after(workspace: Path, output: str, command: list[str], step: int) -> N
     """Start the run and kill -9 all its processes as soon as the checkpoint of ``step`` is whole."""
     process = start(workspace, output, command)
     manifest = workspace / output / f"checkpoint-{step}" / MANIFEST
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + TIME_LIMIT
     while not manifest.exists():
         assert process.poll() is None and time.monotonic() < deadline, (workspace / f"{output}.log").read_text()[-4000:]
         time.sleep(0.005)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT, kill_tree
-from training_runs import FLAGS, LORA, SCRIPT, Run, finish, largest_difference, losses, write_mixed
+from training_runs import FLAGS, LORA, SCRIPT, TIME_LIMIT, Run, finish, largest_difference, losses, write_mixed
 from two_hosts import ADDRESSES, TwoHosts, two_hosts, why_not
 
 from llava_faba.training.resume import MANIFEST
@@ -80,11 +80,11 @@ def log_of(workspace: Path, output: str, rank: int) -> Path:
 def finish_both(hosts: TwoHosts, workspace: Path, *arguments: str | int) -> None:
     with started(hosts, workspace, *arguments) as processes:
         for rank, process in enumerate(processes):
-            assert process.wait(500) == 0, log_of(workspace, str(arguments[2]), rank).read_text()[-4000:]
+            assert process.wait(TIME_LIMIT) == 0, log_of(workspace, str(arguments[2]), rank).read_text()[-4000:]
 
 
 def wait_for_checkpoint(workspace: Path, output: str, processes: list[subprocess.Popen[bytes]]) -> None:
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + TIME_LIMIT
     while not (workspace / output / "checkpoint-3" / MANIFEST).exists():
         assert all(process.poll() is None for process in processes), log_of(workspace, output, 0).read_text()[-4000:]
         assert time.monotonic() < deadline
