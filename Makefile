@@ -4,6 +4,8 @@ VENV ?= .venv
 STACK ?= upstream
 MARKED ?= not slow
 PYTHON ?= python3
+# Two test processes, one for each core; a file's tests stay together, since they share what the first of them made.
+PYTEST := python -m pytest -n 2 --dist loadfile
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
@@ -44,14 +46,14 @@ demo-clean:
 	rm -rf runs/demo
 
 test: setup
-	$(BIN)/python -m pytest -m "$(MARKED)"
+	$(BIN)/$(PYTEST) -m "$(MARKED)"
 
 # Both environments: checkpoints of one are loaded by the other.
 test-newest: setup setup-newest
 	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(BIN)/python $(MAKE) $(NEWEST) MARKED=newest test
 
 test-all: setup
-	$(BIN)/python -m pytest
+	$(BIN)/$(PYTEST)
 
 lint: setup
 	$(BIN)/ruff format --check .
