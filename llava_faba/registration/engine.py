@@ -46,9 +46,11 @@ def register() -> None:
     Raises UpstreamError when LLaVA cannot be imported and SeamMismatchError (naming the seam) when it does not look
     as expected; nothing is changed then.
     """
-    # Before the lock, and before looking whether there is anything to do: this import may itself call register(), and
-    # a thread that holds the lock while it waits for another's import would wait for ever.
+    # Before the lock, and before looking whether there is anything to do: these imports may themselves call register(),
+    # and a thread that holds the lock while it waits for another's import would wait for ever.
     import_llava()
+    for seam in SEAMS:
+        importlib.import_module(seam.module)
     with _lock:
         if _applied:
             return

@@ -8,12 +8,6 @@ from pathlib import Path
 import pytest
 from support import run_python
 
-IN_THREADS = """
-import threading, llava_faba
-threads = [threading.Thread(target=f) for f in (llava_faba.register, lambda: __import__("llava"), llava_faba.register)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-"""
 FIRST = [
     "import llava",
     "import llava.train.train",
@@ -25,7 +19,6 @@ FIRST = [
     "import llava_faba.model.emola",
     "import llava_faba.inference.answer",
     "import llava_faba.inference.answering",
-    IN_THREADS,
 ]
 
 # Each statement in a process of its own, forked before llava is imported, so that torch is imported only once.
