@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from llava.constants import IGNORE_INDEX
-from llava.train.train import DataCollatorForSupervisedDataset, LazySupervisedDataset, rank0_print
+from llava.train.train import DataCollatorForSupervisedDataset, LazySupervisedDataset
 
 from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
 from llava_faba.data.records import find_problems, read_records, report
@@ -122,7 +123,9 @@ def _without_bad_records(
     text = report(data_path, problems)
     if not getattr(data_args, "skip_bad_records", False):
         raise RecordError(f"{text}\nMend them ('llava-faba data validate' shows all), or pass --skip_bad_records True.")
-    rank0_print(f"{text}\nLeft out, as --skip_bad_records asks.")
+    # LLaVA's rank0_print asks a number that newer releases of transformers leave at -1, and is then silent.
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(f"{text}\nLeft out, as --skip_bad_records asks.", flush=True)
     bad = {problem.position for problem in problems}
     kept = [record for position, record in enumerate(records) if position not in bad]
     if not kept:

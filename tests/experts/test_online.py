@@ -16,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("llava")
+pytest.importorskip("face_alignment")  # its network is among the experts here; requirements/newest.txt has none
 
 from llava.mm_utils import process_images
 from networks import portraits
