@@ -81,11 +81,11 @@ def _apply_one(shim: Shim) -> None:
     *parents, name = shim.attribute.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    original = getattr(owner, name, MISSING)
+    own = vars(owner).get(name, MISSING)
+    of_class = isinstance(own, classmethod)
+    original = own.__func__ if of_class else getattr(owner, name, MISSING)
     replacement = shim.build(original)
     if replacement is original:
         return
-    own = vars(owner).get(name, MISSING)
-    # A class method came out of getattr bound to its class.
-    setattr(owner, name, staticmethod(replacement) if isinstance(own, classmethod) else replacement)
+    setattr(owner, name, classmethod(replacement) if of_class else replacement)
     _applied.append(_Applied(shim, owner, name, own))

@@ -12,7 +12,7 @@ from llava_faba.compat.engine import replaced
 
 def float32_tower(original: Any) -> Any:
     """LLaVA loads CLIP without naming a type: float32 in transformers 4.x, the files' own type in 5."""
-    if not _takes_type_from_files():
+    if not takes_type_from_files():
         return original
 
     class CLIPVisionModel(original):
@@ -30,7 +30,7 @@ def train_from_float32(original: Callable[..., None]) -> Callable[..., None]:
 
     LLaVA-1.5's files are float16, in which training without a loss scale, or with one that expects float32, fails.
     """
-    if not _takes_type_from_files():
+    if not takes_type_from_files():
         return original
     from transformers import PreTrainedModel
 
@@ -48,28 +48,36 @@ def train_from_float32(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def adapters_in_model_dtype(original: Callable[..., None]) -> Callable[..., None]:
-    """``get_peft_model``: newer peft makes adapters float32 in a bf16 model unless told not to.
+    """Newer peft makes the adapters of a bf16 model float32 unless told not to, when they are new and when loaded.
 
-    Under ZeRO-3 DeepSpeed then finds two types in one flat buffer and stops with a bare AssertionError.
+    Under ZeRO-3 DeepSpeed then finds two types in one flat buffer and stops with a bare AssertionError; a run that
+    goes on from a checkpoint goes on in another precision.
     """
     import peft
 
-    make = peft.get_peft_model
-    if "autocast_adapter_dtype" not in inspect.signature(make).parameters:
+    if "autocast_adapter_dtype" not in inspect.signature(peft.get_peft_model).parameters:
         return original
-
-    def get_peft_model(*args: Any, **kwargs: Any) -> Any:
-        return make(*args, **{"autocast_adapter_dtype": False, **kwargs})
 
     @functools.wraps(original)
     def train(*args: Any, **kwargs: Any) -> None:
-        with replaced(peft, "get_peft_model", get_peft_model):
+        with (
+            replaced(peft, "get_peft_model", _as_they_are(peft.get_peft_model)),
+            replaced(peft.PeftModel, "load_adapter", _as_they_are(peft.PeftModel.load_adapter)),
+        ):
             original(*args, **kwargs)
 
     return train
 
 
-def _takes_type_from_files() -> bool:
+def _as_they_are(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def without_autocast(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **{"autocast_adapter_dtype": False, **kwargs})
+
+    return without_autocast
+
+
+def takes_type_from_files() -> bool:
     """Whether the type may be that of the files: where the argument is named ``dtype``, as it has been since 4.56.
 
     Between 4.56 and 5 float32 was still the default, and naming it changes nothing.

@@ -20,6 +20,8 @@ MISSING: Any = object()  # what a factory gets as the original when the attribut
 class Shim:
     """One mend. ``target`` is ``module:attribute``, ``factory`` is ``module:function`` of ours.
 
+    Of a class method the factory gets, and gives back, the function that takes the class first.
+
     Shims of packages that LLaVA imports go in before it is imported, shims of LLaVA's own modules afterwards and
     before the seams; the order of the table is the order of application.
     """
@@ -59,6 +61,24 @@ SHIMS: tuple[Shim, ...] = (
         "transformers:AutoTokenizer.from_pretrained",
         "llava_faba.compat.tokens:honour_use_fast",
         "transformers 5 ignores use_fast=False, and its LLaMA tokens differ from those that LLaVA was trained on",
+    ),
+    Shim(
+        "quantization-precision",
+        "transformers:PreTrainedModel.from_pretrained",
+        "llava_faba.compat.quantization:float16_beside_quantized",
+        "transformers 5 leaves what is not quantized in the type of the files, 4.x made it float16",
+    ),
+    Shim(
+        "quantization-skips",
+        "transformers:PreTrainedModel.from_pretrained",
+        "llava_faba.compat.quantization:skips_by_part_of_name",
+        "transformers 5 no longer finds llm_int8_skip_modules in the middle of a name, and quantizes the projectors",
+    ),
+    Shim(
+        "quantization-flags",
+        "transformers:PreTrainedModel.from_pretrained",
+        "llava_faba.compat.quantization:flags_as_config",
+        "transformers 5 no longer takes load_in_4bit and load_in_8bit, which LLaVA passes for --load-4bit and --bits",
     ),
     Shim(
         "vision-tower-precision",

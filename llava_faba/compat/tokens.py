@@ -24,12 +24,12 @@ def honour_use_fast(original: Callable[..., Any]) -> Callable[..., Any]:
         return original
 
     @functools.wraps(original)
-    def from_pretrained(name: Any, *args: Any, use_fast: bool = True, **kwargs: Any) -> Any:
+    def from_pretrained(cls: Any, name: Any, *args: Any, use_fast: bool = True, **kwargs: Any) -> Any:
         if not use_fast:
             settings = _tokenizer_config(name, kwargs)
             if settings.get("tokenizer_class") in _LLAMA:
                 return _slow_llama(name, settings, *args, **kwargs)
-        return original(name, *args, use_fast=use_fast, **kwargs)
+        return original(cls, name, *args, use_fast=use_fast, **kwargs)
 
     return from_pretrained
 

@@ -180,7 +180,19 @@ def inspect_checkpoint(model_path: str | Path, cache_dir: str | None = None, *, 
     if not config_file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, config.json is missing.")
     adapter_file = folder / ADAPTER_CONFIG
-    return Checkpoint(folder, _read_json(config_file), _read_json(adapter_file) if adapter_file.is_file() else None)
+    adapter = _read_json(adapter_file) if adapter_file.is_file() else None
+    checkpoint = Checkpoint(folder, _read_json(config_file), adapter)
+    if checkpoint.needs_base:
+        forget_quantization(checkpoint.config)
+    return checkpoint
+
+
+def forget_quantization(config: dict[str, Any]) -> None:
+    """Take out of an adapter's config how its base was quantized in training (``--bits``).
+
+    The base's files are not; transformers would take them for quantized ones.
+    """
+    config.pop("quantization_config", None)
 
 
 def read_weights(path: Path, only: str = "") -> dict[str, torch.Tensor]:

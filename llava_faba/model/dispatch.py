@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _training: contextvars.ContextVar[str | None] = contextvars.ContextVar("training", default=None)
+_OUTPUT, _IMAGE_PROJECTOR = "lm_head", "mm_projector"
 _checkpoint_folder: contextvars.ContextVar[Path | None] = contextvars.ContextVar("checkpoint_folder", default=None)
 
 
@@ -41,7 +42,7 @@ def loading_from(folder: Path) -> Iterator[None]:
 
 def llava_or_emola(original: Any) -> Any:
     """A stand-in for the class global ``LlavaLlamaForCausalLM``, to be loaded from, not to be instantiated."""
-    from llava_faba.model.checkpoints import inspect_checkpoint
+    from llava_faba.model.checkpoints import forget_quantization, inspect_checkpoint
     from llava_faba.model.config import EmolaConfig, has_prior, resolve_vision_tower
     from llava_faba.model.emola import EmolaLlamaForCausalLM
 
@@ -55,18 +56,33 @@ def llava_or_emola(original: Any) -> Any:
                 if config is not None:
                     kwargs["config"] = config
                 return original.from_pretrained(path, *args, **kwargs)
+            if config is not None:
+                forget_quantization(values)
             emola_config = EmolaConfig.from_dict({**values, "model_type": EmolaConfig.model_type})
-            _keep_projector_unquantized(kwargs.get("quantization_config"))
             resolve_vision_tower(emola_config, _checkpoint_folder.get(), path)
+            kwargs = _keep_projectors_unquantized(kwargs)
             return EmolaLlamaForCausalLM.from_pretrained(path, *args, config=emola_config, **kwargs)
 
     return LlavaOrEmola
 
 
-def _keep_projector_unquantized(quantization: Any) -> None:
-    """``--bits 4`` and ``8``: LLaVA names its own projector as one that bitsandbytes must leave alone."""
+def _keep_projectors_unquantized(options: dict[str, Any]) -> dict[str, Any]:
+    """``--bits``, ``--load-4bit`` and ``--load-8bit``: bitsandbytes must leave both projectors alone.
+
+    LLaVA says so for its own one when it trains. When it loads it does not, and then cannot put an adapter's
+    projector into its quantized place.
+    """
     from llava_faba.model.projector import PROJECTOR_NAME
 
-    skipped = getattr(quantization, "llm_int8_skip_modules", None)
-    if skipped is not None and PROJECTOR_NAME not in skipped:
-        quantization.llm_int8_skip_modules = [*skipped, PROJECTOR_NAME]
+    quantization = options.get("quantization_config")
+    if quantization is None and not options.get("load_in_8bit"):
+        return options
+    if quantization is None:
+        from transformers import BitsAndBytesConfig
+
+        quantization = BitsAndBytesConfig(load_in_8bit=True)
+    skipped = quantization.llm_int8_skip_modules
+    if skipped is None:
+        skipped = [_OUTPUT, _IMAGE_PROJECTOR]  # the first is what transformers leaves alone when nothing is named
+    quantization.llm_int8_skip_modules = [*skipped, PROJECTOR_NAME]
+    return {**options, "quantization_config": quantization}

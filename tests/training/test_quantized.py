@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from quantization import kinds, needs_quantization
 from support import ADAPTER
 
 import llava_faba
+from llava_faba.model.checkpoints import read_weights
 from llava_faba.training.trainer import _place_quantized
 
 
@@ -50,3 +55,38 @@ def test_without_bitsandbytes_it_is_said_what_to_install(train, capsys, monkeypa
     )
     assert train("out", "--bits", "4", "--lora_enable", "True") == 2
     assert "--bits 4 needs bitsandbytes" in capsys.readouterr().err
+
+
+def losses(folder: Path) -> list[float]:
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+@pytest.mark.newest
+@needs_quantization
+@pytest.mark.parametrize(
+    ("bits", "precision", "layers"), [("4", "bf16", "Linear4bit uint8"), ("8", "float32", "Linear8bitLt int8")]
+)
+def test_qlora_trains_on_a_quantized_base_resumes_and_loads(train, copied, monkeypatch, bits, precision, layers):
+    seen = []
+    placed = lambda model, args: (_place_quantized(model, args), seen.append(kinds(model)))  # noqa: E731
+    monkeypatch.setattr("llava_faba.training.trainer._place_quantized", placed)
+    steps = ("--max_steps", "4", "--save_strategy", "steps", "--save_steps", "2", "--lr_scheduler_type", "constant")
+    flags = ("--lora_enable", "True", *steps, "--bf16", str(precision == "bf16"))
+    assert train("whole", *flags) == 0
+    assert train("out", *flags, "--bits", bits) == 0
+    compute = "Linear bfloat16" if precision == "bf16" else "Linear float32"
+    assert seen[1] == {"layers": layers, "lora": compute, "projectors": compute}
+    quantized, unquantized = losses(copied / "out"), losses(copied / "whole")
+    assert quantized[-1] < quantized[0] and quantized == pytest.approx(unquantized, abs=0.2)
+    assert quantized != unquantized
+    moved = [read_weights(copied / "out" / where / "non_lora_trainables.bin") for where in ("checkpoint-2", ".")]
+    assert len(moved[0]) == 8 and not any(torch.equal(value, moved[1][name]) for name, value in moved[0].items())
+
+    shutil.copytree(copied / "out" / "checkpoint-2", copied / "again" / "checkpoint-2")
+    assert train("again", *flags, "--bits", bits) == 0
+    assert losses(copied / "again") == pytest.approx(quantized, abs=1e-6)
+
+    # Without the flag the adapter goes onto the unquantized base, whatever it was trained on.
+    model = llava_faba.load_model(copied / "out", copied / "base")[1]
+    assert kinds(model) == {"layers": "Linear float32", "lora": "", "projectors": "Linear float32"}

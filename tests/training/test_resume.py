@@ -77,7 +77,7 @@ def test_killed_in_the_second_epoch_and_then_while_saving(workspace):
     ("run", "tolerance"),
     [
         pytest.param(Run(), 0.0, id="plain"),
-        pytest.param(Run(flags=(*LORA, *BF16)), 0.0, id="plain-bf16"),
+        pytest.param(Run(flags=(*LORA, *BF16)), 0.0, id="plain-bf16", marks=pytest.mark.newest),
         pytest.param(Run(flags=FULL), 0.0, id="plain-full"),
         pytest.param(Run(flags=(*LORA, *UNGROUPED), kill_after=9), 0.0, id="plain-ungrouped"),
         pytest.param(Run(flags=(*LORA, *THREE), kill_after=6), 0.0, id="plain-between-epochs"),
