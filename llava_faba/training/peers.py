@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,6 +13,8 @@ from typing import Any
 
 from llava_faba.errors import UserError
 from llava_faba.training.resume import last_checkpoint
+
+_IN_GLOO = re.compile(r"\[\S*/gloo/\S+:\d+\]")
 
 
 class LostProcessError(UserError):
@@ -76,10 +79,16 @@ def naming_lost_processes(output_dir: str | None) -> Iterator[None]:
 
 
 def _from_communication(error: RuntimeError) -> bool:
-    """Whether the error came out of torch.distributed; gloo's are plain RuntimeErrors, so the raising module tells."""
+    """Whether the error came out of torch.distributed.
+
+    gloo's are plain RuntimeErrors: the raising module tells, or, where somebody waited for what had been started before
+    (DeepSpeed's ZeRO-3, the backward pass of DDP), the place in gloo's source that its messages begin with.
+    """
     import torch
 
     if torch.distributed.is_available() and isinstance(error, torch.distributed.DistError):
+        return True
+    if _IN_GLOO.match(str(error)):
         return True
     return _raising_module(error.__traceback__).split(".")[:2] == ["torch", "distributed"]
 

@@ -1,4 +1,4 @@
-"""scripts/emola_7b_*.sh: run by bash with a stand-in for the launcher, their flags parsed by LLaVA's own parser."""
+"""scripts/emola_7b_*.sh: with a stand-in for the launcher, their flags parsed by LLaVA's own parser; and for real."""
 
 from __future__ import annotations
 
@@ -91,3 +91,30 @@ def test_a_users_own_flags_come_last(tmp_path: Path) -> None:
 def test_the_two_files_differ_in_nothing_but_the_task() -> None:
     texts = {task: (ROOT / "scripts" / f"emola_7b_{task}.sh").read_text() for task in ("au", "emotion")}
     assert texts["emotion"].replace("emotion", "au").lower() == texts["au"].lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["au", "emotion"])
+def test_it_trains_a_small_base_as_it_is(copied: Path, task: str) -> None:
+    """The real launcher, ZeRO-3, bf16, rank 128; only what cannot be had here is named otherwise."""
+    annotations = copied / "data" / "FABAInstruct" / "train" / f"train_{task}_anno.json"
+    annotations.parent.mkdir(parents=True)
+    annotations.write_text((copied / "data" / "train.json").read_text())
+    small = ("--model_name_or_path", "base", "--vision_tower", "./clip-tiny", "--per_device_train_batch_size", "2")
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", str(ROOT / "scripts" / f"emola_7b_{task}.sh"), *small],
+        cwd=copied,
+        env={**os.environ, "PATH": binaries, "OMP_NUM_THREADS": "1", "OUTPUT": "out"},
+        capture_output=True,
+        text=True,
+        timeout=550,
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    out = copied / "out" / f"llava-v1.5-7b-emola-{task}-lora"
+    history = json.loads((out / "trainer_state.json").read_text())["log_history"]
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    assert len(losses) == 4 and losses[-1] < losses[0]  # eight records, two at a time
+    adapter = json.loads((out / "adapter_config.json").read_text())
+    assert (adapter["r"], adapter["lora_alpha"]) == (128, 256)
+    assert (out / "checkpoint-4" / "complete.json").is_file() and list((out / "runs").iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +22,18 @@ os._exit(9)
 """
 
 
-def test_a_process_that_died_is_named_with_the_checkpoint_to_go_on_from(tmp_path: Path):
+def all_reduce() -> None:
+    torch.distributed.all_reduce(torch.zeros(1))
+
+
+def all_reduce_and_wait() -> None:
+    torch.distributed.all_reduce(torch.zeros(1), async_op=True).wait()
+
+
+@pytest.mark.parametrize("communicate", [all_reduce, all_reduce_and_wait])
+def test_a_process_that_died_is_named_with_the_checkpoint_to_go_on_from(
+    tmp_path: Path, communicate: Callable[[], None]
+):
     (tmp_path / "checkpoint-3").mkdir()
     mark_complete(tmp_path / "checkpoint-3", {})
     store = tmp_path / "store"
@@ -31,7 +43,7 @@ def test_a_process_that_died_is_named_with_the_checkpoint_to_go_on_from(tmp_path
             other.wait(60)
             lost = pytest.raises(LostProcessError, match=r"(?s)process 0 on host .* lost .* from .*checkpoint-3\.")
             with lost, naming_lost_processes(str(tmp_path)):
-                torch.distributed.all_reduce(torch.zeros(1))
+                communicate()
         finally:
             torch.distributed.destroy_process_group()
 
