@@ -38,6 +38,10 @@ from llava_faba.training.resume import (
 KILLED_WHILE_SAVING = str(Path(__file__).with_name("killed_while_saving.py"))
 
 
+def killed_at(folder: str, file: str) -> tuple[str, ...]:
+    return ("--kill_folder", folder, "--kill_file", file)
+
+
 def check_equal(workspace: Path, tolerance: float) -> None:
     killed, whole = workspace / "killed", workspace / "whole"
     difference = largest_difference(killed, whole)
@@ -64,7 +68,7 @@ def test_killed_in_the_second_epoch_and_then_while_saving(workspace):
     # The next checkpoint is written in place, over what another kill has left there.
     shutil.copytree(workspace / "killed" / "checkpoint-3", workspace / "killed" / "checkpoint-6")
     (workspace / "killed" / "checkpoint-6" / MANIFEST).unlink()
-    cut = run.command("killed", KILLED_WHILE_SAVING, "checkpoint-6", "optimizer.pt")
+    cut = run.command("killed", KILLED_WHILE_SAVING, *killed_at("checkpoint-6", "optimizer.pt"))
     assert start(workspace, "killed", cut).wait(500) == -signal.SIGKILL
     assert last_checkpoint(workspace / "killed") == workspace / "killed" / "checkpoint-3"
     log = finish(workspace, "killed", run.command("killed"))
@@ -103,8 +107,8 @@ def test_a_process_killed_while_saving_under_zero(workspace):
     """Rank 1 is killed when its part of the optimizer's state is half written; the launcher ends the other."""
     run = Run(processes=2, stage=2)
     finish(workspace, "whole", run.command("whole"))
-    part = "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"
-    kill = run.command("killed", KILLED_WHILE_SAVING, "global_step6", part.removeprefix("bf16_"))
+    part = "zero_pp_rank_1_mp_rank_00_optim_states.pt"
+    kill = run.command("killed", KILLED_WHILE_SAVING, *killed_at("global_step6", part))
     assert start(workspace, "killed", kill).wait(500) != 0
     assert last_checkpoint(workspace / "killed") == workspace / "killed" / "checkpoint-3"
     finish(workspace, "killed", run.command("killed"))
