@@ -10,31 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.compat.engine import replaced
-
-# What peft 0.7 reads; of anything else it says that it is an unexpected argument.
-_PEFT_0_7 = {
-    "alpha_pattern",
-    "auto_mapping",
-    "base_model_name_or_path",
-    "bias",
-    "fan_in_fan_out",
-    "inference_mode",
-    "init_lora_weights",
-    "layers_pattern",
-    "layers_to_transform",
-    "loftq_config",
-    "lora_alpha",
-    "lora_dropout",
-    "megatron_config",
-    "megatron_core",
-    "modules_to_save",
-    "peft_type",
-    "r",
-    "rank_pattern",
-    "revision",
-    "target_modules",
-    "task_type",
-}
+from llava_faba.compat.peft_keys import PEFT_0_7
 
 
 def rope_for_older_readers(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -71,7 +47,7 @@ def adapters_for_older_readers(original: Callable[..., None]) -> Callable[..., N
     from peft import LoraConfig
 
     defaults = {field.name: _default(field) for field in dataclasses.fields(LoraConfig)}
-    later = defaults.keys() - _PEFT_0_7
+    later = defaults.keys() - PEFT_0_7
     if not later:
         return original
     save = LoraConfig.save_pretrained

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from llava_faba.compat.peft_keys import PEFT_0_4
 from llava_faba.errors import CheckpointError, UserError
 from llava_faba.model.checkpoints import (
     ADAPTER_CONFIG,
@@ -33,27 +34,6 @@ from llava_faba.model.projector import PROJECTOR_NAME, projector_state
 NO_FACE_FILE = "no_face_prior.npy"
 REFERENCE_SIZE = 212  # of emola-106, and of FABA-Instruct's landmark vectors
 
-# What PEFT 0.4 writes; later releases refuse keys that they do not know, and the authors' pin is an early one.
-_ADAPTER_KEYS = frozenset(
-    {
-        "auto_mapping",
-        "base_model_name_or_path",
-        "bias",
-        "fan_in_fan_out",
-        "inference_mode",
-        "init_lora_weights",
-        "layers_pattern",
-        "layers_to_transform",
-        "lora_alpha",
-        "lora_dropout",
-        "modules_to_save",
-        "peft_type",
-        "r",
-        "revision",
-        "target_modules",
-        "task_type",
-    }
-)
 # Later inventions of PEFT that change what an adapter computes.
 _ADAPTER_NEWS = (
     "alpha_pattern",
@@ -99,7 +79,7 @@ def export_checkpoint(model_path: str | Path, out: Path, *, fold_normalization: 
         if checkpoint.is_adapter:
             torch.save(read_weights(_adapter_file(checkpoint)), folder / f"{ADAPTER_WEIGHTS}.bin")
             torch.save({**weights, **projector}, folder / f"{NON_LORA}.bin")
-            adapter = {key: value for key, value in (checkpoint.adapter or {}).items() if key in _ADAPTER_KEYS}
+            adapter = {key: value for key, value in (checkpoint.adapter or {}).items() if key in PEFT_0_4}
             _write_json(folder / ADAPTER_CONFIG, adapter)
         else:
             _copy_full(checkpoint, folder)
