@@ -99,7 +99,10 @@ def face_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = EmolaLlamaForCausalLM(EmolaConfig.from_dict(values))
     for name, parameter in model.named_parameters():
         if "landmark" in name:
-            torch.nn.init.normal_(parameter, std=0.5)  # so that the prior is heard in the answers
+            torch.nn.init.normal_(parameter, std=0.5)  # so that the prior is heard in the answers,
+        elif "self_attn" in name:
+            torch.nn.init.normal_(parameter, std=0.15)  # among the picture's many tokens
+    model.get_output_embeddings().weight.data[3:259] = 0  # no single bytes, which are not always text
     folder = root / "llava-v1-emola"
     model.save_pretrained(folder)
     for name in ("tokenizer.model", "tokenizer_config.json"):

@@ -38,6 +38,26 @@ def rope_for_older_readers(original: Callable[..., dict[str, Any]]) -> Callable[
     return to_dict
 
 
+def base_model_named(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """``LlavaConfig.to_diff_dict``: transformers 5 no longer saves ``_name_or_path``.
+
+    A folder with projectors alone (LLaVA's pretraining stage) names the model that they belong to by nothing else.
+    """
+    from transformers import PretrainedConfig
+
+    if "_name_or_path" in PretrainedConfig(name_or_path="base").to_diff_dict():
+        return original
+
+    @functools.wraps(original)
+    def to_diff_dict(self: Any) -> dict[str, Any]:
+        values = original(self)
+        if self._name_or_path:
+            values["_name_or_path"] = self._name_or_path
+        return values
+
+    return to_diff_dict
+
+
 def adapters_for_older_readers(original: Callable[..., None]) -> Callable[..., None]:
     """``train()`` saves adapters: newer peft writes each of its settings, and peft 0.7 reads no file that has them.
 

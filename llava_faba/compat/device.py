@@ -47,6 +47,8 @@ def on_cpu() -> Iterator[None]:
     """
     import torch
 
+    with torch.device("cpu"):
+        torch.empty(0)  # here torch notes which functions a device context is for: not the replacements below
     with contextlib.ExitStack() as stack:
         # A module's own cuda() and to() send each tensor with the tensor's, so these two are enough for both.
         stack.enter_context(_replaced(torch.Tensor, "cuda", _cuda(torch.Tensor.to)))

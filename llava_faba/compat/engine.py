@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,6 +68,10 @@ def replaced(owner: Any, name: str, replacement: Any) -> Iterator[None]:
 
 
 def _apply(shims: tuple[Shim, ...]) -> None:
+    # Imports before the lock: a thread that holds it while it waits for another's import could wait for ever.
+    for shim in shims:
+        shim.import_target()
+        shim.import_factory()
     with _lock:
         for shim in shims:
             if shim.name not in _seen:
@@ -77,10 +80,7 @@ def _apply(shims: tuple[Shim, ...]) -> None:
 
 
 def _apply_one(shim: Shim) -> None:
-    owner: Any = importlib.import_module(shim.module)
-    *parents, name = shim.attribute.split(".")
-    for parent in parents:
-        owner = getattr(owner, parent)
+    owner, name = shim.owner()
     own = vars(owner).get(name, MISSING)
     of_class = isinstance(own, classmethod)
     original = own.__func__ if of_class else getattr(owner, name, MISSING)

@@ -8,17 +8,15 @@ none by a version number.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from llava_faba.compat.replacement import Replacement
 
 MISSING: Any = object()  # what a factory gets as the original when the attribute is not there
 
 
-@dataclass(frozen=True)
-class Shim:
-    """One mend. ``target`` is ``module:attribute``, ``factory`` is ``module:function`` of ours.
+class Shim(Replacement):
+    """One mend; ``why`` names the change that it answers.
 
     Of a class method the factory gets, and gives back, the function that takes the class first.
 
@@ -26,27 +24,9 @@ class Shim:
     before the seams; the order of the table is the order of application.
     """
 
-    name: str
-    target: str
-    factory: str
-    answers: str
-
-    @property
-    def module(self) -> str:
-        return self.target.partition(":")[0]
-
-    @property
-    def attribute(self) -> str:
-        return self.target.partition(":")[2]
-
     @property
     def in_llava(self) -> bool:
         return self.module.split(".")[0] == "llava"
-
-    def build(self, original: Any) -> Any:
-        module, _, function = self.factory.partition(":")
-        factory: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
-        return factory(original)
 
 
 SHIMS: tuple[Shim, ...] = (
@@ -91,6 +71,12 @@ SHIMS: tuple[Shim, ...] = (
         "llava.model.language_model.llava_llama:LlavaConfig.to_dict",
         "llava_faba.compat.configs:rope_for_older_readers",
         "transformers 5 saves rotary embeddings under a name that 4.x does not read",
+    ),
+    Shim(
+        "config-base-model",
+        "llava.model.language_model.llava_llama:LlavaConfig.to_diff_dict",
+        "llava_faba.compat.configs:base_model_named",
+        "transformers 5 no longer saves the base model's name, which a folder of projectors is loaded by",
     ),
     Shim(
         "trainer-tokenizer",

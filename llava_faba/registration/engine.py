@@ -5,7 +5,6 @@ Every seam is checked before the first one is applied, so a LLaVA that does not 
 
 from __future__ import annotations
 
-import importlib
 import sys
 import threading
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from llava_faba.compat.engine import mend_llava, restore
+from llava_faba.compat.shims import SHIMS
 from llava_faba.errors import SeamMismatchError
 from llava_faba.registration.seams import SEAMS, Seam
 from llava_faba.upstream import import_llava
@@ -46,22 +46,30 @@ def register() -> None:
     Raises UpstreamError when LLaVA cannot be imported and SeamMismatchError (naming the seam) when it does not look
     as expected; nothing is changed then.
     """
-    # Before the lock, and before looking whether there is anything to do: these imports may themselves call register(),
-    # and a thread that holds the lock while it waits for another's import would wait for ever.
+    # All imports before the lock, LLaVA's before looking whether there is anything to do: they may themselves call
+    # register(), and a thread that holds the lock while it waits for another's import would wait for ever.
     import_llava()
     for seam in SEAMS:
-        importlib.import_module(seam.module)
+        seam.import_target()
     with _lock:
         if _applied:
             return
         for seam in SEAMS:
             _resolve(seam)
+    for change in (*SHIMS, *SEAMS):
+        change.import_factory()
+    from llava_faba.model.config import EmolaConfig
+    from llava_faba.model.emola import EmolaLlamaForCausalLM
+
+    with _lock:
+        if _applied:
+            return
         try:
             mend_llava()
             originals = [(seam, *_resolve(seam)) for seam in SEAMS]
             for seam, owner, name, original in originals:
                 _replace(seam, owner, name, original)
-            _register_auto_classes()
+            _register_auto_classes(EmolaConfig, EmolaLlamaForCausalLM)
         except BaseException:
             unregister()
             raise
@@ -97,11 +105,8 @@ def find_mismatches() -> list[SeamMismatchError]:
 
 def _resolve(seam: Seam) -> tuple[Any, str, Any]:
     """The object that holds the seam's attribute, the attribute's name, and the original."""
-    owner: Any = importlib.import_module(seam.module)
-    *parents, name = seam.attribute.split(".")
     try:
-        for parent in parents:
-            owner = getattr(owner, parent)
+        owner, name = seam.owner()
         original = getattr(owner, name)
     except AttributeError as error:
         raise SeamMismatchError(seam.name, seam.expected, f"no such attribute ({error})") from error
@@ -137,14 +142,11 @@ def _llava_modules() -> list[ModuleType]:
     return [module for name, module in list(sys.modules.items()) if module and name.split(".")[0] == "llava"]
 
 
-def _register_auto_classes() -> None:
+def _register_auto_classes(config: Any, model: Any) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from llava_faba.model.config import EmolaConfig
-    from llava_faba.model.emola import EmolaLlamaForCausalLM
-
-    AutoConfig.register(EmolaConfig.model_type, EmolaConfig, exist_ok=True)
-    AutoModelForCausalLM.register(EmolaConfig, EmolaLlamaForCausalLM, exist_ok=True)
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoModelForCausalLM.register(config, model, exist_ok=True)
 
 
 def _unregister_auto_classes() -> None:

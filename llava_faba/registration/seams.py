@@ -6,47 +6,28 @@ the replacement from the original. The order of the table is the order of applic
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from llava_faba.compat.replacement import Replacement
+
 
 @dataclass(frozen=True)
-class Seam:
+class Seam(Replacement):
     """One upstream attribute that we replace.
 
-    ``target`` is ``module:attribute`` (the attribute may be dotted, for a method). ``factory`` is
-    ``module:function`` of ours; it is called with the original and returns the replacement.
     ``is_class`` and ``parameters`` say what the original must be: a class (``parameters`` are then fields or
     attributes it has) or a function that takes at least these parameters.
     """
 
-    name: str
-    target: str
-    factory: str
-    why: str
     is_class: bool = False
     parameters: tuple[str, ...] = ()
-
-    @property
-    def module(self) -> str:
-        return self.target.partition(":")[0]
-
-    @property
-    def attribute(self) -> str:
-        return self.target.partition(":")[2]
 
     @property
     def expected(self) -> str:
         kind = "a class with" if self.is_class else "a function with the parameters"
         return f"{self.target} to be {kind} {', '.join(self.parameters) or 'any members'}"
-
-    def build(self, original: Any) -> Any:
-        module, _, function = self.factory.partition(":")
-        factory: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
-        return factory(original)
 
     def mismatch(self, original: Any) -> str | None:
         """What is wrong with the upstream attribute, or None when it is as expected."""

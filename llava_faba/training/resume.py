@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from llava_faba.errors import UserError
 
@@ -87,6 +88,7 @@ def run_settings(trainer: Any) -> dict[str, Any]:
     values["processes"] = args.world_size
     zero = getattr(args, "hf_deepspeed_config", None)
     values["ZeRO stage"] = zero.get_value("zero_optimization.stage") if zero else None
+    values["transformers"] = transformers.__version__
     values["base model"] = Path(str(getattr(config, "_name_or_path", ""))).name
     values["facial prior"] = getattr(config, "facial_prior_expert", None)
     values["facial prior normalization"] = getattr(config, "facial_prior_normalization", None)
@@ -123,6 +125,7 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> list[str]:
     Raises UserError, naming every difference, where it is not.
     """
     saved = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
+    _check_generation(folder, saved.get("transformers"))
     wrong: list[str] = []
     allowed: list[str] = []
     for name in sorted(saved.keys() | settings.keys()):
@@ -133,10 +136,21 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> list[str]:
             names = set(before or ()) ^ set(now or ())
             wrong.append(f"other trained weights ({len(names)} differ, such as {min(names)})")
         else:
-            (allowed if name in _LENGTH_FLAGS else wrong).append(f"{name} was {before}, is {now}")
+            (allowed if name in (*_LENGTH_FLAGS, "transformers") else wrong).append(f"{name} was {before}, is {now}")
     if wrong:
         raise UserError(f"{folder} was saved by another run: {'; '.join(wrong)}. To go on, {_REMEDY}")
     return allowed
+
+
+def _check_generation(folder: Path, saved_by: str | None) -> None:
+    """transformers 4 and 5 do not read each other's trainer state, nor, with the numpy of their time, random state."""
+    installed = transformers.__version__
+    if saved_by is not None and saved_by.split(".")[0] != installed.split(".")[0]:
+        raise UserError(
+            f"{folder} was saved with transformers {saved_by}, and transformers {installed} cannot go on from it: the "
+            "two do not read each other's trainer and random state. Finish the run with the packages that it was begun "
+            "with, or give another --output_dir to begin anew. The weights of a checkpoint load with either."
+        )
 
 
 def load_non_lora(model: Any, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What one stack trains and saves gives the same logits and answers on the other.
+"""What one stack trains and saves gives the same logits and answers on the other; a run stays on its own.
 
 ``make test-newest`` names the other stack's Python in LLAVA_FABA_OTHER_PYTHON.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,15 +16,19 @@ import numpy as np
 import pytest
 from support import IMAGE_TOKEN, ROOT
 
-pytestmark = pytest.mark.newest
-
 OTHER = os.environ.get("LLAVA_FABA_OTHER_PYTHON", "")
+PYTHONS = {"here": sys.executable, "there": OTHER}
+TRAIN = str(ROOT / "scripts" / "train_emola.py")
+pytestmark = [
+    pytest.mark.newest,
+    pytest.mark.skipif(not OTHER, reason="LLAVA_FABA_OTHER_PYTHON names no other stack; 'make test-newest' does"),
+]
 FLAGS = shlex.split(
     "--model_name_or_path base --version v1 --image_folder data --data_path data/train.json --vision_tower ./clip-tiny "
     "--mm_projector_type mlp2x_gelu --mm_vision_select_layer -2 --mm_use_im_start_end False "
     "--mm_use_im_patch_token False --image_aspect_ratio pad --group_by_modality_length True "
     "--per_device_train_batch_size 4 --lora_enable True --lora_r 8 --lora_alpha 16 --learning_rate 2e-3 "
-    "--model_max_length 512 --report_to none --max_steps 2 --save_strategy steps --save_steps 2 --warmup_ratio 0.03 "
+    "--model_max_length 512 --report_to none --save_strategy steps --save_steps 2 --warmup_ratio 0.03 "
     "--evaluation_strategy no --lazy_preprocess True --facial_prior_expert precomputed"
 )
 # Loads each folder, writes its logits and greedy ids, and saves the first one merged.
@@ -45,8 +50,8 @@ numpy.savez(report, **found)
 """
 
 
-def run(python: str, workspace: Path, *arguments: str) -> None:
-    result = subprocess.run(
+def start(python: str, workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [python, *arguments],
         cwd=workspace,
         capture_output=True,
@@ -54,20 +59,42 @@ def run(python: str, workspace: Path, *arguments: str) -> None:
         timeout=500,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def run(python: str, workspace: Path, *arguments: str) -> None:
+    result = start(python, workspace, *arguments)
     assert result.returncode == 0, result.stderr[-3000:]
 
 
-@pytest.mark.skipif(not OTHER, reason="LLAVA_FABA_OTHER_PYTHON names no other stack; 'make test-newest' does")
-def test_checkpoints_of_one_stack_load_on_the_other(copied):
-    pythons = {"here": sys.executable, "there": OTHER}
-    for name, python in pythons.items():
-        run(python, copied, str(ROOT / "scripts" / "train_emola.py"), *FLAGS, "--output_dir", name)
+@pytest.fixture(scope="module")
+def trained(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a run of two steps of each stack, ``here`` and ``there``."""
+    workspace = Path(shutil.copytree(golden, tmp_path_factory.mktemp("trained") / "golden"))
+    for name, python in PYTHONS.items():
+        run(python, workspace, TRAIN, *FLAGS, "--max_steps", "2", "--output_dir", name)
+    return workspace
+
+
+def test_checkpoints_of_one_stack_load_on_the_other(trained):
     adapters = ["here", "there/checkpoint-2", "there", "here/checkpoint-2"]
-    run(pythons["here"], copied, "-c", PROGRAM, "here.npz", "merged", *adapters)
-    run(pythons["there"], copied, "-c", PROGRAM, "there.npz", "", *adapters, "merged")
-    with np.load(copied / "here.npz") as here, np.load(copied / "there.npz") as there:
+    run(PYTHONS["here"], trained, "-c", PROGRAM, "here.npz", "merged", *adapters)
+    run(PYTHONS["there"], trained, "-c", PROGRAM, "there.npz", "", *adapters, "merged")
+    with np.load(trained / "here.npz") as here, np.load(trained / "there.npz") as there:
         for number in range(len(adapters)):
             assert np.abs(here[f"logits{number}"] - there[f"logits{number}"]).max() < 1e-4
             assert here[f"answer{number}"].tolist() == there[f"answer{number}"].tolist()
         merged = len(adapters)
         assert np.abs(here["logits0"] - there[f"logits{merged}"]).max() < 1e-4
+
+
+@pytest.mark.parametrize(("begun", "continued"), [("here", "there"), ("there", "here")])
+def test_a_run_begun_on_one_stack_is_not_continued_on_the_other(trained, tmp_path, begun, continued):
+    """Neither reads the other's trainer state; the user is told so, and what is there is left alone."""
+    output = Path(shutil.copytree(trained / begun / "checkpoint-2", tmp_path / "out" / "checkpoint-2")).parent
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    arguments = (*FLAGS, "--max_steps", "3", "--output_dir", str(output))
+    result = start(PYTHONS[continued], trained, TRAIN, *arguments)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "checkpoint-2 was saved with transformers" in result.stderr
+    assert "Finish the run with the packages that it was begun with" in result.stderr
+    assert before == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from support import run_python
 
 from llava_faba.compat.device import _FACTORIES, _METHODS, on_cpu
 
+pytestmark = pytest.mark.newest
 CUDA = ["cuda", "cuda:0", torch.device("cuda"), torch.device("cuda", 1), 0]
 
 
@@ -55,6 +57,16 @@ def test_other_devices_are_left_alone():
     with on_cpu():
         assert torch.ones(2).to("meta").device.type == "meta"
         assert torch.ones(2, device="meta").device.type == "meta"
+
+
+def test_a_device_context_is_heeded():
+    """In a process of its own: torch notes at the first context what it is for; transformers 5 loads in one."""
+    program = (
+        "import torch; from llava_faba.compat.device import on_cpu\n"
+        "with on_cpu(), torch.device('meta'): print(torch.tensor([]).device.type, torch.zeros(1).device.type)\n"
+        "with torch.device('meta'): print(torch.tensor([]).device.type)\n"
+    )
+    assert run_python("-c", program).stdout.split() == ["meta"] * 3
 
 
 def test_factories():

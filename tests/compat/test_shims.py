@@ -80,7 +80,7 @@ def test_architecture_page_lists_exactly_the_shims():
     page = (ROOT / "docs" / "architecture.md").read_text().partition("## The table of shims")[2].partition("\n## ")[0]
     rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
     listed = [tuple(cell.strip(" `").replace(" : ", ":") for cell in row) for row in rows]
-    assert listed == [(shim.name, shim.target, shim.factory, shim.answers) for shim in SHIMS]
+    assert listed == [(shim.name, shim.target, shim.factory, shim.why) for shim in SHIMS]
 
 
 def test_a_rotary_base_is_saved_for_either_generation(tmp_path):

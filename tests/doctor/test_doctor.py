@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,8 @@ def test_a_working_environment(findings):
 
 
 def test_every_expert_is_usable_or_says_what_it_needs(monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")  # neither is in requirements/newest.txt
+    pytest.importorskip("face_alignment")
     monkeypatch.setenv("HOME", str(tmp_path))  # where InsightFace's and torch's weights would lie
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     findings = {finding.name: finding for finding in checks.experts()}
@@ -52,6 +55,7 @@ def test_every_expert_is_usable_or_says_what_it_needs(monkeypatch, tmp_path):
 
 
 def test_an_experts_weights_are_seen(monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")
     (tmp_path / "2d106det.onnx").write_bytes(b"x")
     monkeypatch.setenv("LLAVA_FABA_2D106DET", str(tmp_path / "2d106det.onnx"))
     findings = {finding.name: finding for finding in checks.experts()}
@@ -135,11 +139,12 @@ def test_llava_next_and_a_deepspeed_that_raises(tmp_path):
 
 @pytest.mark.slow
 def test_a_sentencepiece_whose_library_is_missing(tmp_path):
-    """transformers imports it in the middle of its own modules, LLaVA hides that."""
+    """transformers 4 imports it in the middle of its own modules, LLaVA hides that; 5 imports it later."""
     stub(tmp_path, "sentencepiece", "raise ImportError('libsentencepiece.so.0: cannot open shared object file')")
     code, found = broken_environment(tmp_path)
     assert code == 1
-    for name in ("llava", "package sentencepiece"):
+    late = int(version("transformers").split(".")[0]) >= 5
+    for name in ("package sentencepiece",) if late else ("package sentencepiece", "llava"):
         assert found[name].level == "error" and "libsentencepiece.so.0" in found[name].text
         assert "raised in sentencepiece" in found[name].text
 

@@ -41,6 +41,7 @@ def test_a_lora_folder_counts_its_base(golden):
 
 
 def test_an_expert_without_weights_is_an_error_for_the_model_that_needs_it(golden, monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")
     monkeypatch.setenv("HOME", str(tmp_path))
     found = look(golden / ADAPTER)["model's expert"]
     assert found.level == "error" and "emola-106" in found.text and "LLAVA_FABA_2D106DET" in (found.remedy or "")

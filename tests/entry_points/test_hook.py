@@ -8,6 +8,20 @@ from pathlib import Path
 import pytest
 from support import run_python
 
+# Three threads that need EmoLA first at the same time; what one of them raises is raised.
+THREADS = """
+import threading, llava_faba
+raised = []
+def start(name):
+    try:
+        getattr(llava_faba, name)() if name == "register" else getattr(llava_faba, name)
+    except BaseException as error:
+        raised.append(error)
+names = ("register", "load_model", "register")
+threads = [threading.Thread(target=start, args=(name,), daemon=True) for name in names]
+[thread.start() for thread in threads], [thread.join(200) for thread in threads]
+assert not raised and not any(thread.is_alive() for thread in threads), raised
+"""
 FIRST = [
     "import llava",
     "import llava.train.train",
@@ -19,6 +33,7 @@ FIRST = [
     "import llava_faba.model.emola",
     "import llava_faba.inference.answer",
     "import llava_faba.inference.answering",
+    THREADS,
 ]
 
 # Each statement in a process of its own, forked before llava is imported, so that torch is imported only once.

@@ -92,6 +92,7 @@ def test_serve_cli(start, face_model, face, expected):
     assert len(turns) == 2 and turns[0] == expected and "exit..." in result.stdout
 
 
+@pytest.mark.newest
 def test_a_patched_cli_remembers_its_answers(patched, face_model, face, expected):
     flags = ("--device", "cpu", "--temperature", "0", "--max-new-tokens", str(TOKENS), "--debug")
     said = f"{QUESTION}\nAnd why?\n\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import run_python
+from support import ROOT, free_port, run_python
 
 from llava_faba.model.checkpoints import read_weights
 
@@ -35,7 +35,11 @@ def check_trained(workspace: Path, *, emola: bool) -> dict[str, Any]:
     return config
 
 
-@pytest.mark.parametrize("start", [pytest.param("run", marks=pytest.mark.slow), "hook"], indirect=True)
+@pytest.mark.parametrize(
+    "start",
+    [pytest.param("run", marks=pytest.mark.slow), pytest.param("hook", marks=pytest.mark.newest)],
+    indirect=True,
+)
 def test_train_mem_without_flash_attention(start, copied):
     result = start("llava.train.train_mem", *FLAGS, *EMOLA, cwd=copied)
     assert NO_FLASH in result.stderr
@@ -65,4 +69,16 @@ def test_a_checkout_runs_by_its_files(patched, copied):
     file = str(patched / "llava" / "train" / "train.py")
     result = run_python("-m", "llava_faba", "run", file, *FLAGS, *EMOLA, cwd=copied, path=patched)
     assert result.returncode == 0, result.stderr[-3000:]
+    check_trained(copied, emola=True)
+
+
+@pytest.mark.slow
+def test_deepspeed_in_a_patched_checkout(patched, copied):
+    """``deepspeed llava/train/train_mem.py``, the command of LLaVA's scripts/v1_5/finetune_lora.sh, with our flag."""
+    config = ("--deepspeed", str(ROOT / "scripts" / "zero2_cpu.json"))
+    launch = ("-m", "deepspeed.launcher.runner", "--num_gpus", "2", "--master_port", str(free_port()))
+    script = str(patched / "llava" / "train" / "train_mem.py")
+    result = run_python(*launch, script, *config, *FLAGS, *EMOLA, cwd=copied, path=patched)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    assert "DeepSpeedZeroOptimizer" in result.stdout + result.stderr
     check_trained(copied, emola=True)

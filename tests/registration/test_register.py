@@ -185,6 +185,32 @@ def test_threads_that_register_at_once_register_once():
     assert not changed(before)
 
 
+IMPORTED_UNDER_A_LOCK = """
+import sys
+from importlib.abc import MetaPathFinder
+from llava_faba.compat import engine as compat
+from llava_faba.registration import engine
+
+found = []
+
+class Watch(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        held = engine._lock._is_owned() or compat._lock._is_owned()
+        if held and name.split(".")[0] in ("llava", "llava_faba"):
+            found.append(name)
+
+sys.meta_path.insert(0, Watch())
+engine.register()
+print(engine.is_registered(), found)
+"""
+
+
+def test_nothing_of_ours_or_llavas_is_imported_while_a_lock_is_held():
+    """Else a thread that imports it, and by that calls register(), and this one would wait for each other."""
+    result = run_python("-c", IMPORTED_UNDER_A_LOCK)
+    assert result.stdout.strip() == "True []", result.stderr[-3000:]
+
+
 @pytest.mark.parametrize(
     ("stub", "told"),
     [

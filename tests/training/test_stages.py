@@ -26,6 +26,7 @@ def base_weights(workspace: Path) -> dict[str, torch.Tensor]:
     return read_weights(workspace / "base" / "pytorch_model.bin")
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("both", [False, True])
 def test_a_stage_trains_and_saves_projectors_and_nothing_else(train, copied, both):
     assert (
