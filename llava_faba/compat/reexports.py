@@ -17,3 +17,15 @@ def layernorm_layers(original: Any) -> Any:
     from transformers.pytorch_utils import ALL_LAYERNORM_LAYERS
 
     return ALL_LAYERNORM_LAYERS
+
+
+def hub_folder(original: Any) -> Any:
+    """``huggingface_hub.HfFolder``, gone since 1.0; gradio 4 imports it for the token of the machine's user."""
+    if original is not MISSING:
+        return original
+    import huggingface_hub
+
+    class HfFolder:
+        get_token = staticmethod(huggingface_hub.get_token)
+
+    return HfFolder

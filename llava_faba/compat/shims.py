@@ -37,6 +37,12 @@ SHIMS: tuple[Shim, ...] = (
         "transformers 5 no longer exports it from transformers.trainer; without it LLaVA's trainer does not import",
     ),
     Shim(
+        "hub-folder",
+        "huggingface_hub:HfFolder",
+        "llava_faba.compat.reexports:hub_folder",
+        "huggingface_hub 1 has dropped it; without it gradio 4, which LLaVA's web page needs, does not import",
+    ),
+    Shim(
         "slow-tokenizer",
         "transformers:AutoTokenizer.from_pretrained",
         "llava_faba.compat.tokens:honour_use_fast",

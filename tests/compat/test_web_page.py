@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from llava_faba.compat.engine import mend_packages
 from llava_faba.compat.web_page import mended_web_page
 from llava_faba.errors import UserError
 
+mend_packages()  # gradio needs one of the shims where huggingface_hub is new
 gradio = pytest.importorskip("gradio", reason="the web page needs 'pip install llava-faba[serve]'")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import shutil
 import threading
@@ -19,7 +20,8 @@ from support import IMAGE_TOKEN
 
 import llava_faba
 
-pytest.importorskip("gradio", reason="the servers need 'pip install llava-faba[serve]'")
+if importlib.util.find_spec("gradio") is None:
+    pytest.skip("the servers need 'pip install llava-faba[serve]'", allow_module_level=True)
 
 QUESTION, NEXT_QUESTION = "What AUs are conveyed by this face?", "And why?"
 TOKENS = 64
