@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from quantization import kinds, needs_quantization
-from support import ADAPTER, IMAGE_TOKEN
+from support import ADAPTER, IMAGE_TOKEN, llava_faba_command
 
 pytestmark = [pytest.mark.newest, needs_quantization]
 
@@ -30,3 +33,25 @@ def test_llavas_builder_loads_an_adapter_in_few_bits(golden, registered, flag, l
     assert found[1] == {"layers": layers, "lora": "", "projectors": "Linear float16"}
     difference = float((quantized - exact).norm() / exact.norm())
     assert 0 < difference < 0.3
+
+
+@pytest.mark.slow
+def test_llavas_command_line_in_four_bits(face_model: Path, astronaut: Any, tmp_path: Path) -> None:
+    astronaut.save(tmp_path / "face.png")
+    flags = (
+        "--image-file",
+        str(tmp_path / "face.png"),
+        "--device",
+        "cpu",
+        "--temperature",
+        "0",
+        "--max-new-tokens",
+        "8",
+    )
+    command = ("run", "--device", "cpu", "llava.serve.cli", "--model-path", str(face_model), *flags)
+    answers = []
+    for bits in ((), ("--load-4bit",)):
+        result = llava_faba_command(*command, *bits, stdin="What AUs are conveyed by this face?\n\n")
+        assert result.returncode == 0, result.stderr[-3000:]
+        answers.append(result.stdout.split("ASSISTANT: ")[1].rsplit("USER:", 1)[0].strip())
+    assert all(answers) and answers[0] != answers[1]  # an untrained model's next token hangs on little
