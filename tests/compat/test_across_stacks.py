@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -14,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import IMAGE_TOKEN, ROOT
+import torch
+from support import ADAPTER, IMAGE_TOKEN, ROOT, edit_config
+
+from llava_faba.model.checkpoints import read_weights
 
 OTHER = os.environ.get("LLAVA_FABA_OTHER_PYTHON", "")
 PYTHONS = {"here": sys.executable, "there": OTHER}
 TRAIN = str(ROOT / "scripts" / "train_emola.py")
-pytestmark = [
-    pytest.mark.newest,
-    pytest.mark.skipif(not OTHER, reason="LLAVA_FABA_OTHER_PYTHON names no other stack; 'make test-newest' does"),
-]
+pytestmark = pytest.mark.skipif(
+    not OTHER, reason="LLAVA_FABA_OTHER_PYTHON names no other stack; 'make test-newest' does"
+)
 FLAGS = shlex.split(
     "--model_name_or_path base --version v1 --image_folder data --data_path data/train.json --vision_tower ./clip-tiny "
     "--mm_projector_type mlp2x_gelu --mm_vision_select_layer -2 --mm_use_im_start_end False "
@@ -75,6 +78,7 @@ def trained(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace
 
 
+@pytest.mark.newest
 def test_checkpoints_of_one_stack_load_on_the_other(trained):
     adapters = ["here", "there/checkpoint-2", "there", "here/checkpoint-2"]
     run(PYTHONS["here"], trained, "-c", PROGRAM, "here.npz", "merged", *adapters)
@@ -87,6 +91,7 @@ def test_checkpoints_of_one_stack_load_on_the_other(trained):
         assert np.abs(here["logits0"] - there[f"logits{merged}"]).max() < 1e-4
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(("begun", "continued"), [("here", "there"), ("there", "here")])
 def test_a_run_begun_on_one_stack_is_not_continued_on_the_other(trained, tmp_path, begun, continued):
     """Neither reads the other's trainer state; the user is told so, and what is there is left alone."""
@@ -98,3 +103,40 @@ def test_a_run_begun_on_one_stack_is_not_continued_on_the_other(trained, tmp_pat
     assert "checkpoint-2 was saved with transformers" in result.stderr
     assert "Finish the run with the packages that it was begun with" in result.stderr
     assert before == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [pytest.param((), marks=pytest.mark.newest), pytest.param(("--bf16", "True"), marks=pytest.mark.slow)],
+    ids=["float32", "bf16"],
+)
+def test_a_float16_base_is_trained_in_the_type_asked_for(copied, flags):
+    """As LLaVA-1.5's own files are; newer transformers load them in the type that they are saved in."""
+    path = copied / "base" / "pytorch_model.bin"
+    torch.save({name: value.half() for name, value in read_weights(path).items()}, path)
+    edit_config(copied / "base", torch_dtype="float16")
+    # A given projector: no weight that is drawn is heard in the first loss.
+    projector = ("--pretrain_facial_prior_projector", ADAPTER, "--facial_prior_normalization", "none")
+    losses = {}
+    for name, python in PYTHONS.items():
+        run(
+            python,
+            copied,
+            TRAIN,
+            *FLAGS,
+            *projector,
+            *flags,
+            "--max_steps",
+            "2",
+            "--logging_steps",
+            "1",
+            "--output_dir",
+            name,
+        )
+        trained = {**read_weights(copied / name / "non_lora_trainables.bin")}
+        trained |= read_weights(copied / name / "adapter_model.safetensors")
+        types = {value.dtype for weight, value in trained.items() if "landmark" not in weight}
+        assert types == {torch.bfloat16 if flags else torch.float32}
+        history = json.loads((copied / name / "trainer_state.json").read_text())["log_history"]
+        losses[name] = next(entry["loss"] for entry in history if "loss" in entry)
+    assert abs(float(losses["here"]) - float(losses["there"])) < (2e-2 if flags else 2e-4), losses
