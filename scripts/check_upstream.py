@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPENDENCIES = (
@@ -31,6 +33,8 @@ DEPENDENCIES = (
     "safetensors",
     "sentencepiece",
 )
+# "TypeError: ..." at the start of a line, or after pytest's mark, indentation, and torchrun's mark.
+_RAISED = re.compile(r"^(?:E\s)?\s*(?:\[rank\d+\]: )?((?:\w+\.)*\w*(?:Error|Exception|Exit): .+)$", re.MULTILINE)
 TESTS = ("tests/compat", "tests/registration", "tests/model/test_golden.py", "tests/training/test_training.py")
 
 
@@ -119,24 +123,32 @@ def versions(python: Path) -> dict[str, str]:
 
 def failures(python: Path, tests: list[str]) -> list[str]:
     """One line for each reason why tests fail; the end of the output when there was no test to fail."""
-    result = subprocess.run(
-        [str(python), "-m", "pytest", "-q", "-m", "newest", "-rfE", "--tb=no", *tests],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "400", "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
-    )
-    if result.returncode == 0:
-        return []
+    with tempfile.TemporaryDirectory(prefix="check-report-") as scratch:
+        report = Path(scratch) / "report.xml"
+        result = subprocess.run(
+            [str(python), "-m", "pytest", "-q", "-m", "newest", "--tb=short", f"--junitxml={report}", *tests],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
+        )
+        if result.returncode == 0:
+            return []
+        cases = list(ElementTree.parse(report).iter("testcase")) if report.is_file() else []
     tests_of: dict[str, list[str]] = {}
-    for line in result.stdout.splitlines():
-        if line.startswith(("FAILED ", "ERROR ")):
-            test, _, reason = line.partition(" ")[2].partition(" - ")
-            tests_of.setdefault(reason, []).append(test)
-    reasons = [
-        f"{reason or 'no reason given'} ({len(names)} tests: {names[0]} ...)" for reason, names in tests_of.items()
-    ]
+    for case in cases:
+        for failure in (*case.iterfind("failure"), *case.iterfind("error")):
+            tests_of.setdefault(reason(failure.text or ""), []).append(f"{case.get('classname')}::{case.get('name')}")
+    reasons = [f"{why} ({len(names)} tests: {names[0]} ...)" for why, names in tests_of.items()]
     return reasons or (result.stdout + result.stderr).splitlines()[-5:]
+
+
+def reason(report: str) -> str:
+    """The exception in a test's report: where the test ran a program, the program's and not the test's assertion."""
+    raised = [found.group(1)[:300] for found in _RAISED.finditer(report)]
+    return next(
+        (one for one in reversed(raised) if not one.startswith("AssertionError")), (raised or ["no reason given"])[-1]
+    )
 
 
 if __name__ == "__main__":
