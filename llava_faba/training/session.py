@@ -17,6 +17,7 @@ from transformers import set_seed
 from llava_faba.model.dispatch import training_base
 from llava_faba.training.arguments import NO_PRIOR
 from llava_faba.training.peers import groups_waiting, naming_lost_processes
+from llava_faba.training.shared_buffers import free_with_processes
 from llava_faba.training.stale_locks import remove_stale_locks
 
 
@@ -104,3 +105,4 @@ def _prepare_cpu(deepspeed_config: str | None, timeout: int | None) -> None:
         deepspeed.init_distributed(
             dist_backend="gloo", timeout=timedelta(seconds=timeout or 1800)
         )  # transformers' default
+        free_with_processes()
