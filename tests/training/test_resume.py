@@ -86,7 +86,7 @@ def test_killed_in_the_second_epoch_and_then_while_saving(workspace):
         pytest.param(Run(flags=(*LORA, *UNGROUPED), kill_after=9), 0.0, id="plain-ungrouped"),
         pytest.param(Run(flags=(*LORA, *THREE), kill_after=6), 0.0, id="plain-between-epochs"),
         pytest.param(Run(processes=2), 1e-6, id="ddp"),
-        pytest.param(Run(processes=2, stage=2), 1e-6, id="zero2", marks=pytest.mark.newest),
+        pytest.param(Run(processes=2, stage=2), 1e-6, id="zero2"),
         pytest.param(Run(processes=2, stage=3), 1e-6, id="zero3", marks=pytest.mark.newest),
         pytest.param(Run(processes=2, stage=2, flags=(*LORA, *BF16)), 1e-6, id="zero2-bf16"),
         pytest.param(Run(processes=2, stage=3, flags=(*LORA, *THREE), kill_after=3), 1e-6, id="zero3-accumulated"),
