@@ -20,7 +20,7 @@ def float32_tower(original: Any) -> Any:
 
         @classmethod
         def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-            return original.from_pretrained(*args, **_in_float32(kwargs))
+            return original.from_pretrained(*args, **typed_unless_told(kwargs, "float32"))
 
     return CLIPVisionModel
 
@@ -37,7 +37,7 @@ def train_from_float32(original: Callable[..., None]) -> Callable[..., None]:
     load = PreTrainedModel.from_pretrained.__func__
 
     def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        return load(cls, *args, **_in_float32(kwargs))
+        return load(cls, *args, **typed_unless_told(kwargs, "float32"))
 
     @functools.wraps(original)
     def train(*args: Any, **kwargs: Any) -> None:
@@ -87,10 +87,11 @@ def takes_type_from_files() -> bool:
     return hasattr(PretrainedConfig(), "dtype")
 
 
-def _in_float32(options: dict[str, Any]) -> dict[str, Any]:
+def typed_unless_told(options: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """Options of ``from_pretrained`` that name a type: their own, or this one of torch's."""
     if options.get("torch_dtype") is not None or options.get("dtype") is not None:
         return options
     import torch
 
     rest = {name: value for name, value in options.items() if name != "torch_dtype"}
-    return {**rest, "dtype": torch.float32}
+    return {**rest, "dtype": getattr(torch, dtype)}

@@ -8,9 +8,20 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from llava_faba.compat.precision import takes_type_from_files
+from llava_faba.compat.precision import takes_type_from_files, typed_unless_told
 
 _FLAGS = ("load_in_4bit", "load_in_8bit")
+
+
+def quantization_of(options: dict[str, Any]) -> Any:
+    """What these options of ``from_pretrained`` ask for: a config, or one made from the flags; None for neither."""
+    given = options.get("quantization_config")
+    flags = {name: True for name in _FLAGS if options.get(name)}
+    if given is not None or not flags:
+        return given
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(**flags)
 
 
 def flags_as_config(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,12 +34,11 @@ def flags_as_config(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        asked = {name: kwargs.pop(name) for name in _FLAGS if name in kwargs}
-        if any(asked.values()) and kwargs.get("quantization_config") is None:
-            from transformers import BitsAndBytesConfig
-
-            kwargs["quantization_config"] = BitsAndBytesConfig(**asked)
-        return original(cls, *args, **kwargs)
+        options = {name: value for name, value in kwargs.items() if name not in _FLAGS}
+        quantization = quantization_of(kwargs)
+        if quantization is not None:
+            options["quantization_config"] = quantization
+        return original(cls, *args, **options)
 
     return from_pretrained
 
@@ -43,11 +53,8 @@ def float16_beside_quantized(original: Callable[..., Any]) -> Callable[..., Any]
 
     @functools.wraps(original)
     def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        named = kwargs.get("dtype") is not None or kwargs.get("torch_dtype") is not None
-        if kwargs.get("quantization_config") is not None and not named:
-            import torch
-
-            kwargs["torch_dtype"] = torch.float16
+        if kwargs.get("quantization_config") is not None:
+            kwargs = typed_unless_told(kwargs, "float16")
         return original(cls, *args, **kwargs)
 
     return from_pretrained
@@ -68,9 +75,9 @@ def skips_by_part_of_name(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        quantization = kwargs.get("quantization_config")
+        quantization: Any = kwargs.get("quantization_config")
         skipped = getattr(quantization, "llm_int8_skip_modules", None)
-        if quantization is not None and skipped:
+        if skipped:
             quantization.llm_int8_skip_modules = [rf"(?:.*\.)?{re.escape(name)}" for name in skipped]
         return original(cls, *args, **kwargs)
 

@@ -72,15 +72,12 @@ def _keep_projectors_unquantized(options: dict[str, Any]) -> dict[str, Any]:
     LLaVA says so for its own one when it trains. When it loads it does not, and then cannot put an adapter's
     projector into its quantized place.
     """
+    from llava_faba.compat.quantization import quantization_of
     from llava_faba.model.projector import PROJECTOR_NAME
 
-    quantization = options.get("quantization_config")
-    if quantization is None and not options.get("load_in_8bit"):
+    quantization = quantization_of(options)
+    if not hasattr(quantization, "llm_int8_skip_modules"):  # none, or another package's
         return options
-    if quantization is None:
-        from transformers import BitsAndBytesConfig
-
-        quantization = BitsAndBytesConfig(load_in_8bit=True)
     skipped = quantization.llm_int8_skip_modules
     if skipped is None:
         skipped = [_OUTPUT, _IMAGE_PROJECTOR]  # the first is what transformers leaves alone when nothing is named

@@ -32,6 +32,7 @@ _FLAGS = (
 )
 # Flags that may grow, so that a finished run can be trained further.
 _LENGTH_FLAGS = ("num_train_epochs", "max_steps")
+_MAY_CHANGE = (*_LENGTH_FLAGS, "transformers")
 _REMEDY = "start with the flags of the first run, or give another --output_dir to begin anew."
 
 
@@ -136,7 +137,7 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> list[str]:
             names = set(before or ()) ^ set(now or ())
             wrong.append(f"other trained weights ({len(names)} differ, such as {min(names)})")
         else:
-            (allowed if name in (*_LENGTH_FLAGS, "transformers") else wrong).append(f"{name} was {before}, is {now}")
+            (allowed if name in _MAY_CHANGE else wrong).append(f"{name} was {before}, is {now}")
     if wrong:
         raise UserError(f"{folder} was saved by another run: {'; '.join(wrong)}. To go on, {_REMEDY}")
     return allowed

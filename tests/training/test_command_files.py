@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support import ROOT
+from training_runs import finish, losses
 from transformers import HfArgumentParser
 
 LAUNCHER = f"""#!{sys.executable}
@@ -101,20 +102,10 @@ def test_it_trains_a_small_base_as_it_is(copied: Path, task: str) -> None:
     annotations.parent.mkdir(parents=True)
     annotations.write_text((copied / "data" / "train.json").read_text())
     small = ("--model_name_or_path", "base", "--vision_tower", "./clip-tiny", "--per_device_train_batch_size", "2")
-    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    result = subprocess.run(
-        ["bash", str(ROOT / "scripts" / f"emola_7b_{task}.sh"), *small],
-        cwd=copied,
-        env={**os.environ, "PATH": binaries, "OMP_NUM_THREADS": "1", "OUTPUT": "out"},
-        capture_output=True,
-        text=True,
-        timeout=550,
-    )
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    out = copied / "out" / f"llava-v1.5-7b-emola-{task}-lora"
-    history = json.loads((out / "trainer_state.json").read_text())["log_history"]
-    losses = [entry["loss"] for entry in history if "loss" in entry]
-    assert len(losses) == 4 and losses[-1] < losses[0]  # eight records, two at a time
+    finish(copied, "training", ["bash", str(ROOT / "scripts" / f"emola_7b_{task}.sh"), *small])
+    out = copied / "checkpoints" / f"llava-v1.5-7b-emola-{task}-lora"
+    seen = losses(out)
+    assert len(seen) == 4 and seen[-1] < seen[0]  # eight records, two at a time
     adapter = json.loads((out / "adapter_config.json").read_text())
     assert (adapter["r"], adapter["lora_alpha"]) == (128, 256)
     assert (out / "checkpoint-4" / "complete.json").is_file() and list((out / "runs").iterdir())

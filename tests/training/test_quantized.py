@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from quantization import kinds, needs_quantization
 from support import ADAPTER
+from training_runs import losses
 
 import llava_faba
 from llava_faba.model.checkpoints import read_weights
@@ -57,11 +57,6 @@ def test_without_bitsandbytes_it_is_said_what_to_install(train, capsys, monkeypa
     assert "--bits 4 needs bitsandbytes" in capsys.readouterr().err
 
 
-def losses(folder: Path) -> list[float]:
-    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    return [entry["loss"] for entry in history if "loss" in entry]
-
-
 @pytest.mark.newest
 @needs_quantization
 @pytest.mark.parametrize(
@@ -69,7 +64,11 @@ def losses(folder: Path) -> list[float]:
 )
 def test_qlora_trains_on_a_quantized_base_resumes_and_loads(train, copied, monkeypatch, bits, precision, layers):
     seen = []
-    placed = lambda model, args: (_place_quantized(model, args), seen.append(kinds(model)))  # noqa: E731
+
+    def placed(model: Any, args: Any) -> None:
+        _place_quantized(model, args)
+        seen.append(kinds(model))
+
     monkeypatch.setattr("llava_faba.training.trainer._place_quantized", placed)
     steps = ("--max_steps", "4", "--save_strategy", "steps", "--save_steps", "2", "--lr_scheduler_type", "constant")
     flags = ("--lora_enable", "True", *steps, "--bf16", str(precision == "bf16"))
