@@ -64,6 +64,7 @@ def score_folds(
         "n": sum(part["n"] for part in parts),
         "seed": seed,
         "bootstrap": bootstrap,
+        "n_with_thoughts": sum(part["n_with_thoughts"] for part in parts),
         "warnings": warnings,
         "folds": [_fold(name, part) for name, part in zip(names, parts, strict=True)],
         "modes": modes,

@@ -17,6 +17,9 @@ from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
 from faba_bench.records import Record, iterate_answers, load_annotations
 from faba_bench.result import MODES, SCHEMA_VERSION
+from faba_bench.thoughts import strip_thoughts
+
+_UNFINISHED = "thoughts that never end: no answer"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Parsed:
     unparsed: bool
     evidence: str
     rouge_l: float | None
+    had_thoughts: bool = False
 
 
 Reader = Callable[[str, str | None], Parsed]
@@ -77,7 +81,8 @@ def score(
         "n": len(records),
         "seed": seed,
         "bootstrap": bootstrap,
-        "warnings": _warnings(rules_of, task, modes, empty, missing),
+        "n_with_thoughts": sum(item.had_thoughts for item in parsed["strict"]),
+        "warnings": [*_thought_warnings(parsed["strict"]), *_warnings(rules_of, task, modes, empty, missing)],
         "modes": modes,
     }
 
@@ -127,9 +132,11 @@ def _strict_au(rules: AUTask) -> Reader:
     vocabulary = frozenset(rules.vocabulary)
 
     def read(text: str, reference: str | None) -> Parsed:
-        found = read_aus(text, vocabulary)
-        rouge = None if reference is None else rouge_l_strict(text, reference)
-        return Parsed(list(found.value), not found.parsed, found.evidence, rouge)
+        answer = strip_thoughts(text)
+        found = read_aus(answer.text, vocabulary)
+        rouge = None if reference is None else rouge_l_strict(answer.text, reference)
+        evidence = _UNFINISHED if answer.unfinished else found.evidence
+        return Parsed(list(found.value), not found.parsed, evidence, rouge, answer.had_thoughts)
 
     return read
 
@@ -139,9 +146,11 @@ def _strict_emotion(rules: EmotionTask) -> Reader:
     from faba_bench.strict.rouge import rouge_l_strict
 
     def read(text: str, reference: str | None) -> Parsed:
-        found = read_emotion(text, rules.classes)
-        rouge = None if reference is None else rouge_l_strict(text, reference)
-        return Parsed(found.value, found.value is None, found.evidence, rouge)
+        answer = strip_thoughts(text)
+        found = read_emotion(answer.text, rules.classes)
+        rouge = None if reference is None else rouge_l_strict(answer.text, reference)
+        evidence = _UNFINISHED if answer.unfinished else found.evidence
+        return Parsed(found.value, found.value is None, evidence, rouge, answer.had_thoughts)
 
     return read
 
@@ -301,6 +310,17 @@ def _warnings(
                 f"the reference mode cannot predict {', '.join(never)}: the authors' word lists have no such class"
             )
     return found
+
+
+def _thought_warnings(strict: Sequence[Parsed]) -> list[str]:
+    held = sum(item.had_thoughts for item in strict)
+    if not held:
+        return []
+    endless = sum(item.evidence == _UNFINISHED for item in strict)
+    text = (
+        f"{held} of {len(strict)} answers held a model's thoughts; strict mode leaves them out, reference mode does not"
+    )
+    return [f"{text}; in {endless} they never end, which is no answer" if endless else text]
 
 
 def _count(items: Sequence[Any], noun: str) -> str:
