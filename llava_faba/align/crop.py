@@ -14,6 +14,7 @@ from llava_faba.experts import Picture, PriorExpert, PriorStatus
 _EYES = {
     68: (range(36, 42), range(42, 48)),
     106: (range(33, 43), range(87, 97)),
+    478: (range(468, 473), range(473, 478)),
 }
 # Side of the crop over the longer side of the landmarks' box: what dlib's detector needs around a face.
 MARGIN = 1.7

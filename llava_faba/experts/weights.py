@@ -57,19 +57,20 @@ class WeightsFile:
         """The file. Raises ExpertError when there is none, and as ``find``."""
         found = self.find()
         if found is None:
-            raise ExpertError(self._absent)
+            raise ExpertError(self.absent)
         return found
 
     @property
     def missing(self) -> str | None:
         """Why there is no usable file and what to do about it, or None."""
         try:
-            return None if self.find() else self._absent
+            return None if self.find() else self.absent
         except ExpertError as error:
             return str(error)
 
     @property
-    def _absent(self) -> str:
+    def absent(self) -> str:
+        """That there is no file, and what to do."""
         return (
             f"facial prior expert '{self.expert}' has no weights: name the file in its setting '{self.setting}' "
             f"(--set {self.setting}=PATH) or in the environment variable {self.variable}. {self.how_to_get}"
