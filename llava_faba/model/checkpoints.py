@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from llava_faba.compat.torch_versions import load_pickled
 from llava_faba.errors import CheckpointError
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -206,7 +207,7 @@ def read_weights(path: Path, only: str = "") -> dict[str, torch.Tensor]:
         with _safetensors(path) as file:
             return {name: file.get_tensor(name) for name in file.keys() if only in name}  # noqa: SIM118
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_map(path))
+        state = load_pickled(path, mapped=_can_map(path))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused, because it holds more than tensors and could run code when read: {error}"

@@ -84,9 +84,9 @@ def _from_communication(error: RuntimeError) -> bool:
     gloo's are plain RuntimeErrors: the raising module tells, or, where somebody waited for what had been started before
     (DeepSpeed's ZeRO-3, the backward pass of DDP), the place in gloo's source that its messages begin with.
     """
-    import torch
+    from llava_faba.compat.torch_versions import is_distributed_error
 
-    if torch.distributed.is_available() and isinstance(error, torch.distributed.DistError):
+    if is_distributed_error(error):
         return True
     if _IN_GLOO.match(str(error)):
         return True
