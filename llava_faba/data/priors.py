@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from faba_bench.files.arrays import read_vector
 
 from llava_faba.errors import PriorError
 from llava_faba.priors.store import PriorStore
@@ -56,21 +57,10 @@ class NumpyPriors:
 
 
 def read_npy_prior(path: Path, size: int | None = None) -> np.ndarray:
-    """A prior from a .npy file: any number of axes, flattened to float32 (size,).
+    """A prior from a .npy file: one vector, or points in rows, as float32 (size,).
 
-    Raises PriorError when the file is missing, broken, not numeric, not finite, or of another size.
+    Raises PriorError when the file is missing, broken, not numeric, not finite, or of another size or shape.
     """
-    try:
-        vector = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise PriorError(f"{path}: this facial prior does not exist.") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise PriorError(f"{path}: not a readable .npy file: {error}") from error
-    if not np.issubdtype(vector.dtype, np.number):
-        raise PriorError(f"{path}: holds {vector.dtype}, not numbers.")
-    vector = vector.astype(np.float32).reshape(-1)
-    if size is not None and vector.size != size:
-        raise PriorError(f"{path}: holds {vector.size} numbers, but the facial prior has {size}.")
-    if not np.isfinite(vector).all():
-        raise PriorError(f"{path}: holds values that are not finite.")
-    return vector
+    if not path.exists():
+        raise PriorError(f"{path}: this facial prior does not exist.")
+    return read_vector(path, size, error=PriorError)

@@ -6,6 +6,7 @@ Standard library only, so that every other part of `faba_bench` and `llava_faba`
 - `atomic`: outputs that are whole or not there.
 - `paths`: does a name from outside stay in its folder, and is it a regular file?
 - `digests`: SHA-256 of files and values.
+- `arrays`: the one reader of .npy and .npz files (NumPy is imported when one is read).
 - `locks`: one process at a time in one folder.
 - `oserrors`: an OSError as one sentence.
 - `terminal`: text from outside, made safe to print.

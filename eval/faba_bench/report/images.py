@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faba_bench.errors import BenchError
+from faba_bench.files.arrays import read_arrays
 from faba_bench.report.html import escape
 
 _LONGEST_SIDE = 384
@@ -32,25 +33,23 @@ def load_landmarks(path: Path | str) -> Landmarks:
 
     Raises `BenchError` naming the file and the key that is missing or has the wrong shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            missing = sorted({"images", "landmarks", "status"} - set(data.files))
-            if missing:
-                raise BenchError(f"{path}: no array {', '.join(missing)}; expected images, landmarks, status")
-            images, points, status = data["images"], data["landmarks"], data["status"]
-    except (OSError, ValueError) as error:
-        if isinstance(error, BenchError):
-            raise
-        raise BenchError(f"cannot read landmarks from {path}: {error}") from error
-    if points.ndim != 3 or points.shape[2] != 2 or not len(points) == len(images) == len(status):
+    names = ("images", "landmarks", "status")
+    images, points, status = read_arrays(path, names, error=BenchError).values()
+    if (
+        points.ndim != 3
+        or points.shape[2] != 2
+        or points.dtype.kind != "f"
+        or images.shape != status.shape
+        or images.shape != points.shape[:1]
+    ):
         raise BenchError(
             f"{path}: landmarks must be (n, points, 2) with n images and n status values, "
             f"not {points.shape}, {images.shape}, {status.shape}"
         )
-    names = [str(name) for name in images]
+    shown = [str(name) for name in images]
     return Landmarks(
-        {name: np.asarray(row, dtype=np.float32) for name, row in zip(names, points, strict=True)},
-        {name: str(value) for name, value in zip(names, status, strict=True)},
+        {name: np.asarray(row, dtype=np.float32) for name, row in zip(shown, points, strict=True)},
+        {name: str(value) for name, value in zip(shown, status, strict=True)},
     )
 
 

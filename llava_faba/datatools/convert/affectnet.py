@@ -36,6 +36,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from faba_bench.files.arrays import read_array
+
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
 from llava_faba.datatools.convert.tree import csv_rows, require_file, require_folder, require_root, to_int
 from llava_faba.errors import UserError
@@ -71,8 +73,6 @@ def convert(root: Path, options: Options) -> Conversion:
 
 
 def _convert_cropped(root: Path, options: Options, conversion: Conversion) -> None:
-    import numpy as np
-
     split = conversion.splits[0]
     for folder, target in (("train_set", split.train), ("val_set", split.eval)):
         images = (options.images / folder) if options.images else root / folder / "images"
@@ -85,10 +85,7 @@ def _convert_cropped(root: Path, options: Options, conversion: Conversion) -> No
             raise UserError(f"{NAME}: no *_exp.npy below {root / folder / 'annotations'}")
         for file in sorted(files, key=lambda path: (len(path.name), path.name)):
             stem = file.name[: -len("_exp.npy")]
-            try:
-                expression = int(np.load(file, allow_pickle=False).item())
-            except (ValueError, OSError, EOFError) as error:
-                raise UserError(f"{NAME}: cannot read the expression in {file}: {error}") from error
+            expression = _expression(file)
             emotion = _class(expression, options, conversion.left_out, str(file))
             if emotion is None:
                 continue
@@ -155,3 +152,15 @@ def _missing(what: str, options: Options, conversion: Conversion) -> None:
     if not options.allow_missing:
         raise UserError(f"{NAME}: missing image {what}")
     conversion.left_out["image missing"] += 1
+
+
+def _expression(file: Path) -> int:
+    """The class number of an ``_exp.npy`` file: a number, or a text in some copies, with no or one axis."""
+    try:
+        found = read_array(file, limit=1 << 20, kinds="fiuUS", error=ValueError)
+        value = float(found.astype("U").item() if found.dtype.kind == "S" else found.item())
+        if value != int(value):
+            raise ValueError(f"{value} is no class number")
+        return int(value)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{NAME}: cannot read the expression in {file}: {error}") from error

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llava_faba.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -68,25 +70,23 @@ class PriorFacts:
 
 def look_at_prior(path: str) -> PriorFacts:
     """Load one vector without unpickling anything."""
-    import numpy as np
+    from faba_bench.files.arrays import VECTOR_LIMIT, read_array
 
     if not os.path.isfile(path):  # noqa: PTH113
         return PriorFacts(path, "prior-missing", "no such file")
     try:
-        vector = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        return PriorFacts(path, "prior-unreadable", f"{type(error).__name__}: {error}".replace(path, "file"))
-    if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "fiu":
-        return PriorFacts(path, "prior-unreadable", "not an array of numbers")
-    return describe_vector(path, vector)
+        return describe_vector(path, read_array(path, limit=VECTOR_LIMIT, error=UserError))
+    except UserError as error:
+        return PriorFacts(path, "prior-unreadable", str(error).replace(path, "file"))
 
 
 def describe_vector(path: str, vector: npt.NDArray[np.generic]) -> PriorFacts:
     import numpy as np
+    from faba_bench.files.arrays import is_vector
 
     size = int(vector.size)
-    if size == 0 or vector.ndim > 2 or max(vector.shape, default=0) != size:
+    if not is_vector(vector):
         return PriorFacts(path, "prior-size", f"shape {vector.shape}, expected one vector", size)
-    if not np.isfinite(np.asarray(vector, dtype=np.float64)).all():
+    if not np.isfinite(np.asarray(vector, dtype=np.float32)).all():
         return PriorFacts(path, "prior-value", "holds NaN or infinity", size)
     return PriorFacts(path, None, "", size)
