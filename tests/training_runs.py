@@ -116,10 +116,15 @@ def largest_difference(found: Path, expected: Path) -> float:
     return max(float((one[name].double() - value.double()).abs().max()) for name, value in other.items())
 
 
-def write_mixed(workspace: Path) -> None:
-    """data/mixed.json: six faces and two records that are text only."""
-    records = json.loads((workspace / "data" / "train.json").read_text())
-    for record in records[:2]:
-        record.pop("image"), record.pop("landmark")
-        record["conversations"][0]["value"] = "What is AU4?"
+def write_mixed(workspace: Path, times: int = 1) -> None:
+    """data/mixed.json: six faces and two records that are text only, ``times`` over, each with another answer."""
+    records = []
+    for turn in range(times):
+        copies = json.loads((workspace / "data" / "train.json").read_text())
+        for record in copies[:2]:
+            record.pop("image"), record.pop("landmark")
+            record["conversations"][0]["value"] = "What is AU4?"
+        for record in copies if turn else ():
+            record["conversations"][1]["value"] += f" AU{turn}"
+        records += copies
     (workspace / "data" / "mixed.json").write_text(json.dumps(records))

@@ -87,6 +87,7 @@ def run_settings(trainer: Any) -> dict[str, Any]:
     args, config = trainer.args, trainer.model.config
     values = {name: getattr(args, name) for name in (*_FLAGS, *_LENGTH_FLAGS) if hasattr(args, name)}
     values["processes"] = args.world_size
+    values["order of records"] = "by seed and epoch"  # earlier releases drew it from the global random state
     zero = getattr(args, "hf_deepspeed_config", None)
     values["ZeRO stage"] = zero.get_value("zero_optimization.stage") if zero else None
     values["transformers"] = transformers.__version__

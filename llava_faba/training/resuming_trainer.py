@@ -6,12 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from llava_faba.compat.resume import (
-    counts_whole_steps_only,
-    deepspeed_without_frozen_weights,
-    own_random_state_trusted,
-)
-from llava_faba.training.epoch_order import EpochRandomState, whole_steps
+from llava_faba.compat.resume import deepspeed_without_frozen_weights, own_random_state_trusted
+from llava_faba.training.epoch_order import epoch_order
 from llava_faba.training.peers import accumulate_under_deepspeed, checkpoint_under_ddp
 from llava_faba.training.resume import (
     MANIFEST,
@@ -35,8 +31,6 @@ def resuming_trainer(original: Any) -> Any:
             checkpoint_under_ddp(self.args)
             if self.is_deepspeed_enabled:
                 accumulate_under_deepspeed(self.accelerator)
-            self._epoch_random = EpochRandomState()
-            self.add_callback(self._epoch_random)
 
         def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
             # LLaVA passes True where a process sees any checkpoint-N, whole or not, and nothing where it sees none.
@@ -62,11 +56,9 @@ def resuming_trainer(original: Any) -> Any:
             changed = check_same_run(folder, self._settings)
             if self.is_world_process_zero():
                 print(f"Going on from {folder}{''.join(f'; {change}' for change in changed)}.", flush=True)
-            self._epoch_random.read(folder, self.args)
 
         def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
-            sampler = super()._get_train_sampler(*args, **kwargs)
-            return whole_steps(sampler, self.args) if counts_whole_steps_only() else sampler
+            return epoch_order(super()._get_train_sampler(*args, **kwargs), self)
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -76,11 +68,6 @@ def resuming_trainer(original: Any) -> Any:
         def _load_rng_state(self, checkpoint: Any) -> None:
             with own_random_state_trusted():
                 super()._load_rng_state(checkpoint)
-            self._epoch_random.on_random_state_loaded()
-
-        def _save_rng_state(self, output_dir: str) -> None:
-            super()._save_rng_state(output_dir)
-            self._epoch_random.write(Path(output_dir), self.args)
 
         def _save_checkpoint(self, model: Any, *args: Any, **kwargs: Any) -> None:
             unmark(self._folder())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,12 +31,20 @@ def test_a_cell_trains_what_its_reference_trains(cell, folder):
     assert problems(cell, run(cell, folder), run(cell.reference, folder)) == []
 
 
-@pytest.mark.slow
-def test_every_epoch_of_two_processes_sees_every_record_once(copied):
-    """Also after the first, when dropout has drawn from the random state that the order is drawn from."""
-    write_mixed(copied)
-    finish(copied, "out", Run(processes=2, stage=2).command("out", str(PROGRAM)))
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(Run(processes=2), id="torchrun", marks=pytest.mark.newest),
+        pytest.param(Run(processes=2, stage=2), id="zero2", marks=pytest.mark.slow),
+        pytest.param(Run(processes=2, stage=3), id="zero3", marks=pytest.mark.slow),
+    ],
+)
+def test_every_epoch_of_two_processes_sees_every_record_once(copied, run):
+    """Pictures and texts mixed, and dropout, which moves the processes' random states apart."""
+    write_mixed(copied, times=3)
+    flags = (*run.flags, "--num_train_epochs", "3", "--per_device_train_batch_size", "2", "--save_strategy", "no")
+    finish(copied, "out", replace(run, flags=flags).command("out", str(PROGRAM)))
     steps = [json.loads((copied / f"seen-{rank}.json").read_text())["steps"] for rank in (0, 1)]
     records = [first["records"] + second["records"] for first, second in zip(*steps, strict=True)]
-    epochs = [set().union(*records[start : start + 4]) for start in range(0, 16, 4)]
-    assert [len(epoch) for epoch in epochs] == [8] * 4 and len(set.union(*epochs)) == 8
+    epochs = [sorted(itertools.chain(*records[start : start + 6])) for start in range(0, 18, 6)]
+    assert [len(set(epoch)) for epoch in epochs] == [24] * 3 and epochs[0] == epochs[1] == epochs[2]
