@@ -70,10 +70,17 @@ def run_convert(args: argparse.Namespace) -> int:
     options = Options(**{item.name: getattr(args, item.name) for item in dataclasses.fields(Options)})
     report = convert(args.dataset, args.root, args.out, options)
     for name, split in report["splits"].items():
-        print(f"{report['dataset']} {name}: {split['train']} training, {split['eval']} evaluation records")
+        drawn = split["train_before_sampling"] + split["eval_before_sampling"] - split["train"] - split["eval"]
+        rest = f", {drawn} not drawn" if drawn else ""
+        print(f"{report['dataset']} {name}: {split['train']} training, {split['eval']} evaluation records{rest}")
         print(f"  training classes: {_counts(split['train_classes'])}")
+    for what, where in report["found"].items():
+        print(f"{what}: {where}")
+    rows = report["rows"]
+    print(f"rows: {rows['read']} read, {rows['used']} used, {sum(rows['left_out'].values())} left out ({rows['unit']})")
     for reason, count in report["left_out"].items():
-        print(f"left out: {count} ({reason})")
+        of_it = rows["left_out"].get(reason, 0)
+        print(f"left out: {count} ({reason})" + (f", {of_it} rows" if of_it != count else ""))
     for note in report["notes"]:
         print(f"note: {note}")
     if not any(split["train"] or split["eval"] for split in report["splits"].values()):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.datatools import records
-from llava_faba.datatools.convert.tree import IMAGE_SUFFIXES
+from llava_faba.datatools.convert.images import IMAGE_SUFFIXES
 from llava_faba.errors import UserError
 
 _MIME = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}

@@ -10,10 +10,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from llava_faba.datatools.convert.base import Conversion, Converter, Options, Sample, Split, write
+from llava_faba.datatools.convert.base import DATASETS, Conversion, Converter, Options, Sample, Split, write
 from llava_faba.errors import UserError, nearest
-
-DATASETS: tuple[str, ...] = ("rafdb", "affectnet", "bp4d", "disfa", "gft", "emotionet")
 
 __all__ = ["DATASETS", "Conversion", "Options", "Sample", "Split", "convert", "converter"]
 
@@ -35,4 +33,6 @@ def convert(name: str, root: Path | str, out: Path | str, options: Options | Non
     """
     options = options or Options()
     root = Path(root)
-    return write(converter(name)(root, options), root, Path(out), options)
+    function = converter(name)
+    options.check_for(name)
+    return write(function(root, options), root, Path(out))

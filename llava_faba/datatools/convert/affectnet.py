@@ -33,13 +33,18 @@ AffectNet's test set is not public; as in the literature the validation set is t
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections.abc import Hashable
+from dataclasses import replace
 from pathlib import Path
 
 from faba_bench.files.arrays import read_array
+from faba_bench.files.paths import inside
 
+from llava_faba.datatools.convert import tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
-from llava_faba.datatools.convert.tree import csv_rows, require_file, require_folder, require_root, to_int
+from llava_faba.datatools.convert.images import Gallery, visible
+from llava_faba.datatools.convert.tree import require_file, require_folder, require_root
 from llava_faba.errors import UserError
 
 NAME = "AffectNet"
@@ -55,16 +60,24 @@ LABELS = {
 }
 NOT_EXPRESSIONS = {8: "None", 9: "Uncertain", 10: "No-Face"}
 _PATH_COLUMN, _EXPRESSION_COLUMN = 0, 6
+_PATH_NAME = re.compile(r"subdirectory_?file_?path\Z", re.IGNORECASE)
+_EXPRESSION_NAME = re.compile(r"expression\Z", re.IGNORECASE)
+_IMAGE_NAME = re.compile(r"\.\w{2,5}\Z")
+_OTHER_ANNOTATIONS = ("_val.npy", "_aro.npy", "_lnd.npy")
+_LARGEST_ANNOTATION = 1 << 20
 
 
 def convert(root: Path, options: Options) -> Conversion:
     """Read whichever layout is there; neither is an error that names both."""
     require_root(root, NAME)
-    conversion = Conversion("affectnet", NAME, "emotion", [Split("", [], [])])
+    conversion = Conversion("affectnet", NAME, "emotion", [Split("", [], [])], options)
     if (root / "train_set").is_dir() or (root / "val_set").is_dir():
         _convert_cropped(root, options, conversion)
     else:
         _convert_lists(root, options, conversion)
+    split = conversion.splits[0]
+    for sample in conversion.ledger.settle():
+        (split.train if sample.part == "train" else split.eval).append(sample)
     if options.classes == 8:
         conversion.notes.append(
             "Contempt is no class of FABA-Bench: the benchmark counts it as wrong or unparsed. Use 7 classes to score."
@@ -73,31 +86,52 @@ def convert(root: Path, options: Options) -> Conversion:
 
 
 def _convert_cropped(root: Path, options: Options, conversion: Conversion) -> None:
-    split = conversion.splits[0]
-    for folder, target in (("train_set", split.train), ("val_set", split.eval)):
+    for folder, part in (("train_set", "train"), ("val_set", "eval")):
         images = (options.images / folder) if options.images else root / folder / "images"
         require_folder(root, [f"{folder}/annotations"], NAME, "annotation folder")
         if not images.is_dir():
             raise UserError(f"{NAME}: no image folder {images}")
-        available = {path.stem: path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")}
-        files = list((root / folder / "annotations").glob("*_exp.npy"))
+        gallery = Gallery(images, conversion.census)
+        files = []
+        for path in visible(root / folder / "annotations"):
+            if path.name.lower().endswith("_exp.npy"):
+                files.append(path)
+            elif path.is_file() and not path.name.lower().endswith(_OTHER_ANNOTATIONS):
+                conversion.census.other(path)
         if not files:
             raise UserError(f"{NAME}: no *_exp.npy below {root / folder / 'annotations'}")
         for file in sorted(files, key=lambda path: (len(path.name), path.name)):
             stem = file.name[: -len("_exp.npy")]
-            expression = _expression(file)
-            emotion = _class(expression, options, conversion.left_out, str(file))
-            if emotion is None:
-                continue
-            image = available.get(stem)
-            if image is None:
-                _missing(f"{images / stem}.jpg (annotated by {file.name})", options, conversion)
-                continue
-            target.append(Sample(image, f"AffectNet/{folder}/{stem}", None, stem, 0, emotion=emotion))
+            image = gallery.find(f"{stem}.jpg")
+            _row(
+                conversion,
+                _expression(file),
+                image,
+                image or (folder, stem.lower()),
+                f"{folder}/{file.name}",
+                str(file),
+                f"{images / stem}.jpg (annotated by {file.name})",
+                Sample(image or images, f"AffectNet/{folder}/{stem}", None, stem, 0, part=part),
+            )
+        gallery.count_unlabelled()
+
+
+def _expression(file: Path) -> int | None:
+    """The class number in a ``_exp.npy`` file: a number, or a text in some copies, with no or one axis; None: empty."""
+    try:
+        found = read_array(file, limit=_LARGEST_ANNOTATION, kinds="fiuUS", error=ValueError)
+        cell = tables.clean(str(found.astype("U").item()))
+    except ValueError as error:
+        raise UserError(f"{NAME}: cannot read the expression in {file}: {error}") from error
+    if cell.lower() in tables.NO_VALUE:
+        return None
+    value = tables.number(cell)
+    if value is None:
+        raise UserError(f"{NAME}: cannot read the expression in {file}: '{cell[:80]}' is no whole number")
+    return value
 
 
 def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None:
-    split = conversion.splits[0]
     lists = [
         require_file(
             root,
@@ -118,49 +152,90 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
         NAME,
         "image folder",
     )
-    for listing, target in zip(lists, (split.train, split.eval), strict=True):
-        for line, cells in csv_rows(listing):
-            if line == 1 and "filepath" in cells[_PATH_COLUMN].lower():
-                continue
-            if len(cells) <= _EXPRESSION_COLUMN:
+    for listing, part in zip(lists, ("train", "eval"), strict=True):
+        path_column, expression_column, width = _PATH_COLUMN, _EXPRESSION_COLUMN, 0
+        for line, cells in tables.rows(listing, _fits):
+            if not width:
+                width = len(cells)
+                if any(_PATH_NAME.match(cell) for cell in cells):
+                    width = len(tables.trimmed(cells))
+                    path_column = tables.column_named(cells, _PATH_NAME, _PATH_COLUMN)
+                    expression_column = tables.column_named(cells, _EXPRESSION_NAME, _EXPRESSION_COLUMN)
+                    continue
+            if len(cells) <= max(path_column, expression_column):
                 raise UserError(f"{listing}, line {line}: {len(cells)} columns, expected at least 7")
-            expression = to_int(cells[_EXPRESSION_COLUMN], listing, line, "the expression")
-            emotion = _class(expression, options, conversion.left_out, f"{listing}, line {line}")
-            if emotion is None:
-                continue
-            relative = cells[_PATH_COLUMN].replace("\\", "/")
-            if not (images / relative).is_file():
-                _missing(f"{images / relative} ({listing.name}, line {line})", options, conversion)
-                continue
-            stem = str(Path(relative).with_suffix("").as_posix())
-            target.append(Sample(images / relative, f"AffectNet/{stem}", None, stem, 0, emotion=emotion))
+            tables.check_width(cells, width, listing, line)
+            cell = cells[expression_column]
+            blank = cell.lower() in tables.NO_VALUE
+            expression = None if blank else tables.to_int(cell, listing, line, "the expression")
+            relative = cells[path_column].replace("\\", "/")
+            image: Path | None = inside(images, relative, error=UserError)
+            if not _is_file(image):
+                image = _recoded(images / relative)
+            stem = Path(relative).with_suffix("").as_posix()
+            _row(
+                conversion,
+                expression,
+                image,
+                image or relative.lower(),
+                f"{listing.name}, line {line}",
+                f"{listing}, line {line}",
+                f"{images / relative} ({listing.name}, line {line})",
+                Sample(image or images, f"AffectNet/{stem}", None, stem, 0, part=part),
+            )
 
 
-def _class(expression: int, options: Options, left_out: Counter[str], where: str) -> str | None:
-    if expression in NOT_EXPRESSIONS:
-        left_out[f"no expression: {NOT_EXPRESSIONS[expression]}"] += 1
+def _fits(cells: list[str]) -> bool:
+    if any(_PATH_NAME.match(cell) for cell in cells):
+        return any(_EXPRESSION_NAME.match(cell) for cell in cells)
+    if len(cells) <= _EXPRESSION_COLUMN or not _IMAGE_NAME.search(cells[_PATH_COLUMN]):
+        return False
+    cell = cells[_EXPRESSION_COLUMN]
+    return cell.lower() in tables.NO_VALUE or tables.number(cell) is not None
+
+
+def _is_file(path: Path | None) -> bool:
+    return path is not None and path.is_file()
+
+
+def _recoded(path: Path) -> Path | None:
+    """The image under another suffix, or with its suffix in capitals."""
+    if not path.parent.is_dir():
         return None
-    if expression not in LABELS:
-        raise UserError(f"{NAME}: {where}: expression {expression}, expected 0 to 10")
-    if expression >= options.classes:
-        left_out["Contempt (7 classes asked for)"] += 1
-        return None
-    return LABELS[expression]
+    suffixes = dict.fromkeys(
+        (path.suffix.lower(), path.suffix.upper(), ".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG")
+    )
+    found = [path.with_suffix(suffix) for suffix in suffixes if path.with_suffix(suffix).is_file()]
+    if len(found) > 1:
+        raise UserError(f"{NAME}: which image is {path}? {found[0].name} or {found[1].name}: move one of them away")
+    return found[0] if found else None
 
 
-def _missing(what: str, options: Options, conversion: Conversion) -> None:
-    if not options.allow_missing:
-        raise UserError(f"{NAME}: missing image {what}")
-    conversion.left_out["image missing"] += 1
-
-
-def _expression(file: Path) -> int:
-    """The class number of an ``_exp.npy`` file: a number, or a text in some copies, with no or one axis."""
-    try:
-        found = read_array(file, limit=1 << 20, kinds="fiuUS", error=ValueError)
-        value = float(found.astype("U").item() if found.dtype.kind == "S" else found.item())
-        if value != int(value):
-            raise ValueError(f"{value} is no class number")
-        return int(value)
-    except (ValueError, OverflowError) as error:
-        raise UserError(f"{NAME}: cannot read the expression in {file}: {error}") from error
+def _row(
+    conversion: Conversion,
+    expression: int | None,
+    image: Path | None,
+    key: Hashable,
+    where: str,
+    place: str,
+    missing: str,
+    sample: Sample,
+) -> None:
+    """One annotated image: what it is used as, or why it is left out."""
+    options = conversion.options
+    outcome: Sample | str
+    if expression is None:
+        outcome = "no expression: empty"
+    elif expression in NOT_EXPRESSIONS:
+        outcome = f"no expression: {NOT_EXPRESSIONS[expression]}"
+    elif expression not in LABELS:
+        raise UserError(f"{NAME}: {place}: expression {expression}, expected 0 to 10")
+    elif expression >= options.classes:
+        outcome = "Contempt (7 classes asked for)"
+    elif image is None:
+        if not options.allow_missing:
+            raise UserError(f"{NAME}: missing image {missing}")
+        outcome = "image missing"
+    else:
+        outcome = replace(sample, emotion=LABELS[expression])
+    conversion.ledger.add(key, where, (sample.part, expression), outcome)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from llava_faba._version import __version__
 from llava_faba.datatools import records, wording
+from llava_faba.datatools.convert import same_picture
+from llava_faba.datatools.convert.images import Census
+from llava_faba.datatools.convert.ledger import POLICIES, Ledger
 from llava_faba.errors import UserError
+
+DATASETS: tuple[str, ...] = ("rafdb", "affectnet", "bp4d", "disfa", "gft", "emotionet")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image. ``aus`` holds the active AUs, or ``emotion`` the class, never both."""
+    """One labelled image. ``aus`` holds the active AUs, or ``emotion`` the class, never both.
+
+    ``part`` is "train" or "eval" where the label files say so.
+    """
 
     image: Path
     record_id: str
@@ -26,6 +35,7 @@ class Sample:
     frame: int
     aus: tuple[int, ...] | None = None
     emotion: str | None = None
+    part: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,7 +75,14 @@ class Options:
     partition: Annotated[Path | None, "gft: CSV file 'subject,train|eval' with the official partition"] = None
     unknown: Annotated[str, "emotionet: images with an uncoded scored AU: 'drop', or take it as 'absent'"] = "drop"
     eval_fraction: Annotated[float, "emotionet, which has no labelled test set: share of images to evaluate on"] = 0.25
-    first_frame: Annotated[int | None, "disfa: number of the first frame image, 0 or 1 (default: found out)"] = None
+    first_frame: Annotated[
+        int | None, "disfa: number of the first frame image, 0 or 1 (default: found out for each subject)"
+    ] = None
+    duplicates: Annotated[
+        str,
+        "rows about one image that contradict each other, and pictures that are in training and evaluation: 'error', "
+        "or believe the 'first' or 'last' row or 'drop' all of them, and leave the picture out of training",
+    ] = "error"
 
     def __post_init__(self) -> None:
         for name in ("every", "eval_every", "max_per_subject", "max_per_class"):
@@ -82,6 +99,18 @@ class Options:
             raise UserError(f"--unknown must be 'drop' or 'absent', not '{self.unknown}'")
         if self.first_frame not in (None, 0, 1):
             raise UserError(f"--first-frame must be 0 or 1, not {self.first_frame}")
+        if self.duplicates not in POLICIES:
+            raise UserError(f"--duplicates must be one of {', '.join(POLICIES)}, not '{self.duplicates}'")
+
+    def check_for(self, dataset: str) -> None:
+        """Raises ``UserError`` for an option that was given and has no effect on ``dataset``."""
+        for name, hint in get_type_hints(Options, include_extras=True).items():
+            named, colon, _ = hint.__metadata__[0].partition(":")
+            owners = re.findall(r"\w+", named.split(", which")[0]) if colon else []
+            given = getattr(self, name) != getattr(Options, name)
+            if given and owners and set(owners) <= set(DATASETS) and dataset not in owners:
+                flag = f"--{name.replace('_', '-')}"
+                raise UserError(f"{flag} has no effect on {dataset}: it belongs to {' and '.join(owners)}")
 
 
 @dataclass
@@ -95,14 +124,20 @@ class Split:
 
 @dataclass
 class Conversion:
-    """What a converter found: splits, and how many items were left out for which reason."""
+    """What a converter found: splits; in the ledger, what became of every row; in the census, what else lay there."""
 
     dataset: str
     source: str
     task: str
     splits: list[Split]
-    left_out: Counter[str] = field(default_factory=Counter)
+    options: Options
     notes: list[str] = field(default_factory=list)
+    found: dict[str, str] = field(default_factory=dict)
+    census: Census = field(default_factory=Census)
+    ledger: Ledger[Sample] = field(default_factory=Ledger)
+
+    def __post_init__(self) -> None:
+        self.ledger.policy = self.options.duplicates
 
 
 Converter = Callable[[Path, Options], Conversion]
@@ -207,20 +242,83 @@ def evaluation_records(samples: Iterable[Sample], conversion: Conversion, folder
     ]
 
 
-def write(conversion: Conversion, root: Path, out: Path, options: Options) -> dict[str, Any]:
+def check_sampling(conversion: Conversion) -> None:
+    """Raises ``UserError`` where a sampling option could not have an effect: no sequences, no subjects."""
+    options = conversion.options
+    for name, value, parts in (
+        ("--every", options.every, [split.train for split in conversion.splits]),
+        ("--eval-every", options.eval_every, [split.eval for split in conversion.splits]),
+    ):
+        lengths = Counter(sample.sequence for part in parts for sample in part)
+        if value > 1 and lengths and max(lengths.values()) <= len(conversion.splits):
+            raise UserError(
+                f"{name} {value} would have no effect: the images of {conversion.source} are not frames of sequences; "
+                "--max-per-class draws from them"
+            )
+    train = [sample for split in conversion.splits for sample in split.train]
+    if options.max_per_subject is not None and train and all(sample.subject is None for sample in train):
+        raise UserError(
+            f"--max-per-subject {options.max_per_subject} would have no effect: {conversion.source} does not say whom "
+            "an image shows; --max-per-class draws from its images"
+        )
+
+
+def keep_pictures_apart(conversion: Conversion) -> None:
+    """Find training images that are evaluation images under another name (the same bytes).
+
+    Where the data are single images, that is an error, or they are left out of training under ``--duplicates``. Where
+    subjects decide the sides, equal frames of two people are noted: 'data validate' judges what is written.
+    """
+    for split in conversion.splits:
+        found = same_picture.shared((s.image for s in split.train), (s.image for s in split.eval))
+        if not found:
+            continue
+        train, evaluation = next(iter(found.items()))
+        example = f"such as {train} and {evaluation}"
+        if any(sample.subject is not None for sample in split.train):
+            name = f"{split.name}: " if split.name else ""
+            conversion.notes.append(
+                f"{name}{len(found)} training images are also images of other people in the evaluation data, "
+                f"{example}: check the copy of the data"
+            )
+            continue
+        if conversion.options.duplicates == "error":
+            raise UserError(
+                f"{len(found)} picture(s) are in the training and in the evaluation data of {conversion.source}, "
+                f"{example}: remove them, or leave them out of training with --duplicates drop"
+            )
+        kept = [sample for sample in split.train if sample.image not in found]
+        conversion.ledger.move("the same picture is in the evaluation data", len(split.train) - len(kept))
+        split.train[:] = kept
+
+
+def write(conversion: Conversion, root: Path, out: Path) -> dict[str, Any]:
     """Write ``train_<task>_anno.json`` and ``eval_<task>_anno.json`` of every split, and ``conversion.json``.
 
-    Returns what ``conversion.json`` holds: options, counts, class counts, what was left out, and file hashes.
+    Returns what ``conversion.json`` holds: options, counts of rows that add up, class counts, what was left out, and
+    file hashes.
     """
+    options, ledger = conversion.options, conversion.ledger
     folder = options.image_folder or root
+    check_sampling(conversion)
+    keep_pictures_apart(conversion)
+    if not ledger.adds_up or any(len(split.train) + len(split.eval) != ledger.used for split in conversion.splits):
+        raise RuntimeError(f"the rows of {conversion.dataset} do not add up, which is a bug: {ledger}")
     report: dict[str, Any] = {
         "tool": f"llava-faba {__version__}",
         "dataset": conversion.dataset,
         "task": conversion.task,
         "image_folder": str(folder),
         "options": {key: str(v) if isinstance(v, Path) else v for key, v in asdict(options).items()},
-        "left_out": dict(sorted(conversion.left_out.items())),
-        "notes": conversion.notes,
+        "rows": {
+            "unit": ledger.unit,
+            "read": ledger.read,
+            "used": ledger.used,
+            "left_out": dict(sorted(ledger.left_out.items())),
+        },
+        "left_out": dict(sorted(ledger.items.items())),
+        "found": conversion.found,
+        "notes": [*conversion.notes, *conversion.census.notes()],
         "splits": {},
     }
     for split in conversion.splits:
@@ -239,6 +337,7 @@ def write(conversion: Conversion, root: Path, out: Path, options: Options) -> di
             "train": len(train),
             "eval": len(evaluation),
             "train_before_sampling": len(split.train),
+            "eval_before_sampling": len(split.eval),
             "train_classes": _class_counts(train),
             "eval_classes": _class_counts(evaluation),
             "sha256": files,

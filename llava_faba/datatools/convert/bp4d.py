@@ -8,7 +8,7 @@ Layout::
 A label file's first line heads its columns, its first column is the frame number, and every further column
 is headed by an AU number: 1 active, 0 not, 9 not coded. Two kinds are handed out, with the columns 0 to 99
 and with about 35 named columns; reading the header serves both. Frame images are numbered with three
-digits, four, or none filled up, depending on the subject, so they are matched by number.
+digits, four, or none filled up, depending on the subject, so they are matched by number. A blank code counts as 9.
 
 Where these facts are from:
 
@@ -23,18 +23,14 @@ counts about 147,000 frames (146,847 in ME-GraphAU's lists, made without regard 
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from llava_faba.datatools.convert import tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
-from llava_faba.datatools.convert.tree import (
-    csv_rows,
-    load_folds,
-    numbered_images,
-    require_folder,
-    require_root,
-    to_int,
-)
+from llava_faba.datatools.convert.images import find_file, numbered_images, unlabelled_frames, visible
+from llava_faba.datatools.convert.tree import load_folds, require_folder, require_root
 from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
@@ -42,6 +38,8 @@ NAME = "BP4D"
 TASKS = tuple(f"T{number}" for number in range(1, 9))
 NOT_CODED = 9
 _IMAGE_FOLDERS = ["2D+3D", "Sequences(2D+3D)", "Sequences_2D+3D", "BP4D-training", "img", "images", "."]
+_AU_COLUMN = re.compile(r"(?:AU)?[ _]?0*(\d{1,2})(?:\.0*)?\Z", re.IGNORECASE)
+_FRAME_COLUMN = re.compile(r"frames?(?:[ _]?(?:no|nr|number|id|num))?\.?\Z", re.IGNORECASE)
 
 
 def convert(root: Path, options: Options) -> Conversion:
@@ -50,15 +48,20 @@ def convert(root: Path, options: Options) -> Conversion:
     labels = require_folder(root, ["AUCoding/AU_OCC", "AU_OCC", "AUCoding/AUCoding", "AUCoding"], NAME, "AU codes")
     images = options.images or require_folder(root, _IMAGE_FOLDERS, NAME, "image folder")
     folds = load_folds("bp4d")
-    left_out: Counter[str] = Counter()
+    conversion = Conversion("bp4d", NAME, "au", [], options)
     samples = {
-        subject: _subject(subject, labels, images, options, left_out)
+        subject: _subject(subject, labels, images, conversion)
         for subject in sorted(subject for group in folds.values() for subject in group)
     }
-    return Conversion("bp4d", NAME, "au", fold_splits(samples, folds), left_out)
+    known = {f"{subject}_{task}.csv".lower() for subject in samples for task in TASKS}
+    for path in visible(labels):
+        if path.is_file() and path.name.lower() not in known:
+            conversion.census.other(path)
+    conversion.splits = fold_splits(samples, folds)
+    return conversion
 
 
-def fold_splits(samples: dict[str, list[Sample]], folds: dict[str, list[str]]) -> list[Split]:
+def fold_splits(samples: Mapping[str, list[Sample]], folds: dict[str, list[str]]) -> list[Split]:
     """One split per fold: its subjects to evaluate, everybody else to train."""
     return [
         Split(
@@ -70,65 +73,59 @@ def fold_splits(samples: dict[str, list[Sample]], folds: dict[str, list[str]]) -
     ]
 
 
-def _subject(subject: str, labels: Path, images: Path, options: Options, left_out: Counter[str]) -> list[Sample]:
+def _subject(subject: str, labels: Path, images: Path, conversion: Conversion) -> list[Sample]:
     samples: list[Sample] = []
     for task in TASKS:
-        table = labels / f"{subject}_{task}.csv"
+        table = find_file(labels, f"{subject}_{task}.csv")
         folder = images / subject / task
-        if not table.is_file() or not folder.is_dir():
-            if not options.allow_missing:
-                raise UserError(f"{NAME}: missing {table if not table.is_file() else folder}")
-            left_out["sequence missing"] += 1
+        if table is None or not folder.is_dir():
+            if not conversion.options.allow_missing:
+                raise UserError(f"{NAME}: missing {labels / f'{subject}_{task}.csv' if table is None else folder}")
+            conversion.ledger.skip("sequence missing", 0 if table is None else sum(1 for _ in _codes(table)))
             continue
-        samples += _sequence(subject, task, table, numbered_images(folder), options, left_out)
+        samples += _sequence(subject, task, table, folder, conversion)
     return samples
 
 
-def _sequence(
-    subject: str, task: str, table: Path, frames: dict[int, Path], options: Options, left_out: Counter[str]
-) -> list[Sample]:
-    columns: dict[int, int] = {}
-    samples: list[Sample] = []
-    for line, cells in csv_rows(table):
-        if not columns:
-            columns = _columns(cells, table)
-            continue
-        if len(cells) <= max(columns.values()):
-            raise UserError(f"{table}, line {line}: {len(cells)} columns, the header has more")
-        frame = to_int(cells[0], table, line, "the frame number")
-        codes = {au: to_int(cells[column], table, line, f"AU{au}") for au, column in columns.items()}
-        wrong = {au: code for au, code in codes.items() if code not in (0, 1, NOT_CODED)}
-        if wrong:
-            raise UserError(f"{table}, line {line}: AU code {wrong}, expected 0, 1 or {NOT_CODED}")
-        if NOT_CODED in codes.values():
-            left_out["a scored AU is not coded (9)"] += 1
-            continue
-        if frame not in frames:
-            if not options.allow_missing:
+def _sequence(subject: str, task: str, table: Path, folder: Path, conversion: Conversion) -> list[Sample]:
+    frames = numbered_images(folder, conversion.census)
+    labelled = set()
+    for line, frame, codes in _codes(table):
+        labelled.add(frame)
+        outcome: Sample | str
+        if None in codes.values():
+            outcome = f"a scored AU is not coded ({NOT_CODED})"
+        elif frame not in frames:
+            if not conversion.options.allow_missing:
                 raise UserError(f"{NAME}: {table.name}, line {line}: no image of frame {frame} of {subject}/{task}")
-            left_out["image missing"] += 1
-            continue
-        active = tuple(au for au, code in sorted(codes.items()) if code == 1)
-        samples.append(
-            Sample(
+            outcome = "image missing"
+        else:
+            outcome = Sample(
                 frames[frame],
                 f"BP4D/{subject}/{task}/{frame}",
                 subject,
                 f"{subject}/{task}",
                 frame,
-                aus=active,
+                aus=tuple(au for au, code in sorted(codes.items()) if code == 1),
             )
-        )
-    return samples
+        conversion.ledger.add(frame, f"{table.name}, line {line}", tuple(sorted(codes.items())), outcome)
+    unlabelled_frames(frames, labelled, conversion.census)
+    return conversion.ledger.settle()
 
 
-def _columns(header: list[str], table: Path) -> dict[int, int]:
-    by_au: dict[int, int] = {}
-    for position, cell in enumerate(header[1:], start=1):
-        digits = cell.upper().removeprefix("AU").strip()
-        if digits.isdecimal():
-            by_au.setdefault(int(digits), position)
-    missing = [au for au in au_protocol("bp4d").vocabulary if au not in by_au]
-    if missing:
-        raise UserError(f"{table}: the first line heads no column for AU {', '.join(map(str, missing))}")
-    return {au: by_au[au] for au in au_protocol("bp4d").vocabulary}
+def _codes(table: Path) -> Iterator[tuple[int, int, dict[int, int | None]]]:
+    """Line, frame number and codes of the scored AUs of each row."""
+    columns: dict[int, int] = {}
+    width = frame_column = 0
+    for line, cells in tables.rows(table, lambda cells: len(cells) > 2):
+        if not columns:
+            scored = au_protocol("bp4d").vocabulary
+            frame_column = tables.column_named(cells, _FRAME_COLUMN, 0)
+            header = ["" if position <= frame_column else cell for position, cell in enumerate(cells)]
+            columns = tables.au_columns(header, scored, _AU_COLUMN, table, required=scored)
+            width = len(tables.trimmed(cells))
+            continue
+        codes = tables.au_codes(cells, columns, width, (NOT_CODED,), table, line)
+        yield line, tables.to_int(cells[frame_column], table, line, "the frame number"), codes
+    if not width:
+        raise UserError(f"{table}: is empty")

@@ -7,7 +7,7 @@ What is handed out is a table of URLs and codes; the images are fetched by its o
     *.txt                                   the same, tab-separated, without a header
     images/N_0000000001/N_0000000001_00001.jpg, or all images in one folder (images, imgs, Images, Aligned)
 
-1 is active, 0 not, 999 not coded.
+1 is active, 0 not, 999 (or an empty cell) not coded.
 
 Where these facts are from:
 
@@ -31,22 +31,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from llava_faba.datatools.convert import tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
-from llava_faba.datatools.convert.tree import (
-    IMAGE_SUFFIXES,
-    csv_rows,
-    require_folder,
-    require_root,
-    sheets,
-    to_int,
-)
+from llava_faba.datatools.convert.images import Gallery, visible
+from llava_faba.datatools.convert.tree import require_folder, require_root
 from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
 NAME = "EmotioNet"
 NOT_CODED = 999
-_AU_COLUMN = re.compile(r"AU ?0*(\d{1,2})\Z", re.IGNORECASE)
-_QUOTES = "'\" "
+_TABLES = (".xlsx", ".csv", ".txt", ".tsv")
+_AU_COLUMN = re.compile(r"(?:AU)[ _]?0*(\d{1,2})(?:\.0*)?\Z", re.IGNORECASE)
+_URL_COLUMN = re.compile(r"(?:URL|image|filename|file)\Z", re.IGNORECASE)
 
 
 def convert(root: Path, options: Options) -> Conversion:
@@ -55,97 +51,88 @@ def convert(root: Path, options: Options) -> Conversion:
     images = options.images or require_folder(
         root, ["images", "Images", "imgs", "Aligned", "aligned"], NAME, "image folder"
     )
-    available = {path.name: path for path in sorted(images.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES}
-    conversion = Conversion("emotionet", NAME, "au", [Split("", [], [])])
-    split = conversion.splits[0]
-    seen: set[str] = set()
-    for table in _tables(root, options):
+    conversion = Conversion("emotionet", NAME, "au", [Split("", [], [])], options)
+    gallery = Gallery(images, conversion.census, recursive=True)
+    ledger = conversion.ledger
+    named: set[str] = set()
+    for table in _tables(root, options, conversion):
         for place, url, codes in _rows(table):
-            name = url.rsplit("/", 1)[-1]
-            if name in seen:
-                conversion.left_out["named twice"] += 1
-                continue
-            seen.add(name)
-            active = _active(codes, options, place)
-            if active is None:
-                conversion.left_out["a scored AU is not coded (999)"] += 1
-            elif name not in available:
-                conversion.left_out["image not downloaded"] += 1
+            name = url.replace("\\", "/").rsplit("/", 1)[-1]
+            if not name:
+                raise UserError(f"{place}: no image in '{url[:120]}'")
+            named.add(name.lower())
+            image = gallery.find(name)
+            outcome: Sample | str
+            if options.unknown == "drop" and None in codes.values():
+                outcome = f"a scored AU is not coded ({NOT_CODED})"
+            elif image is None:
+                outcome = "image not downloaded"
             else:
                 stem = Path(name).stem
-                sample = Sample(available[name], f"EmotioNet/{stem}", None, stem, 0, aus=active)
-                (split.eval if _held_out(stem, options) else split.train).append(sample)
+                active = tuple(au for au, code in sorted(codes.items()) if code == 1)
+                outcome = Sample(image, f"EmotioNet/{stem}", None, stem, 0, aus=active)
+            ledger.add(image or name.lower(), place, tuple(sorted(codes.items())), outcome)
+    split = conversion.splits[0]
+    for sample in ledger.settle():
+        (split.eval if _held_out(sample.sequence, options) else split.train).append(sample)
+    gallery.count_unlabelled()
     if not split.train and not split.eval:
         raise UserError(
-            f"{NAME}: none of the {len(seen)} images in the tables was found below {images} (left out: "
-            f"{dict(conversion.left_out)}); images keep the file names of the URLs"
+            f"{NAME}: none of the {len(named)} images in the tables was found below {images} (left out: "
+            f"{dict(ledger.items)}); images keep the file names of the URLs"
         )
     conversion.notes.append("the official test labels are not public; this split is ours, drawn by file name and seed")
     return conversion
 
 
-def _tables(root: Path, options: Options) -> list[Path]:
+def _tables(root: Path, options: Options, conversion: Conversion) -> list[Path]:
     folder = options.labels or root
     if folder.is_file():
         return [folder]
-    tables = [
-        path
-        for place in (folder, folder / "labels")
-        if place.is_dir()
-        for path in sorted(place.iterdir())
-        if path.suffix.lower() in (".xlsx", ".csv", ".txt", ".tsv") and "readme" not in path.name.lower()
-    ]
-    if not tables:
+    found = [path for place in (folder, folder / "labels") if place.is_dir() for path in visible(place)]
+    tables_ = []
+    for path in found:
+        if path.suffix.lower() in _TABLES and "readme" not in path.name.lower():
+            tables_.append(path)
+        elif path.is_file():
+            conversion.census.other(path)
+    if not tables_:
         raise UserError(
             f"{NAME}: no label table (*.xlsx, *.csv, or *.txt with tabs) in {folder} or {folder / 'labels'}"
         )
-    return tables
+    return tables_
 
 
-def _rows(table: Path) -> Iterator[tuple[str, str, dict[int, int]]]:
+def _rows(table: Path) -> Iterator[tuple[str, str, dict[int, int | None]]]:
     """Where a row stands, its URL and its codes of the scored AUs."""
     if table.suffix.lower() == ".xlsx":
-        for title, rows in sheets(table):
-            yield from _coded(f"{table}, sheet '{title}'", rows)
+        for title, rows in tables.sheets(table):
+            yield from _coded(f"{table}, sheet '{title}'", rows, padded=True)
         return
-    with table.open(encoding="utf-8-sig", errors="replace") as stream:
-        delimiter = "\t" if "\t" in stream.readline() else ","
-    yield from _coded(str(table), csv_rows(table, delimiter))
+    yield from _coded(str(table), tables.rows(table, lambda cells: len(cells) > 12))
 
 
-def _coded(where: str, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[str, str, dict[int, int]]]:
+def _coded(
+    where: str, rows: Iterator[tuple[int, list[str]]], padded: bool = False
+) -> Iterator[tuple[str, str, dict[int, int | None]]]:
+    """``padded``: a spreadsheet's rows end with their last filled cell."""
     scored = au_protocol("emotionet").vocabulary
     columns: dict[int, int] = {}
-    for line, raw in rows:
-        cells = [cell.strip(_QUOTES) for cell in raw]
+    width = url_column = 0
+    for line, cells in rows:
         if not columns:
-            named = {int(m.group(1)): i for i, cell in enumerate(cells) if (m := _AU_COLUMN.match(cell))}
+            headed = any(_AU_COLUMN.match(cell) for cell in cells)
             # Without a header two URL columns come first, then AU 1 to 60.
-            columns = named or {au: au + 1 for au in range(1, 61)}
-            missing = [au for au in scored if au not in columns]
-            if missing:
-                raise UserError(f"{where}: no column for AU {', '.join(map(str, missing))}")
-            if named:
+            header = cells if headed else ["URL", "URL orig", *(f"AU {au}" for au in range(1, 61))]
+            columns = tables.au_columns(header, scored, _AU_COLUMN, where, required=scored)
+            url_column = tables.column_named(header, _URL_COLUMN, 0)
+            width = len(tables.trimmed(header)) if headed else max(len(cells), max(columns.values()) + 1)
+            if headed:
                 continue
-        short = [au for au in scored if columns[au] >= len(cells)]
-        if short:
-            raise UserError(
-                f"{where}, line {line}: {len(cells)} columns, AU{short[0]} should be in column {columns[short[0]] + 1}"
-            )
-        yield (
-            f"{where}, line {line}",
-            cells[0],
-            {au: to_int(cells[columns[au]], where, line, f"AU{au}") for au in scored},
-        )
-
-
-def _active(codes: dict[int, int], options: Options, where: str) -> tuple[int, ...] | None:
-    wrong = {au: code for au, code in codes.items() if code not in (0, 1, NOT_CODED)}
-    if wrong:
-        raise UserError(f"{where}: AU code {wrong}, expected 0, 1 or {NOT_CODED}")
-    if options.unknown == "drop" and NOT_CODED in codes.values():
-        return None
-    return tuple(au for au, code in sorted(codes.items()) if code == 1)
+        if padded:
+            cells = cells + [""] * (width - len(cells))
+        codes = tables.au_codes(cells, columns, width, (NOT_CODED,), where, line)
+        yield f"{where}, line {line}", cells[url_column], codes
 
 
 def _held_out(stem: str, options: Options) -> bool:

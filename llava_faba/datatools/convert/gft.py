@@ -29,19 +29,29 @@ subjects; other numbers are noted.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+from faba_bench.files.terminal import printable
+
+from llava_faba.datatools.convert import tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
-from llava_faba.datatools.convert.tree import csv_rows, numbered_images, require_folder, require_root, to_int
+from llava_faba.datatools.convert.images import find_file, is_litter, numbered_images, unlabelled_frames, visible
+from llava_faba.datatools.convert.tree import require_folder, require_root
 from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
 
 NAME = "GFT"
 EXPECTED_SUBJECTS = {"train": 78, "eval": 18}
-_AU_COLUMN = re.compile(r"(?:AU)?[ _]?0*(\d{1,2})(?:[ _]?occ\w*)?\Z", re.IGNORECASE)
-_NOT_CODED = {"", "-9", "9", "999", "nan", "na", "-9.0", "9.0", "999.0"}
+_AU_COLUMN = re.compile(r"(?:AU)?[ _]?0*(\d{1,2})(?:\.0*)?(?:[ _]?occ\w*)?\Z", re.IGNORECASE)
+_FRAME_COLUMN = re.compile(r"frames?(?:[ _]?(?:no|nr|number|id|num))?\.?\Z", re.IGNORECASE)
+_NOT_CODED = (-9, 9, 999)
 _IMAGE_FOLDERS = ["Images", "images", "Frames", "frames", "Videos", "Video"]
+_SIDES = {"train": "train", "training": "train", "eval": "eval", "test": "eval", "testing": "eval"}
+_PARTITION_HEADERS = (
+    {"subject", "subjects", "subject_id", "subjectid", "id", "participant", "person", "name"},
+    {"split", "set", "side", "part", "partition", "fold", "group", "subset"},
+)
 
 
 def convert(root: Path, options: Options) -> Conversion:
@@ -50,15 +60,16 @@ def convert(root: Path, options: Options) -> Conversion:
     partition = _partition(root, options)
     labels = options.labels or _label_folder(root)
     images = options.images or require_folder(root, _IMAGE_FOLDERS, NAME, "image folder")
-    conversion = Conversion("gft", NAME, "au", [Split("", [], [])])
+    conversion = Conversion("gft", NAME, "au", [Split("", [], [])], options)
     split = conversion.splits[0]
     for subject, side in sorted(partition.items()):
-        own = _subject(subject, labels, images, options, conversion.left_out)
+        own = _subject(subject, labels, images, conversion)
         (split.train if side == "train" else split.eval).extend(own)
     for side, expected in EXPECTED_SUBJECTS.items():
         count = sum(1 for value in partition.values() if value == side)
         if count != expected:
             conversion.notes.append(f"the partition has {count} {side} subjects; papers report {expected}")
+    _note_others(labels, images, partition, conversion)
     return conversion
 
 
@@ -71,80 +82,105 @@ def _partition(root: Path, options: Options) -> dict[str, str]:
             "database's documentation, osf.io/7wcyz) as lines '001A,train' and '002B,eval' and give "
             "--partition"
         )
-    sides = {"train": "train", "training": "train", "eval": "eval", "test": "eval", "testing": "eval"}
     partition: dict[str, str] = {}
-    for line, cells in csv_rows(path):
-        side = sides.get(cells[1].lower()) if len(cells) == 2 else None
-        if side is None:
-            if line == 1:
-                continue
-            raise UserError(f"{path}, line {line}: '{','.join(cells)}', expected such as '001A,train' or '002B,eval'")
+    first = True
+    for line, raw in tables.rows(path, lambda cells: len(cells) == 2):
+        cells = tables.trimmed(raw)
+        header = (
+            first and len(cells) == 2 and any(c.lower() in w for c, w in zip(cells, _PARTITION_HEADERS, strict=True))
+        )
+        first = False
+        if header:
+            continue
+        side = _SIDES.get(cells[1].lower()) if len(cells) == 2 else None
+        if side is None or not cells[0]:
+            said = printable(",".join(cells))[:120]
+            raise UserError(f"{path}, line {line}: '{said}', expected such as '001A,train' or '002B,eval'")
         if partition.setdefault(cells[0], side) != side:
             raise UserError(f"{path}, line {line}: subject {cells[0]} is on both sides of the partition")
     if set(partition.values()) != {"train", "eval"}:
         raise UserError(f"{path}: the partition needs subjects on both sides, train and eval")
+    _one_spelling(path, partition)
     return partition
+
+
+def _one_spelling(path: Path, partition: dict[str, str]) -> None:
+    spelt: dict[str, str] = {}
+    for subject in partition:
+        other = spelt.setdefault(subject.lower(), subject)
+        if other != subject:
+            raise UserError(f"{path}: {other} and {subject} are one subject, spelt in two ways")
 
 
 def _label_folder(root: Path) -> Path:
     for pattern in ("*", "*/*"):
         for folder in sorted(root.glob(pattern)):
-            if folder.is_dir() and "occurrence" in folder.name.lower():
+            if folder.is_dir() and "occurrence" in folder.name.lower() and not is_litter(folder):
                 return folder
     raise UserError(f"{NAME}: no folder with 'occurrence' in its name below {root}: give --labels")
 
 
-def _subject(subject: str, labels: Path, images: Path, options: Options, left_out: Counter[str]) -> list[Sample]:
-    table, folder = labels / f"{subject}.csv", images / subject
-    if not table.is_file() or not folder.is_dir():
-        if not options.allow_missing:
-            raise UserError(f"{NAME}: missing {table if not table.is_file() else folder}")
-        left_out["subject missing"] += 1
+def _subject(subject: str, labels: Path, images: Path, conversion: Conversion) -> list[Sample]:
+    table, folder = find_file(labels, f"{subject}.csv"), images / subject
+    if table is None or not folder.is_dir():
+        if not conversion.options.allow_missing:
+            raise UserError(f"{NAME}: missing {labels / f'{subject}.csv' if table is None else folder}")
+        conversion.ledger.skip("subject missing", 0 if table is None else sum(1 for _ in _codes(table)))
         return []
-    frames = numbered_images(folder)
-    columns: dict[int, int] = {}
-    samples: list[Sample] = []
-    for line, cells in csv_rows(table):
-        if not columns:
-            columns = _columns(cells, table)
-            continue
-        frame = to_int(cells[0], table, line, "the frame number")
-        active = _active(cells, columns, table, line)
-        if active is None:
-            left_out["a scored AU is not coded"] += 1
+    frames = numbered_images(folder, conversion.census)
+    labelled = set()
+    scored = au_protocol("gft").scored
+    for line, frame, codes in _codes(table):
+        labelled.add(frame)
+        outcome: Sample | str
+        if any(codes[au] is None for au in scored):
+            outcome = "a scored AU is not coded"
         elif frame not in frames:
-            if not options.allow_missing:
+            if not conversion.options.allow_missing:
                 raise UserError(f"{NAME}: {table.name}, line {line}: no image of frame {frame} in {folder}")
-            left_out["image missing"] += 1
+            outcome = "image missing"
         else:
-            samples.append(Sample(frames[frame], f"GFT/{subject}/{frame}", subject, subject, frame, aus=active))
-    return samples
+            active = tuple(au for au, code in sorted(codes.items()) if code == 1)
+            outcome = Sample(frames[frame], f"GFT/{subject}/{frame}", subject, subject, frame, aus=active)
+        conversion.ledger.add(frame, f"{table.name}, line {line}", tuple(sorted(codes.items())), outcome)
+    unlabelled_frames(frames, labelled, conversion.census)
+    return conversion.ledger.settle()
 
 
-def _columns(header: list[str], table: Path) -> dict[int, int]:
-    by_au: dict[int, int] = {}
-    for position, cell in enumerate(header[1:], start=1):
-        match = _AU_COLUMN.match(cell)
-        if match:
-            by_au.setdefault(int(match.group(1)), position)
-    missing = [au for au in au_protocol("gft").scored if au not in by_au]
-    if missing:
-        raise UserError(f"{table}: the first line heads no column for AU {', '.join(map(str, missing))}")
-    return {au: by_au[au] for au in au_protocol("gft").vocabulary if au in by_au}
-
-
-def _active(cells: list[str], columns: dict[int, int], table: Path, line: int) -> tuple[int, ...] | None:
-    """The active AUs, or None when a scored one is not coded."""
-    active = []
-    for au, column in columns.items():
-        cell = cells[column] if column < len(cells) else ""
-        if cell.lower() in _NOT_CODED:
-            if au in au_protocol("gft").scored:
-                return None
+def _codes(table: Path) -> Iterator[tuple[int, int, dict[int, int | None]]]:
+    """Line, frame number and codes of the vocabulary's AUs of each row; the scored ones are all there."""
+    rules = au_protocol("gft")
+    columns: dict[int, int] = {}
+    width = frame_column = 0
+    for line, cells in tables.rows(table, lambda cells: len(cells) > 2):
+        if not columns:
+            frame_column = tables.column_named(cells, _FRAME_COLUMN, 0)
+            header = ["" if position <= frame_column else cell for position, cell in enumerate(cells)]
+            columns = tables.au_columns(header, rules.vocabulary, _AU_COLUMN, table, required=rules.scored)
+            width = len(tables.trimmed(cells))
             continue
-        code = to_int(cell, table, line, f"AU{au}")
-        if code not in (0, 1):
-            raise UserError(f"{table}, line {line}: AU{au} is {code}, expected 0 or 1 (or -9 for not coded)")
-        if code:
-            active.append(au)
-    return tuple(sorted(active))
+        codes = tables.au_codes(cells, columns, width, _NOT_CODED, table, line)
+        yield line, tables.to_int(cells[frame_column], table, line, "the frame number"), codes
+    if not width:
+        raise UserError(f"{table}: is empty")
+
+
+def _note_others(labels: Path, images: Path, partition: dict[str, str], conversion: Conversion) -> None:
+    """What lies beside the partition's subjects: other subjects, files that nobody reads."""
+    known = {subject.lower() for subject in partition}
+    beyond = []
+    for path in visible(labels):
+        if path.suffix.lower() != ".csv":
+            if path.is_file():
+                conversion.census.other(path)
+        elif path.stem.lower() not in known:
+            beyond.append(path.stem)
+    if beyond:
+        more = f" and {len(beyond) - 20} more" if len(beyond) > 20 else ""
+        conversion.notes.append(
+            f"{len(beyond)} label files are of subjects that the partition does not name: "
+            f"{', '.join(beyond[:20])}{more}"
+        )
+    for path in visible(images):
+        if path.is_file():
+            conversion.census.other(path)
