@@ -46,7 +46,9 @@ def test_rafdb_duplicates_are_counted_when_somebody_says_which_row_counts(
 
 def test_gft_duplicate_frame_names_the_lines_and_the_units_that_differ(tmp_path: Path) -> None:
     root = FIELD / "gft-duplicate-frame"
-    with pytest.raises(UserError, match=r"001A\.csv, line 3 \(AU4: 0, AU12: 1\) and 001A\.csv, line 4 \(AU4: 1, AU12: 0\)"):
+    with pytest.raises(
+        UserError, match=r"001A\.csv, line 3 \(AU4: 0, AU12: 1\) and 001A\.csv, line 4 \(AU4: 1, AU12: 0\)"
+    ):
         convert("gft", root, tmp_path)
     report = convert("gft", root, tmp_path, Options(duplicates="last"))
     assert [one["label"] for one in records(tmp_path, "eval")] == ["", "4"]

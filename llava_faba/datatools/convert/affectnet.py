@@ -153,6 +153,7 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
         "image folder",
     )
     for listing, part in zip(lists, ("train", "eval"), strict=True):
+        before = conversion.ledger.read
         path_column, expression_column, width = _PATH_COLUMN, _EXPRESSION_COLUMN, 0
         for line, cells in tables.rows(listing, _fits):
             if not width:
@@ -183,6 +184,8 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
                 f"{images / relative} ({listing.name}, line {line})",
                 Sample(image or images, f"AffectNet/{stem}", None, stem, 0, part=part),
             )
+        if conversion.ledger.read == before:
+            raise UserError(f"{listing}: names no image")
 
 
 def _fits(cells: list[str]) -> bool:

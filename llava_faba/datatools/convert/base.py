@@ -6,7 +6,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -264,13 +264,16 @@ def check_sampling(conversion: Conversion) -> None:
 
 
 def keep_pictures_apart(conversion: Conversion) -> None:
-    """Find training images that are evaluation images under another name (the same bytes).
+    """Find training images that are evaluation images under another name (the same bytes), and contradicting labels.
 
     Where the data are single images, that is an error, or they are left out of training under ``--duplicates``. Where
     subjects decide the sides, equal frames of two people are noted: 'data validate' judges what is written.
     """
+    every = [sample for split in conversion.splits for sample in (*split.train, *split.eval)]
+    known = same_picture.identities(sample.image for sample in every)
+    _note_contradictions(every, known, conversion)
     for split in conversion.splits:
-        found = same_picture.shared((s.image for s in split.train), (s.image for s in split.eval))
+        found = same_picture.shared((s.image for s in split.train), (s.image for s in split.eval), known)
         if not found:
             continue
         train, evaluation = next(iter(found.items()))
@@ -290,6 +293,21 @@ def keep_pictures_apart(conversion: Conversion) -> None:
         kept = [sample for sample in split.train if sample.image not in found]
         conversion.ledger.move("the same picture is in the evaluation data", len(split.train) - len(kept))
         split.train[:] = kept
+
+
+def _note_contradictions(every: Sequence[Sample], known: Mapping[Path, Path], conversion: Conversion) -> None:
+    first: dict[Path, Sample] = {}
+    pairs: dict[Path, tuple[Sample, Sample]] = {}
+    for sample in every:
+        other = first.setdefault(known[sample.image], sample)
+        if (other.aus, other.emotion) != (sample.aus, sample.emotion):
+            pairs.setdefault(known[sample.image], (other, sample))
+    if pairs:
+        one, other = next(iter(pairs.values()))
+        conversion.notes.append(
+            f"{len(pairs)} pictures are there under two names with different labels, such as {one.image.name} "
+            f"({_label(one) or 'no AU'}) and {other.image.name} ({_label(other) or 'no AU'})"
+        )
 
 
 def write(conversion: Conversion, root: Path, out: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from llava_faba.datatools.convert import tables
+from llava_faba.datatools.convert import same_picture, tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
 from llava_faba.datatools.convert.images import Gallery, visible
 from llava_faba.datatools.convert.tree import require_folder, require_root
@@ -73,8 +73,12 @@ def convert(root: Path, options: Options) -> Conversion:
                 outcome = Sample(image, f"EmotioNet/{stem}", None, stem, 0, aus=active)
             ledger.add(image or name.lower(), place, tuple(sorted(codes.items())), outcome)
     split = conversion.splits[0]
-    for sample in ledger.settle():
-        (split.eval if _held_out(sample.sequence, options) else split.train).append(sample)
+    samples = ledger.settle()
+    # A picture that is there under two names (links to the same photograph) falls on one side.
+    first = same_picture.identities(sorted(sample.image for sample in samples))
+    stems = {sample.image: sample.sequence for sample in samples}
+    for sample in samples:
+        (split.eval if _held_out(stems[first[sample.image]], options) else split.train).append(sample)
     gallery.count_unlabelled()
     if not split.train and not split.eval:
         raise UserError(

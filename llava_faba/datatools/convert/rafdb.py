@@ -82,6 +82,8 @@ def convert(root: Path, options: Options) -> Conversion:
         else:
             outcome = Sample(image, f"RAF-DB/{stem}", None, stem, 0, emotion=label)
         ledger.add(image or name.lower(), where, label, outcome)
+    if not ledger.read:
+        raise UserError(f"{listing}: is empty")
     split = conversion.splits[0]
     for sample in ledger.settle():
         (split.train if sample.sequence.lower().startswith("train") else split.eval).append(sample)
