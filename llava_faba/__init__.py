@@ -8,6 +8,7 @@ on first use.
 ``unregister``      restore every original
 ``load_model``      load an EmoLA or a plain LLaVA checkpoint
 ``predict``         one call for one picture
+``analyze``         photographs and videos to a table of faces
 ``Prediction``      what ``predict`` returns
 ==================  =================================================================================
 """
@@ -20,16 +21,18 @@ from typing import TYPE_CHECKING, Any
 from llava_faba._version import __version__
 
 if TYPE_CHECKING:
+    from llava_faba.analysis.run import analyze
     from llava_faba.inference.predict import Prediction, predict
     from llava_faba.model.loading import load_model
     from llava_faba.registration import register, unregister
 
-__all__ = ["Prediction", "__version__", "load_model", "predict", "register", "unregister"]
+__all__ = ["Prediction", "__version__", "analyze", "load_model", "predict", "register", "unregister"]
 
 _HOME = {
     "register": "llava_faba.registration",
     "unregister": "llava_faba.registration",
     "load_model": "llava_faba.model.loading",
+    "analyze": "llava_faba.analysis.run",
     "predict": "llava_faba.inference.predict",
     "Prediction": "llava_faba.inference.predict",
 }

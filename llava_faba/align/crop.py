@@ -35,15 +35,16 @@ def align_face(image: Any, expert: PriorExpert, size: int = 336) -> Crop:
 
     Needs an expert with landmarks; one without leaves the picture as it is.
     """
-    result = expert.extract([_picture(image)])
+    result = expert.extract([to_picture(image)])
     points = result.landmarks[0] if result.landmarks else None
     if points is None:
         return Crop(image, result.statuses[0])
     return Crop(crop_to_landmarks(image, points[:, :2], size), result.statuses[0])
 
 
-def _picture(image: Any) -> Picture:
-    """What the expert sees: a large photograph shrunk, for a detector's time grows with the pixels."""
+def to_picture(image: Any) -> Picture:
+    """What an expert sees of an RGB PIL image: a large photograph shrunk, for a detector's time grows with the
+    pixels."""
     size = image.size
     if max(size) <= LARGEST_SIDE:
         return Picture.whole(np.asarray(image))

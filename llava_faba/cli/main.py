@@ -17,6 +17,7 @@ COMMANDS = (
     "patch",
     "priors",
     "align",
+    "analyze",
     "predict",
     "chat",
     "data",

@@ -6,6 +6,7 @@ one module per expert beside them
 """
 
 from llava_faba.experts.base import (
+    FoundFace,
     Frames,
     LandmarkExpert,
     Located,
@@ -17,6 +18,7 @@ from llava_faba.experts.base import (
 from llava_faba.experts.registry import create_expert, expert_class, expert_names
 
 __all__ = [
+    "FoundFace",
     "Frames",
     "LandmarkExpert",
     "Located",

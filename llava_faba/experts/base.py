@@ -92,6 +92,16 @@ class Located:
     points: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class FoundFace:
+    """One of the faces in a picture: ``box`` (left, top, right, bottom) and ``points`` (points, 2 or 3) in continuous
+    pixel coordinates of the original image; ``score``: the detector's own, the larger the surer."""
+
+    box: tuple[float, float, float, float]
+    points: np.ndarray
+    score: float
+
+
 class PriorExpert(abc.ABC):
     """A frozen model that describes the face in a picture by a vector.
 
@@ -148,6 +158,10 @@ class PriorExpert(abc.ABC):
         """The landmarks (points, 2 or 3) behind a prior of an image of ``size`` (width, height), if it has any."""
         return None
 
+    def find_all(self, picture: Picture) -> list[FoundFace] | None:
+        """Every face in a picture, the main one first; None from an expert that cannot find faces."""
+        return None
+
 
 def _itself(picture: Picture) -> Picture:
     return picture
@@ -174,7 +188,7 @@ class LandmarkExpert(PriorExpert):
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         located = self.locate([picture.pixels for picture in pictures])
         moved = [
-            face if face.points is None else Located(face.status, _in_original(face.points, picture))
+            face if face.points is None else Located(face.status, in_original(face.points, picture))
             for picture, face in zip(pictures, located, strict=True)
         ]
         return self.result(moved, [picture.size for picture in pictures])
@@ -205,7 +219,8 @@ class LandmarkExpert(PriorExpert):
         return points.astype(np.float32)
 
 
-def _in_original(points: np.ndarray, picture: Picture) -> np.ndarray:
+def in_original(points: np.ndarray, picture: Picture) -> np.ndarray:
+    """Points (n, 2 or 3) of a picture's pixels in its original's coordinates, float32."""
     moved = np.array(points, dtype=np.float64)
     moved[:, :2] = moved[:, :2] * np.array(picture.scale) + np.array(picture.offset)
     moved[:, 2:] *= float(np.mean(picture.scale))

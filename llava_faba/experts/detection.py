@@ -34,30 +34,36 @@ class HogDetector:
     def __call__(self, pixels: np.ndarray) -> list[Any]:
         """dlib rectangles in uint8 RGB pixels (h, w, 3), the main face first: the largest product of area and
         confidence, so that a face in front comes before one behind it, and both before what is hardly a face."""
+        return [face for face, _ in self.scored(pixels)]
+
+    def scored(self, pixels: np.ndarray) -> list[tuple[Any, float]]:
+        """As a call, with each rectangle's confidence (dlib's: 0 and more)."""
         faces = self._run(pixels, self._upsample)
         if not faces and self._retry_upsample > self._upsample:
             faces = self._run(pixels, self._retry_upsample)
         best = max((score for _, score in faces), default=0.0)
         certain = [(face, score) for face, score in faces if score >= best * _DOUBTFUL]
-        return [face for face, _ in sorted(certain, key=lambda one: -one[0].area() * one[1])]
+        return sorted(certain, key=lambda one: -one[0].area() * one[1])
 
     def boxes(self, picture: Picture) -> list[Box]:
         """(left, top, right, bottom) in continuous coordinates of the original, the main face first."""
-        (scale_x, scale_y), (x, y) = picture.scale, picture.offset
-        return [
-            (
-                face.left() * scale_x + x,
-                face.top() * scale_y + y,
-                (face.right() + 1) * scale_x + x,
-                (face.bottom() + 1) * scale_y + y,
-            )
-            for face in self(picture.pixels)
-        ]
+        return [box_of(face, picture) for face in self(picture.pixels)]
 
     def _run(self, pixels: np.ndarray, upsample: int) -> list[tuple[Any, float]]:
         with self._lock:
             faces, scores, _ = self._detector.run(np.ascontiguousarray(pixels), upsample, 0.0)
         return list(zip(faces, scores, strict=True))
+
+
+def box_of(face: Any, picture: Picture) -> Box:
+    """A dlib rectangle of a picture's pixels as (left, top, right, bottom) of the original."""
+    (scale_x, scale_y), (x, y) = picture.scale, picture.offset
+    return (
+        face.left() * scale_x + x,
+        face.top() * scale_y + y,
+        (face.right() + 1) * scale_x + x,
+        (face.bottom() + 1) * scale_y + y,
+    )
 
 
 def import_dlib(user: str) -> Any:

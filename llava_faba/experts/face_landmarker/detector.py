@@ -85,6 +85,24 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return shared / float(np.prod(one[2:4] - one[:2]) + np.prod(other[2:4] - other[:2]) - shared)
 
 
+def without_doubles(faces: list[Face]) -> list[Face]:
+    """Faces that were found in several parts of a picture, once: the surest of those that overlap."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda one: -one.score):
+        if all(_overlap(face.box, one.box) <= _OVERLAP and not _within(face.box, one.box) for one in kept):
+            kept.append(face)
+    return kept
+
+
+def _within(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether most of the smaller of two boxes lies in the other: a part's edge may have cut a face."""
+    edges = np.minimum(one[2:4], other[2:4]) - np.maximum(one[:2], other[:2])
+    if (edges <= 0).any():
+        return False
+    smaller = min(float(np.prod(box[2:4] - box[:2])) for box in (one, other))
+    return float(np.prod(edges)) > 0.6 * smaller
+
+
 def main_first(faces: list[Face]) -> list[Face]:
     """The main face first: the largest product of area and score, so that a face in front comes before one behind."""
     return sorted(faces, key=lambda face: -face.area * face.score)

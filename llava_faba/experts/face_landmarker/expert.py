@@ -15,7 +15,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from llava_faba.experts.base import Frames, LandmarkExpert, Located, Picture, PriorExpert, PriorResult, PriorStatus
+from llava_faba.experts.base import (
+    FoundFace,
+    Frames,
+    LandmarkExpert,
+    Located,
+    Picture,
+    PriorExpert,
+    PriorResult,
+    PriorStatus,
+)
 from llava_faba.experts.face_landmarker import bundle, detector, region
 from llava_faba.experts.face_landmarker.detector import Face
 from llava_faba.experts.face_landmarker.names import BLENDSHAPE_POINTS, BLENDSHAPES
@@ -86,6 +95,23 @@ class FaceLandmarker:
                 return _Meshed(_status(faces), region.moved(_flat(points), turned))
         return _Meshed(PriorStatus.NOT_FOUND)
 
+    def find_all(self, picture: Picture) -> list[FoundFace]:
+        """Every face, the main one first; small ones are looked for in overlapping parts of a large picture as well."""
+        networks = self.litert()
+        faces: list[Face] = []
+        for square in region.parts(picture.size, detector.SIDE):
+            regressors, scores = networks["detector"](region.crop(picture, square, detector.SIDE) / 127.5 - 1)
+            faces += _in_original(detector.faces_of(regressors[0], scores[0]), square)
+        found = []
+        for face in detector.main_first(detector.without_doubles(faces)):
+            turned = region.face_square(face)
+            points, presence, _ = networks["mesh"](region.crop(picture, turned, region.MESH_SIDE) / 255)
+            if presence.item() > 0:
+                left, top, right, bottom = (float(edge) for edge in face.box)
+                placed = region.moved(_flat(points), turned).astype(np.float32)
+                found.append(FoundFace((left, top, right, bottom), placed, face.score))
+        return found
+
     def blendshapes(self, points: np.ndarray) -> np.ndarray:
         """The 52 blendshapes, float32 from 0 to 1, of one mesh."""
         made = self.litert()["blendshapes"](points[list(BLENDSHAPE_POINTS)])[0]
@@ -154,6 +180,9 @@ class Mediapipe478Expert(LandmarkExpert):
     def load(self) -> None:
         self._landmarker.litert()
 
+    def find_all(self, picture: Picture) -> list[FoundFace] | None:
+        return self._landmarker.find_all(picture)
+
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         meshes = [self._landmarker.mesh(picture) for picture in pictures]
         return self._result(meshes, [picture.size for picture in pictures])
@@ -192,6 +221,9 @@ class Blendshapes52Expert(PriorExpert):
 
     def load(self) -> None:
         self._landmarker.litert()
+
+    def find_all(self, picture: Picture) -> list[FoundFace] | None:
+        return self._landmarker.find_all(picture)
 
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
         meshes = [self._landmarker.mesh(picture) for picture in pictures]

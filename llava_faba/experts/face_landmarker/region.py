@@ -26,6 +26,17 @@ def letterbox(size: tuple[int, int], side: int) -> np.ndarray:
     return np.array([[scale, 0, (size[0] - longer) / 2], [0, scale, (size[1] - longer) / 2]])
 
 
+def parts(size: tuple[int, int], side: int) -> list[np.ndarray]:
+    """The maps of a whole image and, where it is large, of overlapping parts of half its size, for small faces."""
+    squares = [letterbox(size, side)]
+    if max(size) >= 4 * side:
+        edge = max(size) / 2
+        for top in np.arange(0, max(size[1] - edge / 2, 1), edge / 2):
+            for left in np.arange(0, max(size[0] - edge / 2, 1), edge / 2):
+                squares.append(np.array([[edge / side, 0, left], [0, edge / side, top]]))
+    return squares
+
+
 def face_square(face: Face) -> np.ndarray:
     """The map of the square 1.5 times as large as a face's box, turned so that its eyes are level."""
     centre = (face.box[:2] + face.box[2:]) / 2
