@@ -38,6 +38,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.plan: dict[int, list[str]] = {}
         self.default = "good"
+        self.bodies: dict[str, bytes] = {}
+        self.paths: list[str] = []
         self.seen: Counter[int] = Counter()
         self.times: list[float] = []
         self.headers_seen: list[dict[str, str]] = []
@@ -55,6 +57,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    payload: dict[str, Any]
     server: Server
 
     def log_message(self, *args: Any) -> None:
@@ -62,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         server = self.server
-        payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        payload = self.payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         url = payload["messages"][0]["content"][1]["image_url"]["url"]
         with Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))) as image:
             number = round(image.convert("L").getpixel((0, 0)) / 10)
@@ -74,6 +77,7 @@ class Handler(BaseHTTPRequestHandler):
             server.times.append(time.monotonic())
             server.headers_seen.append(dict(self.headers))
             server.payloads.append(payload)
+            server.paths.append(self.path)
             server.in_flight += 1
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
         try:
@@ -93,6 +97,54 @@ class Handler(BaseHTTPRequestHandler):
 
     def act_good(self) -> None:
         self.reply(200, completion())
+
+    def act_body(self, name: str, status: str = "200") -> None:
+        self.reply(int(status), self.server.bodies[name])
+
+    def act_unless(self, unwanted: str, wanted: str = "") -> None:
+        """400 for a request with the field ``unwanted``, in the words of the API that made the other one up."""
+        if unwanted in self.payload:
+            message = f"Unsupported parameter: '{unwanted}' is not supported with this model."
+            message += f" Use '{wanted}' instead." if wanted else ""
+            error = {"message": message, "param": unwanted, "code": "unsupported_parameter"}
+            self.reply(400, json.dumps({"error": error}).encode())
+        else:
+            self.reply(200, completion())
+
+    def act_reason(self, status: str) -> None:
+        """The key in the reason phrase."""
+        self.wfile.write(f"HTTP/1.1 {status} {self.headers['Authorization']}\r\nContent-Length: 0\r\n\r\n".encode())
+        self.close_connection = True
+
+    def act_cut(self, size: str) -> None:
+        """A long error whose end is the beginning of the key."""
+        key = self.headers["Authorization"].removeprefix("Bearer ")
+        body = b"x" * (int(size) - 12) + key.encode()
+        self.reply(500, body + b"y" * 100)
+
+    def act_halfkey(self, letters: str) -> None:
+        """A body that breaks off within the key."""
+        self.send_response(200)
+        self.send_header("Content-Length", "5000")
+        self.end_headers()
+        self.wfile.write(b'{"you sent": "' + KEY[: int(letters)].encode())
+        self.wfile.flush()
+        self.connection.close()
+
+    def act_dripheaders(self) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n":
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(0.05)
+
+    def act_driperror(self) -> None:
+        self.send_response(500)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(b"x")
+            self.wfile.flush()
+            time.sleep(0.05)
 
     def act_slow(self) -> None:
         time.sleep(0.15)

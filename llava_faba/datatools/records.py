@@ -8,12 +8,14 @@ and ``subject`` (so that splits can keep people apart).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from faba_bench.files.atomic import write_json
+from faba_bench.files.digests import sha256_file
+from faba_bench.files.jsonfiles import kind_of, read_items
 
 from llava_faba.datatools.vocabulary import CONTEMPT, EMOTIONS, IMAGE_TOKEN
 from llava_faba.errors import RecordError
@@ -22,67 +24,34 @@ Record = dict[str, Any]
 
 _ASKS_AUS = re.compile(r"\bAUs?\b|action units?\b|facial action coding", re.IGNORECASE)
 _ASKS_EMOTION = re.compile(r"\bemotions?\b", re.IGNORECASE)
+_RECORD_KEYS = {"image", "conversations", "id", "label", "gpt4"}
 _AU_LABEL = re.compile(r"\s*(\d+(\s*,\s*\d+)*)?\s*\Z")
 
 
 def load_records(path: Path | str) -> list[Record]:
-    """Read an annotation file (a JSON list of objects, or one object per line in ``.jsonl``).
+    """Read an annotation file: a JSON list of objects, or one object per line, told apart by content.
 
     Raises ``RecordError`` naming the file, and the line or the element, when it is anything else.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise RecordError(f"cannot read the annotation file {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    records = _parse_lines(path, text) if path.suffix == ".jsonl" else _parse_list(path, text)
+    records: list[Any] = read_items(path, error=RecordError)
+    if len(records) == 1 and isinstance(records[0], dict) and not _RECORD_KEYS & set(records[0]):
+        raise RecordError(f"{path}: holds one object without 'image' or 'conversations', expected a list of records")
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             raise RecordError(
-                f"{path}: element {index} is {type(record).__name__}, expected an object with keys such as 'image'"
+                f"{path}: element {index} is {kind_of(record)}, expected an object with keys such as 'image'"
             )
-    return records
-
-
-def _parse_list(path: Path, text: str) -> list[Any]:
-    try:
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RecordError(f"{path} is not valid JSON: {error.msg} at line {error.lineno}") from error
-    if not isinstance(records, list):
-        raise RecordError(f"{path} holds {type(records).__name__}, expected a list of records")
-    return records
-
-
-def _parse_lines(path: Path, text: str) -> list[Any]:
-    records = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise RecordError(f"{path}, line {number} is not valid JSON: {error.msg}") from error
     return records
 
 
 def save_json(path: Path, value: Any) -> None:
     """Write JSON so that equal content gives equal bytes, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, value)
 
 
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_file(path)
 
 
 def training_record(

@@ -70,11 +70,11 @@ def test_the_task_is_found_out_from_the_whole_file(content: list, name: str, exp
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.json", b"{}", "holds dict, expected a list"),
-        ("a.json", b"[1]", "element 0 is int"),
-        ("a.json", b"[{]", "not valid JSON"),
+        ("a.json", b"{}", "holds one object without .* expected a list"),
+        ("a.json", b"[1]", "element 0 is a number"),
+        ("a.json", b"[{]", "column 3: not JSON"),
         ("a.json", b"\xff\xfe", "not UTF-8"),
-        ("a.jsonl", b'{"a": 1}\n{"a"\n', "line 2 is not valid JSON"),
+        ("a.jsonl", b'{"a": 1}\n{"a"\n', "line 2, column 5: not JSON"),
     ],
 )
 def test_malformed_files_are_located(tmp_path: Path, name: str, data: bytes, message: str) -> None:

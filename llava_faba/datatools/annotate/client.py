@@ -1,35 +1,54 @@
 """One request to a vision model behind an OpenAI-compatible API (``POST <base>/chat/completions``).
 
-The key comes from the environment and goes into one header. It is never part of a message, an exception or
-a stored answer, even where a server sends it back, and redirects are refused because they would carry it
+httpx carries it. The key comes from the environment and goes into one header. It is never part of a message, an
+exception or a stored answer, even where a server sends it back, and redirects are refused because they would carry it
 elsewhere.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import http.client
+import http
 import ipaddress
 import json
+import math
+import re
+import ssl
+import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from faba_bench.files.terminal import printable
+
+from llava_faba.datatools.annotate.replies import NoAnswer, Reply, error_message, parse_reply
+from llava_faba.datatools.annotate.secret import Scrubber, clean_key, scrub_logs
 from llava_faba.errors import UserError
 
 MAX_BODY = 8 << 20
 _RETRY = {408, 409, 425, 429}
-_STOP = {401: "the key was refused", 403: "access was refused", 404: "no such address or model"}
+_STOP = {
+    401: "the key was refused",
+    402: "payment is required",
+    403: "access was refused",
+    404: "no such address or model",
+}
+_UNKNOWN_FIELD = re.compile(
+    r"unsupported|not (?:be )?support|does not support|unrecognized|unknown|unexpected|not permitted|not allowed|extra|"
+    r"deprecated|not compatible|only the default|removed|use '?\"?`?max_(?:completion|output)?_?tokens",
+    re.IGNORECASE,
+)
+_TOO_LARGE = re.compile(r"too large|at most|exceed|maximum|less than or equal|greater than", re.IGNORECASE)
+_SECRET_QUERY = re.compile(r"key|token|secret|sig|password|auth", re.IGNORECASE)
 
 
 class Retryable(Exception):
     """The request may be tried again; ``after`` is the server's wish in seconds, ``body`` what it sent, ``usage``
-    the tokens that it took nevertheless.
+    the tokens that it took nevertheless, ``empty`` a completion without an answer.
     """
 
     def __init__(
@@ -40,9 +59,10 @@ class Retryable(Exception):
         *,
         everyone: bool = False,
         usage: Mapping[str, int] | None = None,
+        empty: bool = False,
     ):
         super().__init__(message)
-        self.after, self.body, self.everyone, self.usage = after, body, everyone, usage or {}
+        self.after, self.body, self.everyone, self.usage, self.empty = after, body, everyone, usage or {}, empty
 
 
 class Rejected(Exception):
@@ -57,21 +77,6 @@ class Fatal(UserError):
     """No request can succeed: a wrong key, address or model."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """The answer's text, why it ended ("stop", "length", ...), the tokens it took, and the whole body."""
-
-    text: str
-    finish_reason: str
-    usage: Mapping[str, int]
-    body: str
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -81,7 +86,7 @@ def _is_loopback(host: str) -> bool:
 
 @dataclass
 class Client:
-    """Where and how to ask. ``timeout`` bounds a whole request, in seconds."""
+    """Where and how to ask. ``timeout`` bounds a whole request, in seconds: connecting, headers, and body."""
 
     base_url: str
     model: str
@@ -91,19 +96,17 @@ class Client:
     temperature: float = 0.0
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.base_url)
-        host = parts.hostname or ""
-        if parts.scheme not in ("http", "https") or not host:
-            raise UserError(f"--base-url '{self.base_url}' is no http(s) address such as https://host/v1")
-        if parts.username or parts.password:
-            raise UserError("--base-url must not hold a password: the key belongs into the environment")
-        if parts.scheme == "http" and self.key and not _is_loopback(host):
-            raise UserError(f"--base-url {self.base_url} would send the key unencrypted: use https")
-        self._url = self.base_url.rstrip("/") + "/chat/completions"
-        handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-        if _is_loopback(host):
-            handlers.append(urllib.request.ProxyHandler({}))
-        self._opener = urllib.request.build_opener(*handlers)
+        self.key = clean_key(self.key)
+        self._scrub = Scrubber(self.key)
+        scrub_logs(self._scrub)
+        self._url = _address(self.base_url, bool(self.key))
+        self._shown = urllib.parse.urlsplit(self._url)._replace(query="").geturl()
+        if not (math.isfinite(self.timeout) and self.timeout > 0):
+            raise UserError(f"--timeout must be a number above 0, not {self.timeout}")
+        self._verify: ssl.SSLContext | bool = False
+        self._fields = {"max_tokens", "temperature"}
+        self._lock = threading.Lock()
+        self.notes: list[str] = []
 
     @property
     def is_local(self) -> bool:
@@ -112,97 +115,163 @@ class Client:
 
     def scrub(self, text: str) -> str:
         """``text`` without the key."""
-        return text.replace(self.key, "[key]") if self.key else text
-
-    def _scrub_body(self, body: str) -> str:
-        """A body without the key, also where JSON spells it in escapes that the raw text does not show."""
-        try:
-            plain = json.dumps(json.loads(body), ensure_ascii=False)
-        except ValueError:
-            return self.scrub(body)
-        return self.scrub(plain if self.key and self.key in plain else body)
+        return self._scrub(text)
 
     def ask(self, prompt: str, image: bytes, mime: str) -> Reply:
-        """Send one image. Raises ``Retryable``, ``Rejected`` or ``Fatal``; none of them names the key."""
+        """Send one image. Raises ``Retryable``, ``Rejected`` or ``Fatal``; none of them names the key.
+
+        A server that does not know ``max_tokens`` or does not let a temperature be chosen gets the request again
+        without, at once and from then on; ``notes`` says so.
+        """
         picture = f"data:{mime};base64,{base64.b64encode(image).decode()}"
         content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": picture}}]
-        payload = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": content}],
+        message = {"model": self.model, "messages": [{"role": "user", "content": content}]}
+        for _ in range(4):
+            fields = frozenset(self._fields)
+            status, headers, body = self._post(json.dumps({**message, **self._settings(fields)}).encode())
+            if 200 <= status < 300:
+                try:
+                    return parse_reply(body)
+                except NoAnswer as reason:
+                    text = self.scrub(printable(str(reason)))
+                    raise Retryable(text, body=body, usage=reason.usage, empty=reason.empty) from None
+            if not (status in (400, 422) and self._adapted(fields, body)):
+                break
+        raise self._refusal(status, headers, body)
+
+    def _settings(self, fields: frozenset[str]) -> dict[str, Any]:
+        values = {
             "max_tokens": self.max_tokens,
+            "max_completion_tokens": self.max_tokens,
             "temperature": self.temperature,
         }
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        return {name: values[name] for name in sorted(fields)}
+
+    def _adapted(self, sent: frozenset[str], body: str) -> bool:
+        """Does the server complain of a field that can be left out or has another name? Then do so from now on."""
+        text, parameter = error_message(body)
+        with self._lock:
+            if sent != self._fields:
+                return True  # another request has found it out meanwhile
+            if not _UNKNOWN_FIELD.search(text):
+                return False
+            named = next((name for name in sorted(sent, key=len, reverse=True) if name == parameter), None) or next(
+                (name for name in sorted(sent) if re.search(rf"\b{name}\b", text)), None
+            )
+            if named is None or (named != "temperature" and _TOO_LARGE.search(text)):
+                return False
+            self._fields = self._fields - {named}
+            if named == "max_tokens":
+                self._fields = self._fields | {"max_completion_tokens"}
+                self.notes.append("the server wants max_completion_tokens instead of max_tokens")
+            elif named == "temperature":
+                self.notes.append("the server does not take a temperature: it samples as it likes")
+            else:
+                self.notes.append("the server takes no limit of tokens: none is sent")
+            return True
+
+    def _post(self, data: bytes) -> tuple[int, Mapping[str, str], str]:
+        """Status, headers and body without the key. Raises ``Retryable`` for a request that got no whole answer."""
+        parts: list[bytes] = []
+        try:
+            status, headers = asyncio.run(asyncio.wait_for(self._exchange(data, parts), self.timeout))
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Retryable(f"no whole answer within {self.timeout:g} s", body=self._text(parts)) from None
+        except _TooLongError:
+            raise Retryable(f"the answer is longer than {MAX_BODY >> 20} MB") from None
+        except Exception as error:
+            if not isinstance(error, OSError | EOFError | ssl.SSLError) and type(error).__module__.split(".")[
+                0
+            ] not in (
+                "httpx",
+                "httpcore",
+                "h11",
+                "anyio",
+            ):
+                raise
+            cause = _deepest(error)
+            said = self.scrub(printable(f"{type(cause).__name__}: {cause or error}"))[:300]
+            what = f"the answer broke off: {said}" if parts else said
+            raise Retryable(what, body=self._text(parts)) from None
+        return status, headers, self._text(parts)
+
+    async def _exchange(self, data: bytes, parts: list[bytes]) -> tuple[int, Mapping[str, str]]:
+        import httpx
+
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
-        request = urllib.request.Request(self._url, json.dumps(payload).encode(), headers, method="POST")
-        deadline = time.monotonic() + self.timeout
-        try:
-            with self._opener.open(request, timeout=self.timeout) as response:
-                body = self._read(response, deadline)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error) from None
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            reason = getattr(error, "reason", None) or error
-            name = type(reason if isinstance(reason, Exception) else error).__name__
-            raise Retryable(self.scrub(f"{name}: {reason}")) from None
-        return self._parse(body)
-
-    def _read(self, response: Any, deadline: float) -> str:
-        """The whole body; a body that ends early, drips past the deadline or never ends is ``Retryable``."""
-        wanted = response.headers.get("Content-Length")
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            try:
-                part = response.read1(65536)
-            except (http.client.HTTPException, OSError) as error:
-                # chunked bodies that break off, and a server that stops sending
-                message = f"the answer broke off: {type(error).__name__}"
-                raise Retryable(message, body=self._text(parts)) from None
-            if not part:
-                break
-            parts.append(part)
-            size += len(part)
-            if size > MAX_BODY:
-                raise Retryable(f"the answer is longer than {MAX_BODY >> 20} MB")
-            if time.monotonic() > deadline:
-                raise Retryable(f"no whole answer within {self.timeout:g} s", body=self._text(parts))
-        if wanted is not None and wanted.isdecimal() and size < int(wanted):
-            raise Retryable(f"the answer broke off after {size} of {wanted} bytes", body=self._text(parts))
-        return self._text(parts)
+            if "api-version=" in self._url:  # Azure has a header of its own
+                headers["api-key"] = self.key
+        if self._url.startswith("https:") and self._verify is False:
+            self._verify = httpx.create_ssl_context()
+        async with (
+            httpx.AsyncClient(
+                verify=self._verify, timeout=self.timeout, trust_env=not self.is_local, follow_redirects=False
+            ) as client,
+            client.stream("POST", self._url, content=data, headers=headers) as response,
+        ):
+            size = 0
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BODY:
+                    raise _TooLongError
+            return response.status_code, dict(response.headers)
 
     def _text(self, parts: list[bytes]) -> str:
-        return self._scrub_body(b"".join(parts).decode("utf-8", errors="replace"))
+        return self.scrub(b"".join(parts).decode("utf-8", errors="replace"))
 
-    def _refusal(self, error: urllib.error.HTTPError) -> Exception:
+    def _refusal(self, status: int, headers: Mapping[str, str], body: str) -> Exception:
         try:
-            body = self._scrub_body(error.read(65536).decode("utf-8", errors="replace"))
-        except (http.client.HTTPException, OSError):
-            body = ""
-        message = f"HTTP {error.code}: {body[:200].strip() or error.reason}"
-        if error.code in _RETRY or error.code >= 500:
-            return Retryable(message, _retry_after(error.headers.get("Retry-After")), body, everyone=error.code == 429)
-        if error.code in _STOP:
-            return Fatal(f"{self._url}: {_STOP[error.code]} ({message})")
-        if 300 <= error.code < 400:
-            return Fatal(f"{self._url} redirects elsewhere (HTTP {error.code}): give the final --base-url")
+            meaning = http.HTTPStatus(status).phrase  # the server's own words may hold anything
+        except ValueError:
+            meaning = "unknown status"
+        message = printable(f"HTTP {status}: {' '.join(body.split())[:300] or meaning}")
+        if status in _RETRY or status >= 500:
+            return Retryable(message, _retry_after(headers.get("retry-after")), body, everyone=status == 429)
+        if status in _STOP:
+            return Fatal(f"{self._shown}: {_STOP[status]} ({message})")
+        if 300 <= status < 400:
+            return Fatal(f"{self._shown} redirects elsewhere (HTTP {status}): give the final --base-url")
         return Rejected(message, body)
 
-    def _parse(self, body: str) -> Reply:
-        try:
-            data = json.loads(body)
-            choice = data["choices"][0]
-            text = choice["message"]["content"]
-        except (json.JSONDecodeError, KeyError, IndexError, TypeError) as error:
-            kind = "no JSON" if isinstance(error, json.JSONDecodeError) else "no chat completion"
-            raise Retryable(f"the answer is {kind}", body=body) from None
-        usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
-        counts = {key: value for key, value in usage.items() if isinstance(value, int) and not isinstance(value, bool)}
-        if not isinstance(text, str) or not text.strip():
-            raise Retryable("the answer is empty", body=body, usage=counts)
-        return Reply(text.strip(), str(choice.get("finish_reason") or ""), counts, body)
+
+class _TooLongError(Exception):
+    """More than ``MAX_BODY`` bytes."""
+
+
+def _address(base_url: str, has_key: bool) -> str:
+    """Where to post to; a query (Azure's ``?api-version=...``) stays behind the path. Raises ``UserError``."""
+    try:
+        parts = urllib.parse.urlsplit(base_url.strip())
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UserError(f"--base-url is no address: {error}") from error
+    if parts.username or parts.password:
+        raise UserError("--base-url must not hold a password: the key belongs into the environment")
+    if parts.scheme not in ("http", "https") or not host:
+        raise UserError(f"--base-url '{printable(base_url)[:200]}' is no http(s) address such as https://host/v1")
+    secret = [name for name, _ in urllib.parse.parse_qsl(parts.query) if _SECRET_QUERY.search(name)]
+    if secret:
+        raise UserError(f"--base-url holds '{printable(secret[0])}' in its query: the key belongs into the environment")
+    if parts.scheme == "http" and has_key and not _is_loopback(host):
+        raise UserError(f"--base-url {parts.scheme}://{host} would send the key unencrypted: use https")
+    path = parts.path.rstrip("/")
+    if not path.endswith("/chat/completions"):
+        path += "/chat/completions"
+    return parts._replace(path=path, fragment="").geturl()
+
+
+def _deepest(error: BaseException) -> BaseException:
+    """What lies under an exception of the transport: the system's own error, where there is one."""
+    seen = {id(error)}
+    while (below := error.__cause__ or error.__context__) is not None and id(below) not in seen:
+        if not isinstance(below, Exception):
+            break
+        seen.add(id(below))
+        error = below
+    return error
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -210,10 +279,11 @@ def _retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

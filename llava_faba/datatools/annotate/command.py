@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from faba_bench.files.terminal import printable
 
 from llava_faba.errors import UserError
 
 if TYPE_CHECKING:
+    from llava_faba.datatools.annotate.asking import Outcome
     from llava_faba.datatools.annotate.client import Client
     from llava_faba.datatools.annotate.pipeline import Annotation
 
@@ -34,6 +38,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         help="annotate the images of these files; labels of the task are compared with the answers",
     )
     parser.add_argument("--image-folder", type=Path, help="what image paths in --annotations are relative to")
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="send images that --annotations names outside --image-folder as well",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for raw answers, records, review pages")
     parser.add_argument("--limit", type=int, help="only the first N images")
     _add_server(parser.add_argument_group("server"))
@@ -58,11 +67,16 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--rpm", type=float, help="at most this many requests a minute")
     group.add_argument("--attempts", type=int, default=6, help="tries for an image (default: 6)")
     group.add_argument("--first-pause", type=float, default=1.0, help="seconds before the second try (default: 1)")
-    group.add_argument("--timeout", type=float, default=120.0, help="seconds for a request (default: 120)")
+    group.add_argument(
+        "--timeout", type=float, default=120.0, help="seconds for a whole request, answer included (default: 120)"
+    )
     group.add_argument("--price-input", type=float, help="price of a million input tokens")
     group.add_argument("--price-output", type=float, help="price of a million output tokens")
     group.add_argument("--image-tokens", type=int, default=800, help="tokens of an image (default: 800)")
     group.add_argument("--max-cost", type=float, help="stop when this much was spent (needs both prices)")
+    group.add_argument(
+        "--retry-empty", action="store_true", help="ask again about images whose answer was empty (and paid for)"
+    )
     group.add_argument("--dry-run", action="store_true", help="print the estimate and send nothing")
     group.add_argument("--yes", action="store_true", help="start without asking")
 
@@ -90,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     annotation = _annotation(args)
     decisions = load_decisions(args.apply) if args.apply else None
     limits = Limits.of(args.task, args.min_words, args.max_words, args.min_agreement)
+    outcome: Outcome | None = None
     if not (args.sort_only or args.apply):
         estimate = annotation.estimate(args.image_tokens)
         labelled = sum(target.label is not None for target in annotation.targets)
@@ -98,15 +113,24 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if estimate.requests and not _may_start(args, annotation.client):
             return 0
+        _require_transport()
         outcome = ask(annotation, progress=not args.no_progress and sys.stderr.isatty())
+        for note in annotation.client.notes:
+            print(f"note: {note}", file=sys.stderr)
         cost = annotation.policy.prices.cost(outcome.input_tokens, outcome.output_tokens)
         print(
             f"{outcome.answered} answered, {outcome.reused} there already, {len(outcome.failed)} failed, "
             f"{outcome.retries} retries; {outcome.input_tokens} input and {outcome.output_tokens} output "
             f"tokens" + ("" if cost is None else f", cost {cost:.2f}")
         )
+        if outcome.empty:
+            print(f"{outcome.empty} of the answers are empty or thoughts only (a larger --max-tokens may help)")
+        if outcome.uncounted:
+            print(f"{outcome.uncounted} answers came without a count of tokens: theirs are estimated", file=sys.stderr)
         for image, message in list(outcome.failed.items())[:10]:
-            print(f"failed: {image}: {message}", file=sys.stderr)
+            print(printable(f"failed: {image}: {message}"), file=sys.stderr)
+        if len(outcome.failed) > 10:
+            print(f"... and {len(outcome.failed) - 10} more failed", file=sys.stderr)
         if outcome.stopped_by_cost:
             print(f"stopped: --max-cost {args.max_cost} is spent; run again to go on", file=sys.stderr)
     summary = sort(annotation, limits, decisions)
@@ -114,7 +138,22 @@ def run(args: argparse.Namespace) -> int:
     for reason, count in summary["reasons"].items():
         print(f"  {count} x {reason}")
     print(f"records and review pages are in {args.out}")
+    if outcome is not None and outcome.answered_nothing:
+        why = Counter(outcome.failed.values()).most_common(1)
+        reason = f", most often: {why[0][0]}" if why else ": all answers are empty"
+        print(printable(f"llava-faba data annotate: not one answer{reason}"), file=sys.stderr)
+        return 1
     return 0
+
+
+def _require_transport() -> None:
+    try:
+        import httpx  # noqa: F401
+        import tenacity  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"'data annotate' needs httpx and tenacity ({error}): pip install 'llava-faba[data]'"
+        ) from error
 
 
 def _annotation(args: argparse.Namespace) -> Annotation:
@@ -126,28 +165,45 @@ def _annotation(args: argparse.Namespace) -> Annotation:
     from llava_faba.datatools.annotate.images import targets_in_files, targets_in_folder
     from llava_faba.datatools.annotate.pipeline import Annotation
     from llava_faba.datatools.annotate.prompts import load_prompt
+    from llava_faba.datatools.annotate.secret import clean_key
+    from llava_faba.datatools.convert.images import Census
 
     for name in ("concurrency", "attempts", "max_tokens", "max_side", "timeout"):
-        if getattr(args, name) <= 0:
+        if not getattr(args, name) > 0:
             raise UserError(f"--{name.replace('_', '-')} must be above 0")
     prices = Prices(args.price_input, args.price_output)
     if args.max_cost is not None and prices.cost(0, 0) is None:
         raise UserError("--max-cost needs --price-input and --price-output")
     if args.images is not None:
-        folder, targets = args.images, targets_in_folder(args.images)
+        census = Census()
+        folder, targets = args.images, targets_in_folder(args.images, census)
+        for note in census.notes():
+            print(f"note: {printable(note)}", file=sys.stderr)
     else:
         if args.image_folder is None:
             raise UserError("--annotations needs --image-folder")
-        folder, targets = args.image_folder, targets_in_files(args.annotations, args.task)
+        folder, targets = (
+            args.image_folder,
+            targets_in_files(args.annotations, args.task, args.image_folder, allow_outside=args.allow_outside),
+        )
     client = Client(
         args.base_url,
         args.model,
-        os.environ.get(args.api_key_env, "") if args.api_key_env else "",
+        clean_key(os.environ.get(args.api_key_env, ""), f"the key in {args.api_key_env}") if args.api_key_env else "",
         args.timeout,
         args.max_tokens,
         args.temperature,
     )
-    policy = Policy(args.concurrency, args.rpm, args.attempts, args.first_pause, args.max_side, prices, args.max_cost)
+    policy = Policy(
+        args.concurrency,
+        args.rpm,
+        args.attempts,
+        args.first_pause,
+        args.max_side,
+        prices,
+        args.max_cost,
+        args.retry_empty,
+    )
     prompt = load_prompt(args.task, args.prompt)
     return Annotation(args.task, targets[: args.limit], folder, args.out, client, prompt, policy)
 

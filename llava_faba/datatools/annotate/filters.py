@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass
 
 from llava_faba.datatools import answers, records
+from llava_faba.datatools.annotate.replies import finish_reason as normal_finish
 from llava_faba.datatools.vocabulary import AU_NAMES
 
 WORDS = {"au": (12, 400), "emotion": (8, 150)}
 """Fewest and most words by default. FABA-Instruct's answers have about 207 and 50 words on average."""
 
 _REFUSAL = re.compile(
-    r"\b(?:I(?:'m| am) (?:sorry|unable|not able)|"
-    r"I (?:can ?not|can't|won't|do not|don't) "
+    r"\b(?:I(?:['’]m| am) (?:sorry|unable|not able)|"
+    r"I (?:can ?not|can['’]t|won['’]t|do not|don['’]t) "
     r"(?:help|assist|identify|analy[sz]e|determine|provide|comply|see|view|recogni[sz]e)|"
     r"unable to (?:help|assist|analy[sz]e|identify|view)|as an AI|against (?:my|the) (?:policy|guidelines)|"
     r"no (?:image|picture|face) (?:was|is|has been) (?:provided|attached|visible|shown))\b",
@@ -58,9 +59,14 @@ def judge(task: str, text: str, finish_reason: str, given: object, limits: Limit
         reasons.append(f"too long: {words} words, at most {limits.max_words}")
     if _REFUSAL.search(text):
         reasons.append("refusal")
-    if finish_reason == "content_filter":
+    if not text:
+        return Verdict(("no answer: nothing, or thoughts only",), None, None)
+    finish = normal_finish(finish_reason)
+    if finish == "content_filter":
         reasons.append("cut by a content filter")
-    if finish_reason == "length" or not _ENDS_WELL.search(text):
+    if finish == "error":
+        reasons.append("ended by an error of the server")
+    if finish == "length" or not _ENDS_WELL.search(text):
         reasons.append("unfinished: it ran into the token limit or ends inside a sentence")
     if task == "au":
         label, agreement, own = _judge_aus(text, given)

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.jsonfiles import parse_json
+from faba_bench.files.paths import regular_file
+
+from llava_faba.datatools.annotate.replies import NoAnswer, parse_reply
 from llava_faba.errors import UserError
 
 ANSWER, INVALID, FAILED = "answer", "invalid", "failed"
@@ -47,20 +51,27 @@ class Journal:
     def _load(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
-        data = self.path.read_bytes()
+        data = regular_file(self.path, error=UserError).read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
         self._whole = len(whole)
         lines = []
-        for number, line in enumerate(whole.splitlines(), start=1):
+        for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
+            where = f"{self.path}, line {number}"
             try:
-                lines.append(json.loads(line))
+                value = parse_json(line, "it", error=ValueError)
+                if not isinstance(value, dict) or not {"status", "key"} <= set(value):
+                    raise ValueError("it has no 'status' or no 'key'")
+                if value["status"] == ANSWER and not isinstance(value.get("text", ""), str):
+                    raise ValueError("its 'text' is no text")
             except ValueError as error:
-                raise UserError(f"{self.path}, line {number} is damaged ({error}): move the file away") from error
+                raise UserError(f"{where} is damaged ({error}): move the file away") from error
+            lines.append(value)
         return lines
 
     def append(self, line: dict[str, Any]) -> None:
         """Durable when this returns."""
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+        # Half characters (of a file's name, of a server) become JSON's own escapes, which no file system minds.
+        data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
         with self._lock:
             with self.path.open("ab") as stream:
                 stream.write(data)
@@ -69,5 +80,19 @@ class Journal:
             self.lines.append(line)
 
     def answers(self) -> dict[str, dict[str, Any]]:
-        """The newest usable reply by request key."""
-        return {line["key"]: line for line in self.lines if line["status"] == ANSWER}
+        """The newest usable reply by request key.
+
+        A reply that an earlier version could not read (a list of parts, say) was kept with its body and paid for; it is
+        read now.
+        """
+        found = {line["key"]: {"text": "", **line} for line in self.lines if line["status"] == ANSWER}
+        for line in self.lines:
+            if line["status"] != INVALID or line["key"] in found or not isinstance(line.get("body"), str):
+                continue
+            try:
+                reply = parse_reply(line["body"])
+            except NoAnswer:
+                continue
+            if reply.text:
+                found[line["key"]] = {**line, "text": reply.text, "finish_reason": reply.finish_reason}
+        return found

@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faba_bench.thoughts import strip_thoughts
+
 from llava_faba.datatools import records
-from llava_faba.datatools.annotate.asking import Asker, Outcome, Policy, file_digest, request_key
+from llava_faba.datatools.annotate.asking import Asker, Outcome, Policy, request_key
 from llava_faba.datatools.annotate.client import Client
 from llava_faba.datatools.annotate.cost import Estimate, estimate
 from llava_faba.datatools.annotate.filters import Limits, judge
-from llava_faba.datatools.annotate.images import Target
+from llava_faba.datatools.annotate.images import Target, fingerprint
 from llava_faba.datatools.annotate.journal import Journal
 from llava_faba.datatools.annotate.prompts import Prompt
+from llava_faba.datatools.annotate.replies import well_formed
 from llava_faba.datatools.annotate.review import Card, write_pages
 from llava_faba.datatools.vocabulary import QUESTIONS
 
@@ -47,7 +50,7 @@ class Annotation:
         """Targets with the keys of their requests; reads every image file the first time."""
         for target in self.targets:
             if target.image not in self._digests:
-                self._digests[target.image] = file_digest(self.image_folder / target.image)
+                self._digests[target.image] = fingerprint(self.image_folder / target.image)
         side = self.policy.max_side
         return [
             (target, request_key(self._digests[target.image], self.prompt, self.client, side))
@@ -95,26 +98,29 @@ def sort(
     answered = annotation.journal().answers()
     accepted, rejected, cards = [], [], []
     reasons: Counter[str] = Counter()
-    unanswered = 0
+    unanswered = thoughtful = 0
     keyed = annotation.keyed()
     for target, key in keyed:
         line = answered.get(key)
         if line is None:
             unanswered += 1
             continue
-        verdict = judge(annotation.task, line["text"], line["finish_reason"], target.label, limits)
+        given_text = strip_thoughts(line["text"])
+        thoughtful += given_text.had_thoughts
+        text = well_formed(given_text.text).strip()
+        verdict = judge(annotation.task, text, line.get("finish_reason", ""), target.label, limits)
         against = list(verdict.reasons)
-        if decisions.get(key) == "accept":
+        if decisions.get(key) == "accept" and text:
             against = []
         elif decisions.get(key) == "reject":
             against = ["rejected by hand", *against]
         reasons.update(reason.split(":")[0] for reason in against)
         if against:
-            rejected.append({"key": key, "image": target.image, "reasons": against, "text": line["text"]})
+            rejected.append({"key": key, "image": target.image, "reasons": against, "text": text})
         else:
-            accepted.append(_record(annotation, target, key, line, verdict.label))
+            accepted.append(_record(annotation, target, key, line, text, verdict.label))
         given = None if target.label is None else str(target.label)
-        cards.append(Card(key, target.image, line["text"], verdict.label, given, tuple(against)))
+        cards.append(Card(key, target.image, text, verdict.label, given, tuple(against)))
     records.save_json(annotation.out / f"train_{annotation.task}_anno.json", accepted)
     records.save_json(annotation.out / "rejected.json", rejected)
     if pages:
@@ -130,6 +136,7 @@ def sort(
         "unanswered": unanswered,
         "accepted": len(accepted),
         "rejected": len(rejected),
+        "with_thoughts": thoughtful,
         "decided_by_hand": sum(card.key in decisions for card in cards),
         "reasons": dict(reasons.most_common()),
     }
@@ -138,7 +145,7 @@ def sort(
 
 
 def _record(
-    annotation: Annotation, target: Target, key: str, line: Mapping[str, Any], read: str | None
+    annotation: Annotation, target: Target, key: str, line: Mapping[str, Any], text: str, read: str | None
 ) -> records.Record:
     label = target.label if target.label is not None else read
     record = records.training_record(
@@ -146,9 +153,9 @@ def _record(
         image=target.image,
         record_id=target.record_id,
         question=QUESTIONS[annotation.task],
-        answer=line["text"],
+        answer=text,
         label=str(label) if label is not None else "",
         subject=target.subject,
     )
-    record["annotator"] = {"model": line["model"], "prompt": line["prompt"], "key": key}
+    record["annotator"] = {"model": line.get("model"), "prompt": line.get("prompt"), "key": key}
     return record

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
+
+from faba_bench.files.atomic import write_text
+from faba_bench.files.jsonfiles import read_json
 
 from llava_faba.datatools.annotate.images import thumbnail
 from llava_faba.errors import UserError
@@ -48,7 +50,7 @@ def write_pages(cards: Sequence[Card], folder: Path, image_folder: Path, run: st
     for number in range(1, total + 1):
         page = cards[(number - 1) * PER_PAGE : number * PER_PAGE]
         path = folder / f"page-{number:03d}.html"
-        path.write_text(_page(page, number, total, image_folder, run), encoding="utf-8")
+        write_text(path, _page(page, number, total, image_folder, run))
         paths.append(path)
     return paths
 
@@ -92,8 +94,8 @@ def load_decisions(paths: Sequence[Path]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for path in paths:
         try:
-            decisions = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            decisions = read_json(path, error=ValueError)
+        except ValueError as error:
             raise UserError(f"cannot read the decisions in {path}: {error}") from error
         if not isinstance(decisions, dict) or not set(map(str, decisions.values())) <= {"accept", "reject"}:
             raise UserError(f"{path} is no decisions.json of a review page: keys with 'accept' or 'reject'")

@@ -1,0 +1,107 @@
+"""The one place where pictures from outside are opened: which files, which formats, how large, which way up.
+
+A record's ``image`` is a name that somebody else has written: it stays in its folder, is a regular file, and is decoded
+by readers that start no program (Pillow's reader of EPS runs Ghostscript).
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faba_bench.files.oserrors import sentence
+from faba_bench.files.paths import IMAGE_LIMIT, inside, regular_file
+from faba_bench.files.terminal import printable
+
+from llava_faba.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats that are decoded, by Pillow's names, as far as the installed Pillow knows them."""
+PIXEL_LIMIT = 120_000_000
+"""The most pixels that are decoded: 360 MB in RGB."""
+_ORIENTATION = 0x0112
+
+
+def image_path(
+    folder: Path | str, name: object, *, allow_outside: bool = False, error: type[Exception] = UserError
+) -> Path:
+    """The file of a record's ``image``: inside ``folder`` after links, a regular file of at most 256 MiB.
+
+    ``allow_outside`` takes paths that lead out of ``folder``. Raises ``error`` naming the path.
+    """
+    path = inside(folder, name, allow_outside=allow_outside, error=error)
+    return regular_file(path, limit=IMAGE_LIMIT, error=error)
+
+
+def image_bytes(path: Path | str, *, error: type[Exception] = UserError) -> bytes:
+    """The bytes of an image file as they are. Raises ``error`` for what is no regular file, too large, unreadable."""
+    path = regular_file(path, limit=IMAGE_LIMIT, error=error)
+    try:
+        return path.read_bytes()
+    except OSError as reason:
+        raise error(sentence(reason)) from reason
+
+
+def decoded(data: bytes, name: Path | str, *, error: type[Exception] = UserError) -> Image:
+    """The picture in ``data``, decoded wholly, in its own mode; ``name`` is for messages.
+
+    Raises ``error`` for what is no picture, damaged, of a format that is not read here, or of too many pixels.
+    """
+    from PIL import Image as PIL
+
+    PIL.init()
+    known = [form for form in FORMATS if form in PIL.OPEN]
+    shown = printable(str(name))
+    try:
+        with PIL.open(io.BytesIO(data), formats=known) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                raise error(
+                    f"{shown}: {image.width} x {image.height} pixels, more than the limit of {PIXEL_LIMIT}: "
+                    "scale it down"
+                )
+            image.load()
+            return image
+    except error:
+        raise
+    except Exception as reason:
+        # Decoders of damaged files raise nearly anything.
+        said = printable(str(reason)).replace("<_io.BytesIO object", "<data")[:300]
+        raise error(f"{shown}: not a readable image: {type(reason).__name__}: {said}") from reason
+
+
+def open_image(path: Path | str, upright: bool = False, *, error: type[Exception] = UserError) -> Image:
+    """The picture as an RGB image, as LLaVA's tools read it.
+
+    ``upright``: turned as its EXIF data say, which LLaVA does not do. Raises ``error`` naming the file when it is
+    missing or not a readable image.
+    """
+    image = decoded(image_bytes(path, error=error), path, error=error)
+    try:
+        return (upright_of(image) if upright else image).convert("RGB")
+    except Exception as reason:
+        raise error(f"{printable(str(path))}: not a readable image: {reason}") from reason
+
+
+def orientation(image: Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) where there is none or it makes no sense."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data say nothing
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright_of(image: Image) -> Image:
+    """The picture turned as its EXIF data say; as it is where they say nothing or are damaged."""
+    from PIL import ImageOps
+
+    if orientation(image) == 1:
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
