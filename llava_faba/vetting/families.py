@@ -1,0 +1,325 @@
+"""config.json: the model families that are read, and every key that theirs may hold.
+
+Values are bounded before anything is allocated by them. Nothing here names code: ``auto_map``, ``custom_pipelines``,
+attention kernels and quantizers of the file's choice are not in the tables, and so are never handed on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llava_faba.errors import CheckpointError
+from llava_faba.vetting.kinds import (
+    Check,
+    Table,
+    checked,
+    dict_of,
+    dropped,
+    either,
+    finite_numbers,
+    flag,
+    list_of,
+    name,
+    number,
+    one_of,
+    optional,
+    path_or_name,
+    shown,
+    table_of,
+    text,
+    whole,
+)
+
+EMOLA_TYPE = "emollava"
+LLAMA_TYPES = ("llava", "llava_llama", EMOLA_TYPE, "llama")
+MISTRAL_TYPES = ("llava_mistral", "mistral")
+MPT_TYPES = ("llava_mpt", "mpt")
+TOWER_TYPES = ("clip_vision_model", "clip")
+DEPTH_LIMIT = 16
+PRIOR_LIMIT = 1 << 16
+_MLP = re.compile(r"mlp([1-9][0-9]?)x_gelu")
+_ACTIVATIONS = (
+    "gelu", "gelu_10", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "gelu_accurate", "laplace",
+    "linear", "mish", "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "swish", "tanh",
+)  # fmt: skip
+_DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
+_SIZE = whole(1, 1 << 17)
+_TOKEN = optional(whole(-1, 1 << 24))
+_TOKENS = either(_TOKEN, list_of(whole(0, 1 << 24), most=64))
+_FREE = (type(None), bool, int, float, str)
+
+
+def projector_type(value: Any) -> str:
+    """``linear``, ``identity`` or ``mlpNx_gelu``."""
+    found = _MLP.fullmatch(value) if isinstance(value, str) else None
+    if value not in ("linear", "identity") and (found is None or int(found.group(1)) > DEPTH_LIMIT):
+        raise ValueError(f"'linear', 'identity' or 'mlpNx_gelu' of at most {DEPTH_LIMIT} layers")
+    return str(value)
+
+
+def projector_layers(kind: str) -> int:
+    """The linear layers of a projector of this type; 0 for ``identity``."""
+    found = _MLP.fullmatch(kind)
+    return int(found.group(1)) if found else int(kind == "linear")
+
+
+def expert_settings(value: Any) -> dict[str, Any]:
+    """Plain settings, as the experts take them: numbers, texts, and lists of them."""
+    plain = either(
+        flag, number(-1e9, 1e9), text(4096), one_of(None), list_of(either(flag, number(-1e9, 1e9), text(4096)), most=64)
+    )
+    result: dict[str, Any] = dict_of(name, plain, most=64)(value)
+    return result
+
+
+_ROPE = table_of(
+    {
+        "type": text(40),
+        "rope_type": text(40),
+        "factor": number(1e-3, 1e4),
+        "rope_theta": number(1, 1e12),
+        "partial_rotary_factor": number(1e-3, 1),
+        "original_max_position_embeddings": whole(1, 1 << 24),
+        "attention_factor": optional(number(0, 1e4)),
+        "beta_fast": number(0, 1e4),
+        "beta_slow": number(0, 1e4),
+        "mscale": number(0, 1e4),
+        "mscale_all_dim": number(0, 1e4),
+        "low_freq_factor": number(0, 1e4),
+        "high_freq_factor": number(0, 1e4),
+        "short_factor": finite_numbers(0, 1e6, most=4096),
+        "long_factor": finite_numbers(0, 1e6, most=4096),
+    }
+)
+_COMMON: dict[str, Check] = {
+    "_name_or_path": path_or_name,
+    "architectures": optional(list_of(name, most=8)),
+    "model_type": text(40),
+    "torch_dtype": optional(one_of(*_DTYPES)),
+    "dtype": optional(one_of(*_DTYPES)),
+    "transformers_version": optional(text(40)),
+    "bos_token_id": _TOKEN,
+    "eos_token_id": _TOKENS,
+    "pad_token_id": _TOKEN,
+    "tie_word_embeddings": flag,
+    "use_cache": flag,
+    "initializer_range": number(0, 10),
+    "vocab_size": whole(1, 1 << 22),
+    "hidden_act": one_of(*_ACTIVATIONS),
+}
+_LLAVA: dict[str, Check] = {
+    "freeze_mm_mlp_adapter": flag,
+    "freeze_mm_vision_resampler": flag,
+    "image_aspect_ratio": optional(one_of("pad", "square", "anyres", "crop")),
+    "image_crop_resolution": optional(whole(1, 1 << 14)),
+    "image_grid_pinpoints": optional(either(text(4000), list_of(list_of(whole(1, 1 << 14), length=2), most=256))),
+    "image_split_resolution": optional(whole(1, 1 << 14)),
+    "max_sequence_length": whole(1, 1 << 24),
+    "mm_hidden_size": _SIZE,
+    "mm_patch_merge_type": optional(one_of("flat", "spatial", "spatial_unpad")),
+    "mm_projector_lr": optional(number(0, 1e3)),
+    "mm_projector_type": projector_type,
+    "mm_resampler_type": optional(text(40)),
+    "mm_use_im_patch_token": flag,
+    "mm_use_im_start_end": flag,
+    "mm_vision_select_feature": one_of("patch", "cls_patch"),
+    "mm_vision_select_layer": whole(-512, 512),
+    "mm_vision_tower": optional(path_or_name),
+    "vision_tower": optional(path_or_name),
+    "mm_vision_tower_lr": optional(number(0, 1e3)),
+    "s2": flag,
+    "s2_scales": text(200),
+    "tokenizer_model_max_length": optional(whole(1, 1 << 24)),
+    "tokenizer_padding_side": one_of("left", "right"),
+    "tune_mm_mlp_adapter": flag,
+    "tune_mm_vision_resampler": flag,
+    "unfreeze_mm_vision_tower": flag,
+    "use_mm_proj": flag,
+}
+_PRIOR: dict[str, Check] = {
+    "landmark_feature_hidden_size": optional(whole(1, PRIOR_LIMIT)),
+    "facial_prior_expert": optional(text(100)),
+    "facial_prior_expert_version": optional(either(text(200), number(0, 1e6))),
+    "facial_prior_expert_settings": optional(expert_settings),
+    "facial_prior_projector_type": optional(projector_type),
+    "facial_prior_normalization": optional(one_of("none", "standardize", "pose")),
+    "facial_prior_statistics": optional(
+        table_of({"mean": finite_numbers(), "scale": finite_numbers(1e-12), "shape": finite_numbers()})
+    ),
+    "facial_prior_conversation": optional(text(60)),
+}
+_DECODER: dict[str, Check] = {
+    "attention_bias": flag,
+    "attention_dropout": number(0, 1),
+    "head_dim": optional(whole(1, 4096)),
+    "hidden_size": _SIZE,
+    "intermediate_size": whole(1, 1 << 20),
+    "max_position_embeddings": whole(1, 1 << 24),
+    "mlp_bias": flag,
+    "num_attention_heads": whole(1, 4096),
+    "num_hidden_layers": whole(1, 1024),
+    "num_key_value_heads": optional(whole(1, 4096)),
+    "pretraining_tp": whole(1, 64),
+    "rms_norm_eps": number(0, 1),
+    "rope_parameters": optional(_ROPE),
+    "rope_scaling": optional(_ROPE),
+    "rope_theta": number(1, 1e12),
+    "sliding_window": optional(whole(1, 1 << 24)),
+    # How a training quantized its base; the folder's own files are not.
+    "quantization_config": dropped,
+}
+_MPT_CONFIG: dict[str, Check] = {
+    "attn_config": table_of(
+        {
+            "alibi": flag,
+            "alibi_bias_max": whole(1, 1 << 16),
+            "attn_impl": one_of("torch"),
+            "attn_pdrop": number(0, 1),
+            "attn_type": one_of("multihead_attention"),
+            "attn_uses_sequence_id": flag,
+            "clip_qkv": optional(number(0, 1e6)),
+            "model_type": dropped,
+            "prefix_lm": one_of(False),
+            "qk_ln": flag,
+            "softmax_scale": optional(number(0, 1e6)),
+        }
+    ),
+    "d_model": _SIZE,
+    "emb_pdrop": number(0, 1),
+    "expansion_ratio": whole(1, 64),
+    "hidden_size": _SIZE,
+    "layer_norm_epsilon": number(0, 1),
+    "learned_pos_emb": flag,
+    "logit_scale": optional(either(number(-1e6, 1e6), one_of("inv_sqrt_d_model"))),
+    "max_seq_len": whole(1, 1 << 24),
+    "n_heads": whole(1, 4096),
+    "n_layers": whole(1, 1024),
+    "no_bias": flag,
+    "resid_pdrop": number(0, 1),
+    "verbose": whole(0, 9),
+    "embedding_fraction": number(0, 1),
+    "norm_type": text(40),
+}
+_CLIP: dict[str, Check] = {
+    "attention_dropout": number(0, 1),
+    "dropout": number(0, 1),
+    "hidden_size": _SIZE,
+    "image_size": whole(1, 8192),
+    "initializer_factor": number(0, 1e6),
+    "intermediate_size": whole(1, 1 << 20),
+    "layer_norm_eps": number(0, 1),
+    "num_attention_heads": whole(1, 4096),
+    "num_channels": whole(1, 16),
+    "num_hidden_layers": whole(1, 1024),
+    "patch_size": whole(1, 4096),
+    "projection_dim": whole(1, 1 << 17),
+}
+_TABLES: dict[str, Table] = {
+    **{kind: {**_COMMON, **_DECODER, **_LLAVA, **_PRIOR} for kind in (*LLAMA_TYPES, *MISTRAL_TYPES)},
+    **{kind: {**_COMMON, **_MPT_CONFIG, **_LLAVA} for kind in MPT_TYPES},
+    **{kind: {**_COMMON, **_CLIP} for kind in TOWER_TYPES},
+}
+# Settings of generation and training that older releases of transformers wrote into every config.json.
+_OF_NO_EFFECT = frozenset(
+    """
+    _commit_hash _from_model_config add_cross_attention bad_words_ids begin_suppress_tokens chunk_size_feed_forward
+    cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample early_stopping
+    encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task forced_bos_token_id
+    forced_eos_token_id gradient_checkpointing id2label init_device is_decoder is_encoder_decoder label2id
+    length_penalty logit_scale_init_value max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_labels
+    num_return_sequences output_attentions output_hidden_states output_scores output_past prefix problem_type
+    pruned_heads remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
+    suppress_tokens task_specific_params temperature text_config text_config_dict tf_legacy_loss tie_encoder_decoder
+    tokenizer_class tokenizer_name top_k top_p torchscript typical_p use_bfloat16 vision_config_dict
+    """.split()
+)
+_DECODER_NEEDS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
+_TOWER_NEEDS = ("hidden_size", "image_size", "intermediate_size", "num_attention_heads", "num_hidden_layers")
+
+
+def model_config(values: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    """A model's config.json as our tables list it.
+
+    Raises CheckpointError for a family that is not read, and for values that are not what their keys say.
+    """
+    kind = values.get("model_type")
+    if not isinstance(kind, str) or kind not in _TABLES:
+        known = ", ".join(dict.fromkeys((*LLAMA_TYPES, *MISTRAL_TYPES, *MPT_TYPES, *TOWER_TYPES)))
+        raise CheckpointError(f"{where}: model_type {shown(kind)} is none that llava-faba reads ({known}).")
+    if kind == "clip" and isinstance(values.get("vision_config"), dict):
+        values = {**values["vision_config"], "model_type": "clip"}
+    kept = checked(values, _TABLES[kind], where, quiet=_OF_NO_EFFECT)
+    if kind in (*LLAMA_TYPES, *MISTRAL_TYPES):
+        _check_decoder(kept, where)
+        _check_prior(kept, where)
+    if kind in TOWER_TYPES:
+        kept["model_type"] = "clip_vision_model"
+        _check_divisible(kept, "hidden_size", "num_attention_heads", where, 1024, 16)
+    return kept
+
+
+def tower_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """CLIP's own defaults under what a tower's config says."""
+    return {
+        "hidden_size": 768,
+        "image_size": 224,
+        "intermediate_size": 3072,
+        "num_channels": 3,
+        "num_hidden_layers": 12,
+        "patch_size": 32,
+        **config,
+    }
+
+
+def _check_decoder(config: dict[str, Any], where: Path) -> None:
+    # A config that does not say how large its model is takes the size of a LLaMA-7B, whatever its weights are.
+    missing = [key for key in _DECODER_NEEDS if key not in config]
+    if missing:
+        raise CheckpointError(f"{where}: {', '.join(missing)} missing; the file is not whole, copy it again.")
+    heads, groups = config["num_attention_heads"], config.get("num_key_value_heads") or config["num_attention_heads"]
+    if config.get("head_dim") is None:
+        _check_divisible(config, "hidden_size", "num_attention_heads", where)
+    if heads % groups:
+        raise CheckpointError(
+            f"{where}: num_attention_heads ({heads}) is not a multiple of num_key_value_heads ({groups})."
+        )
+
+
+def _check_divisible(
+    config: Mapping[str, Any], whole_key: str, part_key: str, where: Path, default: int = 1, part_default: int = 1
+) -> None:
+    value, part = config.get(whole_key, default), config.get(part_key, part_default)
+    if value % part:
+        raise CheckpointError(f"{where}: {whole_key} ({value}) is not a multiple of {part_key} ({part}).")
+
+
+def _check_prior(config: dict[str, Any], where: Path) -> None:
+    size = config.get("landmark_feature_hidden_size")
+    if size is None:
+        if config.get("model_type") == EMOLA_TYPE:
+            raise CheckpointError(
+                f"{where}: model_type is '{EMOLA_TYPE}' but landmark_feature_hidden_size, the size of its facial "
+                "prior, is missing; copy the file again."
+            )
+        return
+    method, statistics = config.get("facial_prior_normalization") or "none", config.get("facial_prior_statistics")
+    for key in {"none": (), "standardize": ("mean", "scale"), "pose": ("shape", "mean", "scale")}[method]:
+        if len((statistics or {}).get(key, ())) != size:
+            raise CheckpointError(
+                f"{where}: facial_prior_normalization is '{method}' but facial_prior_statistics has no '{key}' of "
+                f"{size} numbers; the checkpoint is incomplete."
+            )
+    if method == "none" and statistics:
+        raise CheckpointError(
+            f"{where}: facial_prior_statistics are there, but facial_prior_normalization is 'none' or missing; one of "
+            "the two is not what the model was trained with."
+        )
+    kind = config.get("facial_prior_projector_type") or config.get("mm_projector_type", "linear")
+    if kind == "identity" and size != config["hidden_size"]:
+        raise CheckpointError(
+            f"{where}: an 'identity' prior projector needs priors of the hidden size {config['hidden_size']}, these "
+            f"have {size}."
+        )
