@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import re
@@ -78,6 +79,7 @@ def skips_by_part_of_name(original: Callable[..., Any]) -> Callable[..., Any]:
         quantization: Any = kwargs.get("quantization_config")
         skipped = getattr(quantization, "llm_int8_skip_modules", None)
         if skipped:
+            quantization = kwargs["quantization_config"] = copy.deepcopy(quantization)  # the caller's stays as it is
             quantization.llm_int8_skip_modules = [rf"(?:.*\.)?{re.escape(name)}" for name in skipped]
         return original(cls, *args, **kwargs)
 

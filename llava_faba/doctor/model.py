@@ -17,23 +17,31 @@ _LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "m
 
 
 def model(model_path: str, model_base: str | None) -> Iterator[Finding]:
-    from llava_faba.model.checkpoints import inspect_checkpoint
+    from llava_faba.model.checkpoints import Checkpoint, inspect_checkpoint
+    from llava_faba.model.handing_over import check_tower_fits, find_tower, hand_over
 
+    parts: list[Checkpoint] = []
     try:
         checkpoint = inspect_checkpoint(model_path, download=False)
+        parts.append(checkpoint)
         checkpoint.check_weights()
-        parts = [checkpoint]
-        if checkpoint.is_adapter:
+        if checkpoint.needs_base:
             if checkpoint.is_emola:
                 checkpoint.projector_weights()
-            parts.append(inspect_checkpoint(checkpoint.base(model_base), download=False))
-            parts[1].check_weights()
-        tower = _tower(checkpoint.config, *(part.folder for part in parts))
-        if tower is not None:
-            parts.append(inspect_checkpoint(tower, download=False))
+            parts.append(checkpoint.checked_base(model_base, download=False))
+        named = checkpoint.config.get("mm_vision_tower")
+        if named:
+            tower = find_tower(named, *(part.folder for part in parts), download=False)
+            check_tower_fits(checkpoint.config, tower, checkpoint.folder)
+            parts.append(tower)
+        for part in parts:
+            hand_over(part, near=tuple(one.folder for one in parts))  # the small files: tokenizer, pictures, generation
         count = sum(part.parameters() for part in parts)
     except CheckpointError as error:
         yield Finding("error", "model", str(error), "mend the checkpoint, or name its base with --model-base")
+        with contextlib.suppress(CheckpointError):
+            if parts:
+                yield from _memory(sum(part.parameters() for part in parts))
         return
     kind = ("EmoLA" if checkpoint.is_emola else "LLaVA") + (", LoRA weights" if checkpoint.is_adapter else "")
     details = {"folder": str(checkpoint.folder), "parameters": count, "emola": checkpoint.is_emola}
@@ -41,14 +49,6 @@ def model(model_path: str, model_base: str | None) -> Iterator[Finding]:
     if checkpoint.is_emola:
         yield from _its_expert(checkpoint.config)
     yield from _memory(count)
-
-
-def _tower(config: dict[str, Any], *folders: Path) -> str | None:
-    from llava_faba.model.config import resolve_vision_tower
-
-    named = SimpleNamespace(**config)
-    resolve_vision_tower(named, *folders)
-    return getattr(named, "mm_vision_tower", None)
 
 
 def _its_expert(config: dict[str, Any]) -> Iterator[Finding]:

@@ -22,8 +22,6 @@ from typing import Any
 
 from llava.model.language_model.llava_llama import LlavaConfig
 
-from llava_faba.errors import CheckpointError
-
 PRIOR_SIZE_KEY = "landmark_feature_hidden_size"
 REFERENCE_EXPERT = "emola-106"
 
@@ -54,39 +52,12 @@ def expert_name(config: Any) -> str:
 def resolve_vision_tower(config: Any, *folders: str | os.PathLike[str] | None) -> None:
     """Make ``config.mm_vision_tower`` an existing path when it is a local one, in place.
 
-    Training saves the path it was given, often relative or of another machine. Looked for, in order: as it is;
-    relative to each of ``folders`` and their parents; a folder of the same name there. Names on the hub
-    (``openai/...``, ``laion/...``) are left alone.
-
-    Raises CheckpointError when a local path is nowhere to be found, or its weights are not safe to read.
+    Where it is looked for, and what is raised: ``handing_over.find_tower``. Names on the hub stay names.
     """
+    from llava_faba.model.handing_over import find_tower, tower_name
+
     tower = getattr(config, "mm_vision_tower", None)
     if not tower:
         return
-    if Path(tower).exists():
-        _check_tower(Path(tower))
-        return
-    candidates = []
-    for folder in folders:
-        if folder is None or not Path(folder).is_dir():
-            continue
-        for root in (Path(folder), Path(folder).resolve().parent):
-            candidates += [root / tower, root / Path(tower).name]
-    for candidate in candidates:
-        if (candidate / "config.json").is_file():
-            config.mm_vision_tower = str(candidate.resolve())
-            _check_tower(candidate)
-            return
-    if tower.startswith((".", "/")):
-        looked = ", ".join(str(candidate) for candidate in candidates) or "nowhere else"
-        raise CheckpointError(
-            f"the vision tower '{tower}' named in config.json (mm_vision_tower) does not exist; also looked at "
-            f"{looked}. Put the tower there or edit mm_vision_tower."
-        )
-
-
-def _check_tower(folder: Path) -> None:
-    from llava_faba.model.checkpoints import inspect_checkpoint
-
-    if folder.is_dir():
-        inspect_checkpoint(folder).check_weights()
+    found = find_tower(tower, *(None if folder is None else Path(folder) for folder in folders))
+    config.mm_vision_tower = tower_name(tower, found)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+from llava_faba.building import building_modules
 
 _training: contextvars.ContextVar[str | None] = contextvars.ContextVar("training", default=None)
 _OUTPUT, _IMAGE_PROJECTOR = "lm_head", "mm_projector"
-_checkpoint_folder: contextvars.ContextVar[Path | None] = contextvars.ContextVar("checkpoint_folder", default=None)
 
 
 @contextlib.contextmanager
 def training_base(*, as_emola: bool) -> Iterator[None]:
-    """While inside, what is loaded is the base of a training, and is seen to be safe to read.
+    """While inside, what is loaded is the base of a training.
 
     ``as_emola``: a plain LLaVA base is built as EmoLA: training adds the projector that it does not have yet.
     """
@@ -30,38 +30,33 @@ def training_base(*, as_emola: bool) -> Iterator[None]:
         _training.reset(token)
 
 
-@contextlib.contextmanager
-def loading_from(folder: Path) -> Iterator[None]:
-    """While inside, relative paths in a config are looked for beside this checkpoint as well."""
-    token = _checkpoint_folder.set(folder)
-    try:
-        yield
-    finally:
-        _checkpoint_folder.reset(token)
-
-
 def llava_or_emola(original: Any) -> Any:
     """A stand-in for the class global ``LlavaLlamaForCausalLM``, to be loaded from, not to be instantiated."""
-    from llava_faba.model.checkpoints import forget_quantization, inspect_checkpoint
-    from llava_faba.model.config import EmolaConfig, has_prior, resolve_vision_tower
+    from llava_faba.model.checkpoints import forget_quantization
+    from llava_faba.model.config import EmolaConfig, has_prior
     from llava_faba.model.emola import EmolaLlamaForCausalLM
+    from llava_faba.model.handing_over import hand_over_path, restore_loaded
+    from llava_faba.vetting.kinds import read
 
     class LlavaOrEmola(original):
         @classmethod
         def from_pretrained(cls, path: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-            if _training.get() is not None:
-                inspect_checkpoint(path, cache_dir=kwargs.get("cache_dir")).check_weights()
-            values = EmolaConfig.get_config_dict(path)[0] if config is None else config.to_dict()
-            if not has_prior(values) and _training.get() != "emola":
-                if config is not None:
-                    kwargs["config"] = config
-                return original.from_pretrained(path, *args, **kwargs)
-            if config is not None:
-                forget_quantization(values)
-            emola_config = EmolaConfig.from_dict({**values, "model_type": EmolaConfig.model_type})
-            resolve_vision_tower(emola_config, _checkpoint_folder.get(), path)
-            kwargs = _keep_projectors_unquantized(kwargs)
-            return EmolaLlamaForCausalLM.from_pretrained(path, *args, config=emola_config, **kwargs)
+            with building_modules():
+                private = hand_over_path(path)
+                values = read(private / "config.json") if config is None else config.to_dict()
+                if not has_prior(values) and _training.get() != "emola":
+                    if config is not None:
+                        kwargs["config"] = config
+                    model = original.from_pretrained(str(private), *args, **kwargs)
+                else:
+                    if config is not None:
+                        forget_quantization(values)
+                    emola_config = EmolaConfig.from_dict({**values, "model_type": EmolaConfig.model_type})
+                    kwargs = _keep_projectors_unquantized(kwargs)
+                    model = EmolaLlamaForCausalLM.from_pretrained(str(private), *args, config=emola_config, **kwargs)
+                for one in model if isinstance(model, tuple) else (model,):
+                    restore_loaded(one)
+                return model
 
     return LlavaOrEmola
 
@@ -72,6 +67,8 @@ def _keep_projectors_unquantized(options: dict[str, Any]) -> dict[str, Any]:
     LLaVA says so for its own one when it trains. When it loads it does not, and then cannot put an adapter's
     projector into its quantized place.
     """
+    import copy
+
     from llava_faba.compat.quantization import quantization_of
     from llava_faba.model.projector import PROJECTOR_NAME
 
@@ -81,5 +78,6 @@ def _keep_projectors_unquantized(options: dict[str, Any]) -> dict[str, Any]:
     skipped = quantization.llm_int8_skip_modules
     if skipped is None:
         skipped = [_OUTPUT, _IMAGE_PROJECTOR]  # the first is what transformers leaves alone when nothing is named
+    quantization = copy.deepcopy(quantization)  # the caller's stays as it is
     quantization.llm_int8_skip_modules = [*skipped, PROJECTOR_NAME]
     return {**options, "quantization_config": quantization}

@@ -9,8 +9,19 @@ from typing import Any
 
 import torch
 
+from llava_faba.building import building_modules
 from llava_faba.errors import CheckpointError
-from llava_faba.model.checkpoints import IMAGE_PROJECTOR_FILE, NON_LORA, Checkpoint, inspect_checkpoint, read_weights
+from llava_faba.model.checkpoints import (
+    IMAGE_PROJECTOR_FILE,
+    NON_LORA,
+    Checkpoint,
+    inspect_checkpoint,
+    model_name,
+    read_weights,
+)
+from llava_faba.model.handing_over import hand_over, restore_loaded
+from llava_faba.vetting.folder import original_of
+from llava_faba.vetting.kinds import read
 
 _DEFAULT_CONTEXT = 2048  # what LLaVA's builder assumes when the config does not say
 _LLAMA_TYPES = ("llava", "llava_llama", "emollava")
@@ -36,15 +47,20 @@ def load_model(
     from llava_faba.upstream import import_llava
 
     import_llava()
-    checkpoint = inspect_checkpoint(model_path)
-    checkpoint.check_weights()
-    if checkpoint.needs_base:
-        tokenizer, model = _load_on_base(checkpoint, str(model_base) if model_base else None, dtype)
-    else:
-        tokenizer, model = _load_full(checkpoint, dtype)
-    _add_image_tokens(tokenizer, model)
-    image_processor = _load_vision_tower(model, device, dtype)
-    model.to(device=device, dtype=dtype)
+    with building_modules():
+        checkpoint = inspect_checkpoint(model_path)
+        checkpoint.check_weights()
+        if checkpoint.is_tower:
+            raise CheckpointError(f"{checkpoint.folder}: a vision tower, not a model that answers.")
+        if checkpoint.needs_base:
+            tokenizer, model = _load_on_base(checkpoint, str(model_base) if model_base else None, dtype)
+        else:
+            tokenizer, model = _load_full(checkpoint, dtype)
+        _add_image_tokens(tokenizer, model)
+        image_processor = _load_vision_tower(model, device, dtype, checkpoint)
+        model.to(device=device, dtype=dtype)
+        restore_loaded(model)
+        restore_loaded(tokenizer)
     model.eval()
     context = getattr(model.config, "max_sequence_length", _DEFAULT_CONTEXT)
     return tokenizer, model, image_processor, context
@@ -53,44 +69,45 @@ def load_model(
 def _load_full(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
-    folder = str(checkpoint.folder)
+    private = hand_over(checkpoint)
     if checkpoint.config.get("model_type") in _LLAMA_TYPES:
-        model = _build(_llama_class(checkpoint), folder, _config(checkpoint), dtype)
+        model = _build(_llama_class(checkpoint), private, _config(checkpoint, private), dtype)
     else:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, torch_dtype=dtype, low_cpu_mem_usage=True, trust_remote_code=False
+            str(private), torch_dtype=dtype, low_cpu_mem_usage=True, trust_remote_code=False
         )
-    return _tokenizer(folder), model
+    return _tokenizer(private), model
 
 
 def _load_on_base(checkpoint: Checkpoint, model_base: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
     extra = checkpoint.projector_weights() if checkpoint.is_emola else {}
-    base = checkpoint.base(model_base)
-    inspect_checkpoint(base).check_weights()
+    base = checkpoint.checked_base(model_base)
+    private, private_base = hand_over(checkpoint, near=(base.folder,)), hand_over(base, near=(checkpoint.folder,))
     non_lora = checkpoint.weights_file(NON_LORA if checkpoint.is_adapter else IMAGE_PROJECTOR_FILE)
     if non_lora is not None:
-        extra = {_model_name(name): value for name, value in read_weights(non_lora).items()} | extra
-    model = _build(_llama_class(checkpoint), base, _config(checkpoint, base), dtype, elsewhere=extra)
+        extra = {model_name(name): value for name, value in read_weights(non_lora).items()} | extra
+    model = _build(_llama_class(checkpoint), private_base, _config(checkpoint, private), dtype, elsewhere=extra)
     _load_exactly(model, extra, checkpoint.folder)
     if checkpoint.is_adapter:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(checkpoint.folder)).merge_and_unload()
-    return _tokenizer(base), model
+        model = PeftModel.from_pretrained(model, str(private)).merge_and_unload()
+    return _tokenizer(private_base), model
 
 
-def _build(cls: Any, folder: str, config: Any, dtype: torch.dtype, elsewhere: Collection[str] = ()) -> Any:
+def _build(cls: Any, folder: Path, config: Any, dtype: torch.dtype, elsewhere: Collection[str] = ()) -> Any:
     """Load a model and see that every weight came from a file: this one or, for ``elsewhere``, a later one."""
     with _without_loading_reports():
         model, report = cls.from_pretrained(
-            folder, config=config, torch_dtype=dtype, low_cpu_mem_usage=True, output_loading_info=True
+            str(folder), config=config, torch_dtype=dtype, low_cpu_mem_usage=True, output_loading_info=True
         )
     # transformers 4.37 does not report all: of meta tensors of equal size it takes one for the other's copy.
     absent = [*report["missing_keys"], *(name for name, value in model.named_parameters() if value.is_meta)]
     missing = [name for name in dict.fromkeys(absent) if name not in elsewhere and "vision_tower" not in name]
     if missing:
         raise CheckpointError(
-            f"{folder}: {len(missing)} weights are missing from its files, {missing[0]} for one; copy it again."
+            f"{original_of(folder)}: {len(missing)} weights are missing from its files, {missing[0]} for one; copy "
+            "it again."
         )
     return model
 
@@ -117,11 +134,6 @@ def _load_exactly(model: Any, state: dict[str, torch.Tensor], folder: Path) -> N
         raise CheckpointError(f"{folder}: weights that this model has no place for: {', '.join(unknown[:5])}")
 
 
-def _model_name(name: str) -> str:
-    """A parameter's name in the plain model, from its name under PEFT (``base_model.model.model.x``)."""
-    return name.removeprefix("base_model.").removeprefix("model.") if name.startswith("base_model.") else name
-
-
 def _llama_class(checkpoint: Checkpoint) -> Any:
     from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 
@@ -130,21 +142,22 @@ def _llama_class(checkpoint: Checkpoint) -> Any:
     return EmolaLlamaForCausalLM if checkpoint.is_emola else LlavaLlamaForCausalLM
 
 
-def _config(checkpoint: Checkpoint, base: str | None = None) -> Any:
+def _config(checkpoint: Checkpoint, private: Path) -> Any:
     from llava.model.language_model.llava_llama import LlavaConfig
 
-    from llava_faba.model.config import EmolaConfig, resolve_vision_tower
+    from llava_faba.model.config import EmolaConfig
 
     cls = EmolaConfig if checkpoint.is_emola else LlavaConfig
-    config = cls.from_dict({**checkpoint.config, "model_type": cls.model_type})
-    resolve_vision_tower(config, checkpoint.folder, base)
-    return config
+    return cls.from_dict({**read(private / "config.json"), "model_type": cls.model_type})
 
 
-def _tokenizer(folder: str) -> Any:
+def _tokenizer(private: Path) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, use_fast=False, trust_remote_code=False)
+    try:
+        return AutoTokenizer.from_pretrained(str(private), use_fast=False, trust_remote_code=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{original_of(private)}: its tokenizer cannot be read: {error}") from error
 
 
 def _add_image_tokens(tokenizer: Any, model: Any) -> None:
@@ -158,8 +171,13 @@ def _add_image_tokens(tokenizer: Any, model: Any) -> None:
     model.resize_token_embeddings(len(tokenizer))
 
 
-def _load_vision_tower(model: Any, device: Any, dtype: torch.dtype) -> Any:
-    tower = model.get_vision_tower()
+def _load_vision_tower(model: Any, device: Any, dtype: torch.dtype, checkpoint: Checkpoint) -> Any:
+    tower = model.get_vision_tower() if hasattr(model, "get_vision_tower") else None
+    if tower is None:
+        raise CheckpointError(
+            f"{checkpoint.folder}: a language model without a vision tower (mm_vision_tower in config.json): it cannot "
+            "be shown pictures."
+        )
     if not tower.is_loaded:
         tower.load_model()
     tower.to(device=device, dtype=dtype)

@@ -53,8 +53,7 @@ def wrap_initialize_vision_modules(original: Callable[..., None]) -> Callable[..
 
     @functools.wraps(original)
     def initialize_vision_modules(self: Any, model_args: Any, fsdp: Any = None) -> None:
-        if getattr(model_args, "facial_prior_expert", None) is not None:
-            _check_files(model_args)
+        _check_files(model_args)
         original(self, model_args, fsdp=fsdp)
         if getattr(model_args, "facial_prior_size", None) is not None:
             _initialize_prior_projector(self, model_args)
@@ -93,14 +92,12 @@ def _follow_image_projector(projector: torch.nn.Module, image_projector: torch.n
 
 
 def _check_files(model_args: Any) -> None:
-    """Refuse files that would run code when transformers and LLaVA read them a moment later."""
-    from llava_faba.model.checkpoints import inspect_checkpoint, read_weights
+    """Refuse a file that would run code when LLaVA reads it a moment later, or that holds no numbers."""
+    from llava_faba.vetting.weights import sound_shapes
 
-    tower, image_projector = model_args.vision_tower, model_args.pretrain_mm_mlp_adapter
-    if tower is not None and Path(tower).is_dir():
-        inspect_checkpoint(tower).check_weights()
+    image_projector = model_args.pretrain_mm_mlp_adapter
     if image_projector is not None:
-        read_weights(Path(image_projector))
+        sound_shapes(Path(image_projector))
 
 
 def _load_pretrained(projector: torch.nn.Module, path: Path, config: Any) -> None:

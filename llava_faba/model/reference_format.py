@@ -64,6 +64,7 @@ def export_checkpoint(model_path: str | Path, out: Path, *, fold_normalization: 
     checkpoint = _emola(model_path)
     config = dict(checkpoint.config)
     _check_expressible(checkpoint, fold_normalization)
+    checkpoint.check_weights()
     notes = []
     with _new_folder(out) as folder:
         weights, projector = _weights(checkpoint)
@@ -104,6 +105,7 @@ def import_checkpoint(model_path: str | Path, out: Path, *, expert: str | None =
     from safetensors.torch import save_file
 
     checkpoint = _emola(model_path)
+    checkpoint.check_weights()
     _check_expert(checkpoint, expert)
     notes = []
     with _new_folder(out) as folder:
@@ -134,7 +136,6 @@ def _emola(model_path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{checkpoint.folder}: a plain LLaVA checkpoint; it has no facial prior to convert.")
     if checkpoint.is_projectors_only:
         raise CheckpointError(f"{checkpoint.folder}: projectors without a model; there is nothing to convert.")
-    checkpoint.check_weights()
     return checkpoint
 
 

@@ -1,7 +1,7 @@
-"""LLaVA's own ``load_pretrained_model``, with the care of ours for EmoLA checkpoints.
+"""LLaVA's own ``load_pretrained_model``, with the care of ours.
 
-Upstream chooses what to do by the folder's name; an EmoLA folder is known by its content. Plain checkpoints pass
-through untouched.
+Upstream chooses what to do by the folder's name; an EmoLA folder is known by its content. Whatever it loads, plain
+checkpoints too, it gets from private folders of vetted files (``model/handing_over.py``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llava_faba.errors import CheckpointError, UserError
+from llava_faba.building import building_modules
+from llava_faba.errors import UserError
 from llava_faba.model.checkpoints import Checkpoint, inspect_checkpoint
+from llava_faba.model.handing_over import hand_over, hand_over_path, restore_loaded
 
 # A name from which upstream's builder does the right thing: LLaVA-LLaMA, as an adapter or not.
 _ADAPTER_NAME, _MERGED_NAME = "llava-v1-lora", "llava-v1"
@@ -27,33 +29,21 @@ def wrap_load_pretrained_model(original: Callable[..., Any]) -> Callable[..., An
     def load_pretrained_model(
         model_path: str, model_base: str | None, model_name: str, *args: Any, **kwargs: Any
     ) -> Any:
-        checkpoint = _emola_checkpoint(model_path)
-        if checkpoint is None:
-            return original(model_path, model_base, model_name, *args, **kwargs)
-        return _load_emola(original, checkpoint, model_base, *args, **kwargs)
+        with building_modules():
+            if not Path(model_path).is_dir() and (model_path.startswith((".", "/", "~")) or model_path.count("/") != 1):
+                return original(
+                    model_path, model_base, model_name, *args, **kwargs
+                )  # its own words for what is not there
+            checkpoint = inspect_checkpoint(model_path, adapter_alone=True)
+            if checkpoint.is_emola:
+                loaded = _load_emola(original, checkpoint, model_base, *args, **kwargs)
+            else:
+                loaded = _load_plain(original, checkpoint, model_path, model_base, model_name, *args, **kwargs)
+            for part in loaded[:2]:
+                restore_loaded(part)
+            return loaded
 
     return load_pretrained_model
-
-
-def _emola_checkpoint(model_path: str) -> Checkpoint | None:
-    if not Path(model_path).is_dir() and not _is_emola_on_hub(model_path):
-        return None
-    try:
-        checkpoint = inspect_checkpoint(model_path)
-    except CheckpointError:
-        return None  # not ours to judge: upstream accepts folders that have no config.json, such as bare adapters
-    return checkpoint if checkpoint.is_emola else None
-
-
-def _is_emola_on_hub(name: str) -> bool:
-    from transformers import PretrainedConfig
-
-    from llava_faba.model.config import has_prior
-
-    try:
-        return has_prior(PretrainedConfig.get_config_dict(name)[0])
-    except OSError:
-        return False
 
 
 def _check_quantization(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -67,22 +57,37 @@ def _check_quantization(original: Callable[..., Any], args: tuple[Any, ...], kwa
         )
 
 
+def _load_plain(
+    original: Callable[..., Any],
+    checkpoint: Checkpoint,
+    model_path: str,
+    model_base: str | None,
+    model_name: str,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """As upstream does it, by the folder's name, from vetted files."""
+    checkpoint.check_weights()
+    base = model_base
+    if model_base is not None and checkpoint.needs_base:
+        base = str(hand_over(checkpoint.checked_base(model_base), called=model_base))
+    elif model_base is not None:
+        base = str(hand_over_path(model_base))
+    private = hand_over(checkpoint, called=model_path)
+    return original(str(private), base, model_name, *args, **kwargs)
+
+
 def _load_emola(
     original: Callable[..., Any], checkpoint: Checkpoint, model_base: str | None, *args: Any, **kwargs: Any
 ) -> Any:
-    from llava_faba.model.dispatch import loading_from
-
     _check_quantization(original, args, kwargs)
     checkpoint.check_weights()
-    folder = str(checkpoint.folder)
-    with loading_from(checkpoint.folder):
-        if not checkpoint.needs_base:
-            return original(folder, None, _MERGED_NAME, *args, **kwargs)
-        projector = checkpoint.projector_weights()
-        base = checkpoint.base(model_base)
-        inspect_checkpoint(base).check_weights()
-        name = _ADAPTER_NAME if checkpoint.is_adapter else _MERGED_NAME
-        loaded = original(folder, base, name, *args, **kwargs)
-    model = loaded[1]
-    model.load_state_dict(projector, strict=False)
+    if not checkpoint.needs_base:
+        return original(str(hand_over(checkpoint)), None, _MERGED_NAME, *args, **kwargs)
+    projector = checkpoint.projector_weights()
+    base = checkpoint.checked_base(model_base)
+    private = hand_over(checkpoint, near=(base.folder,))
+    name = _ADAPTER_NAME if checkpoint.is_adapter else _MERGED_NAME
+    loaded = original(str(private), str(hand_over(base, near=(checkpoint.folder,))), name, *args, **kwargs)
+    loaded[1].load_state_dict(projector, strict=False)
     return loaded

@@ -15,6 +15,7 @@ from datetime import timedelta
 from transformers import set_seed
 
 from llava_faba.model.dispatch import training_base
+from llava_faba.model.handing_over import only_vetted_folders
 from llava_faba.training.arguments import NO_PRIOR
 from llava_faba.training.peers import groups_waiting, naming_lost_processes
 from llava_faba.training.shared_buffers import free_with_processes
@@ -35,12 +36,17 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
         attn_implementation = request.attn_implementation or _available(attn_implementation)
         with naming_lost_processes(request.output_dir), groups_waiting(request.ddp_timeout):
             if request.facial_prior_expert is None:
-                original(attn_implementation=attn_implementation)
+                with only_vetted_folders():
+                    original(attn_implementation=attn_implementation)
                 return
             # LoRA weights are drawn before the Trainer seeds anything; without this no two runs agree.
             set_seed(request.seed)
             wants_prior = request.facial_prior_expert != NO_PRIOR
-            with training_base(as_emola=wants_prior), _tensorboard_unless_told(request.report_to):
+            with (
+                training_base(as_emola=wants_prior),
+                _tensorboard_unless_told(request.report_to),
+                only_vetted_folders(),
+            ):
                 original(attn_implementation=attn_implementation)
 
     return train

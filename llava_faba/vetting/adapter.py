@@ -14,6 +14,7 @@ from typing import Any
 from llava_faba.errors import CheckpointError
 from llava_faba.vetting.kinds import (
     Check,
+    Dropped,
     Table,
     checked,
     dict_of,
@@ -50,13 +51,15 @@ def _pattern(value: Any) -> str:
     return str(value)
 
 
+def _null_or_dropped(value: Any) -> None:
+    if value is not None:
+        raise Dropped
+
+
 def _layer_name(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[\w.]{1,200}", value):
         raise ValueError("a module's name")
     return value
-
-
-_EMPTY = one_of(None, False)
 
 
 def _nothing(value: Any) -> Any:
@@ -69,7 +72,7 @@ def _nothing(value: Any) -> Any:
 _LORA: dict[str, Check] = {
     "base_model_name_or_path": optional(path_or_name),
     "bias": one_of("none", "all", "lora_only"),
-    "fan_in_fan_out": dropped_if(_EMPTY),
+    "fan_in_fan_out": one_of(None, False),
     "inference_mode": flag,
     "layers_pattern": optional(either(_layer_name, list_of(_layer_name, most=16))),
     "layers_to_transform": optional(either(whole(0, 1023), list_of(whole(0, 1023), most=1024))),
@@ -82,7 +85,7 @@ _LORA: dict[str, Check] = {
     "task_type": optional(one_of("CAUSAL_LM", "FEATURE_EXTRACTION", "QUESTION_ANS", "SEQ_CLS", "TOKEN_CLS")),
     # How adapters that are not there yet are drawn; all of ours come from the file. The ways not named here change
     # the base model's weights as well.
-    "init_lora_weights": dropped_if(one_of(True, False, None, "gaussian", "orthogonal", "mica")),
+    "init_lora_weights": one_of(True, False, None, "gaussian", "orthogonal", "mica"),
 }
 # What releases since have added and change what an adapter computes: handed on where the installed one knows it.
 _LATER: dict[str, Check] = {
@@ -95,15 +98,18 @@ _LATER: dict[str, Check] = {
 }
 # Of no effect at these values, which are the defaults; anything else is refused by name.
 _DEFAULTS: dict[str, Check] = {
-    "auto_mapping": dropped,  # names a class and a module of the base model; never followed
+    "auto_mapping": _null_or_dropped,  # names a class and a module of the base model; never followed
     "peft_version": dropped,
-    "revision": dropped,  # of the base model on the hub
-    "megatron_core": dropped_if(one_of("megatron.core", None)),
+    "revision": optional(text(100)),  # of the base model on the hub
+    "megatron_config": one_of(None),
+    "megatron_core": one_of("megatron.core", None),
+    "loftq_config": _nothing,
     "qalora_group_size": dropped,  # of use_qalora, which is refused
     "ensure_weight_tying": dropped_if(one_of(False, None)),
     "runtime_config": dropped_if(either(_nothing, dict_of(text(), one_of(False)))),
 }
 _TABLE: Table = {**_LORA, **_LATER, **_DEFAULTS}
+_NOT_FOR_PEFT = ("base_model_name_or_path", "init_lora_weights", "fan_in_fan_out")
 _AT_DEFAULT: dict[str, Any] = {"alpha_pattern": {}, "rank_pattern": {}}
 
 
@@ -121,19 +127,15 @@ def adapter_config(values: Mapping[str, Any], where: Path) -> dict[str, Any]:
             _nothing(values[key])
         except ValueError:
             raise CheckpointError(
-                f"{where}: {key} is {shown(values[key])}, which this version of llava-faba does not know. It may change "
-                "what the adapter computes, so it is not left out silently; remove the key if you know that it is at "
-                "its default."
+                f"{where}: {key} is {shown(values[key])}, which this version of llava-faba does not know. It may "
+                "change what the adapter computes, so it is not left out silently; remove the key if you know that "
+                "it is at its default."
             ) from None
     kept = checked({key: value for key, value in values.items() if key in _TABLE}, _TABLE, where)
     missing = [key for key in ("r", "lora_alpha", "target_modules") if not kept.get(key)]
     if missing:
         raise CheckpointError(f"{where}: {', '.join(missing)} missing or empty; the file is not whole, copy it again.")
-    return {
-        key: value
-        for key, value in kept.items()
-        if key in _LORA or (value not in (None, False) and value != _AT_DEFAULT.get(key))
-    }
+    return kept
 
 
 def for_installed_peft(adapter: Mapping[str, Any], where: Path) -> dict[str, Any]:
@@ -143,17 +145,27 @@ def for_installed_peft(adapter: Mapping[str, Any], where: Path) -> dict[str, Any
     import peft
 
     known = {field.name for field in dataclasses.fields(peft.LoraConfig)}
-    unknown = sorted(adapter.keys() - known)
+    used = {
+        key: value
+        for key, value in adapter.items()
+        if (key in _LORA and key not in _NOT_FOR_PEFT)
+        or (key in _LATER and value not in (None, False) and value != _AT_DEFAULT.get(key))
+    }
+    unknown = sorted(used.keys() - known)
     if unknown:
         raise CheckpointError(
             f"{where}: {', '.join(unknown)} is set, which the installed peft {peft.__version__} does not know; install "
             "a newer one."
         )
-    return {**adapter, "inference_mode": True}
+    return {**used, "inference_mode": True}
 
 
 def check_tensors(
-    adapter: Mapping[str, Any], found: Mapping[str, Shape], layers: Mapping[str, Shape], others: Iterable[str], where: Path
+    adapter: Mapping[str, Any],
+    found: Mapping[str, Shape],
+    layers: Mapping[str, Shape],
+    others: Iterable[str],
+    where: Path,
 ) -> None:
     """See that an adapter's file holds the tensors that its config asks for, and no others.
 
@@ -172,7 +184,11 @@ def check_tensors(
         wanted.update(_tensors_of(adapter, layer, layers[layer]))
     missing = sorted(wanted.keys() - found.keys())
     extra = sorted(key for key in found.keys() - wanted.keys() if not _may_be_there(adapter, key, layers, others))
-    wrong = [f"{key} is {found[key]}, not {wanted[key]}" for key in sorted(wanted) if found.get(key, wanted[key]) != wanted[key]]
+    wrong = [
+        f"{key} is {found[key]}, not {wanted[key]}"
+        for key in sorted(wanted)
+        if found.get(key, wanted[key]) != wanted[key]
+    ]
     for saved in adapter.get("modules_to_save") or ():
         if not any(f".{saved}." in key for key in found):
             missing.append(f"{_PREFIX}*.{saved}.* (modules_to_save)")
@@ -200,7 +216,10 @@ def _tensors_of(adapter: Mapping[str, Any], layer: str, shape: Shape) -> dict[st
     rank = _ranked(adapter.get("rank_pattern"), layer, adapter["r"])
     rows, columns = shape
     if layer.endswith("embed_tokens"):
-        return {f"{_PREFIX}{layer}.lora_embedding_A": (rank, rows), f"{_PREFIX}{layer}.lora_embedding_B": (columns, rank)}
+        return {
+            f"{_PREFIX}{layer}.lora_embedding_A": (rank, rows),
+            f"{_PREFIX}{layer}.lora_embedding_B": (columns, rank),
+        }
     tensors: dict[str, Shape] = {
         f"{_PREFIX}{layer}.lora_A.weight": (rank, columns),
         f"{_PREFIX}{layer}.lora_B.weight": (rows, rank),
@@ -243,7 +262,7 @@ def _is_named(targets: Any, layer: str, *, on_nothing: bool) -> bool:
 
 
 def _may_be_there(adapter: Mapping[str, Any], key: str, layers: Mapping[str, Shape], others: Iterable[str]) -> bool:
-    """Weights of saved modules, biases where they were trained, and adapters of what is no part of the language model."""
+    """Weights of saved modules, biases where they were trained, and adapters of what is beside the language model."""
     if not key.startswith(_PREFIX):
         return False
     name_in_model = key.removeprefix(_PREFIX)

@@ -32,6 +32,7 @@ from llava_faba.vetting.kinds import (
     text,
     whole,
 )
+from llava_faba.vetting.side_files import GENERATION_TABLE
 
 EMOLA_TYPE = "emollava"
 LLAMA_TYPES = ("llava", "llava_llama", EMOLA_TYPE, "llama")
@@ -95,6 +96,7 @@ _ROPE = table_of(
     }
 )
 _COMMON: dict[str, Check] = {
+    **GENERATION_TABLE,
     "_name_or_path": path_or_name,
     "architectures": optional(list_of(name, most=8)),
     "model_type": text(40),
@@ -223,19 +225,18 @@ _TABLES: dict[str, Table] = {
     **{kind: {**_COMMON, **_CLIP} for kind in TOWER_TYPES},
 }
 # Settings of generation and training that older releases of transformers wrote into every config.json.
-_OF_NO_EFFECT = frozenset(
-    """
-    _commit_hash _from_model_config add_cross_attention bad_words_ids begin_suppress_tokens chunk_size_feed_forward
-    cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample early_stopping
+_OF_NO_EFFECT_TEXT = """
+    _commit_hash add_cross_attention bad_words_ids begin_suppress_tokens chunk_size_feed_forward
+    cross_attention_hidden_size decoder_start_token_id diversity_penalty early_stopping
     encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task forced_bos_token_id
     forced_eos_token_id gradient_checkpointing id2label init_device is_decoder is_encoder_decoder label2id
-    length_penalty logit_scale_init_value max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_labels
-    num_return_sequences output_attentions output_hidden_states output_scores output_past prefix problem_type
-    pruned_heads remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
-    suppress_tokens task_specific_params temperature text_config text_config_dict tf_legacy_loss tie_encoder_decoder
-    tokenizer_class tokenizer_name top_k top_p torchscript typical_p use_bfloat16 vision_config_dict
-    """.split()
-)
+    logit_scale_init_value num_beam_groups num_labels num_return_sequences output_attentions
+    output_hidden_states output_scores output_past prefix problem_type pruned_heads remove_invalid_values
+    return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params text_config
+    text_config_dict tf_legacy_loss tie_encoder_decoder tokenizer_class tokenizer_name torchscript use_bfloat16
+    vision_config_dict
+"""
+_OF_NO_EFFECT = frozenset(_OF_NO_EFFECT_TEXT.split())
 _DECODER_NEEDS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
 _TOWER_NEEDS = ("hidden_size", "image_size", "intermediate_size", "num_attention_heads", "num_hidden_layers")
 
@@ -252,13 +253,19 @@ def model_config(values: Mapping[str, Any], where: Path) -> dict[str, Any]:
     if kind == "clip" and isinstance(values.get("vision_config"), dict):
         values = {**values["vision_config"], "model_type": "clip"}
     kept = checked(values, _TABLES[kind], where, quiet=_OF_NO_EFFECT)
-    if kind in (*LLAMA_TYPES, *MISTRAL_TYPES):
-        _check_decoder(kept, where)
-        _check_prior(kept, where)
     if kind in TOWER_TYPES:
         kept["model_type"] = "clip_vision_model"
-        _check_divisible(kept, "hidden_size", "num_attention_heads", where, 1024, 16)
     return kept
+
+
+def check_whole(config: dict[str, Any], where: Path) -> None:
+    """Raises CheckpointError for a vetted config.json that lacks what its model is built by, or contradicts itself."""
+    kind = config.get("model_type")
+    if kind in (*LLAMA_TYPES, *MISTRAL_TYPES):
+        _check_decoder(config, where)
+        _check_prior(config, where)
+    elif kind in TOWER_TYPES:
+        _check_divisible(config, "hidden_size", "num_attention_heads", where, 768, 12)
 
 
 def tower_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,7 +314,8 @@ def _check_prior(config: dict[str, Any], where: Path) -> None:
         return
     method, statistics = config.get("facial_prior_normalization") or "none", config.get("facial_prior_statistics")
     for key in {"none": (), "standardize": ("mean", "scale"), "pose": ("shape", "mean", "scale")}[method]:
-        if len((statistics or {}).get(key, ())) != size:
+        # With no statistics at all the model loads, and says so when it is given a prior.
+        if statistics and len(statistics.get(key, ())) != size:
             raise CheckpointError(
                 f"{where}: facial_prior_normalization is '{method}' but facial_prior_statistics has no '{key}' of "
                 f"{size} numbers; the checkpoint is incomplete."

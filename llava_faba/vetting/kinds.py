@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from faba_bench.files.jsonfiles import kind_of, read_object
+from faba_bench.files.jsonfiles import CONFIG_LIMIT, kind_of, read_json
+from faba_bench.files.paths import regular_file
 from faba_bench.files.terminal import printable
 
 from llava_faba.errors import CheckpointError
@@ -24,16 +25,25 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _log = logging.getLogger("llava_faba")
 
 
-class Dropped(Exception):  # noqa: N818 - a signal, not an error
+class _Unreadable(Exception):
+    pass
+
+
+class Dropped(Exception):
     """Raised by a check whose value is neither wrong nor handed on."""
 
 
 def read(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a model folder. Raises CheckpointError, naming the file and what is wrong."""
+    regular_file(path, limit=CONFIG_LIMIT, error=CheckpointError)
     try:
-        return read_object(path, error=CheckpointError, allow_nan=True)  # a NaN is refused where its key is checked
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+        value = read_json(path, error=_Unreadable, allow_nan=True)  # a NaN is refused where its key is checked
+    except (_Unreadable, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix(printable(str(path)))
+        raise CheckpointError(f"{path}: not readable as JSON: {str(reason).lstrip(', :')}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected an object, found {type(value).__name__}.")
+    return value
 
 
 def checked(

@@ -50,7 +50,7 @@ _PREPROCESSOR: dict[str, Check] = {
     "size": _SIZE,
 }
 _TOKENS = either(one_of(None), whole(-1, 1 << 24), list_of(whole(0, 1 << 24), most=64))
-_GENERATION: Table = {
+GENERATION_TABLE: Table = {
     "_from_model_config": flag,
     "bos_token_id": _TOKENS,
     "do_sample": flag,
@@ -99,7 +99,7 @@ def generation_config(folder: Path) -> dict[str, Any] | None:
     path = folder / GENERATION
     if not path.is_file():
         return None
-    return checked(read(path), _GENERATION, path)
+    return checked(read(path), GENERATION_TABLE, path)
 
 
 def shards(index: Path) -> dict[str, set[str]]:
@@ -113,12 +113,16 @@ def shards(index: Path) -> dict[str, set[str]]:
     files: dict[str, set[str]] = {}
     for tensor, name in named.items():
         if not isinstance(name, str):
-            raise CheckpointError(f"{index}: weight_map names no file for {printable(tensor)[:100]}, but {shown(name)}.")
+            raise CheckpointError(
+                f"{index}: weight_map names no file for {printable(tensor)[:100]}, but {shown(name)}."
+            )
         files.setdefault(name, set()).add(tensor)
     for name in files:
         path = inside_folder(folder, name, what=f"{index}: weight_map")
         if not path.exists():
-            raise CheckpointError(f"{path}: no such file, but {index.name} names it; copy it from where it was trained.")
+            raise CheckpointError(
+                f"{path}: no such file, but {index.name} names it; copy it from where it was trained."
+            )
     return files
 
 
@@ -136,8 +140,11 @@ def inside_folder(folder: Path, name: object, what: str) -> Path:
     except _Outside as error:
         cached = folder.resolve().parent.parent
         path = Path(folder, str(name))
-        if folder.resolve().parent.name != "snapshots" or "\0" in str(name) or Path(str(name)).is_absolute() or (
-            ".." in Path(str(name)).parts or not path.resolve().is_relative_to(cached)
+        if (
+            folder.resolve().parent.name != "snapshots"
+            or "\0" in str(name)
+            or Path(str(name)).is_absolute()
+            or (".." in Path(str(name)).parts or not path.resolve().is_relative_to(cached))
         ):
             reason = str(error).replace(", or allow it with --allow-outside", "")
             raise CheckpointError(f"{what}: {reason}") from None

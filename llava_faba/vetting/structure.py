@@ -114,11 +114,13 @@ def vision_tower(config: Mapping[str, Any]) -> Shapes:
 
 
 def differences(found: Mapping[str, Shape], wanted: Mapping[str, Shape], config: Mapping[str, Any]) -> list[str]:
-    """What a file's tensors are otherwise than the config asks, in words; an empty list when they are as they should be."""
+    """What a file's tensors are otherwise than the config asks, in words; empty when they are as they should be."""
     problems = [
         f"{name} is missing" if name not in found else f"{name} is {found[name]}, not {shape}"
         for name, shape in wanted.items()
         if found.get(name) != shape
     ]
-    problems += [f"{name} is no part of this model" for name in found.keys() - wanted.keys() if not may_be_there(name, config)]
+    problems += [
+        f"{name} is no part of this model" for name in found.keys() - wanted.keys() if not may_be_there(name, config)
+    ]
     return sorted(problems)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.paths import regular_file
+
 from llava_faba.errors import CheckpointError
 from llava_faba.vetting.kinds import (
     Check,
@@ -29,7 +31,6 @@ from llava_faba.vetting.kinds import (
     text,
     whole,
 )
-from faba_bench.files.paths import regular_file
 
 MODEL, SETTINGS, FAST = "tokenizer.model", "tokenizer_config.json", "tokenizer.json"
 SPECIAL, ADDED = "special_tokens_map.json", "added_tokens.json"
@@ -85,7 +86,8 @@ _SETTINGS: dict[str, Check] = {
     **dict.fromkeys(
         (
             "backend", "chat_template", "extra_special_tokens", "is_local", "local_files_only", "model_input_names",
-            "model_specific_special_tokens", "name_or_path", "processor_class", "slow_tokenizer_class", "special_tokens_map_file",
+            "model_specific_special_tokens", "name_or_path", "processor_class", "slow_tokenizer_class",
+            "special_tokens_map_file",
             "special_tokens_pattern", "tokenizer_file", "vocab_file", "device_map", "torch_dtype", "trust_remote_code",
             "from_slow", "init_inputs", "max_length", "stride", "truncation_strategy", "use_fast", "add_special_tokens",
             "cache_dir", "_commit_hash", "truncation", "pad_to_multiple_of",
@@ -123,8 +125,8 @@ def tokenizer_files(folder: Path, kind: str) -> dict[str, Any]:
         files[FAST] = _fast(read(folder / FAST), folder / FAST)
     if kind == "llama" and files and MODEL not in files:
         raise CheckpointError(
-            f"{folder}: {MODEL} is missing, without which its LLaMA tokens cannot be made as LLaVA was trained on them; "
-            "copy the file from the base model."
+            f"{folder}: {MODEL} is missing, without which its LLaMA tokens cannot be made as LLaVA was trained on "
+            "them; copy the file from the base model."
         )
     return files
 
@@ -164,7 +166,8 @@ def _sentencepiece(path: Path) -> bytes:
         size = sentencepiece.SentencePieceProcessor(model_proto=data).get_piece_size() if data else 0
     except (RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: not a readable SentencePiece model ({str(error).splitlines()[0][:200]}); copy it from the base model."
+            f"{path}: not a readable SentencePiece model ({str(error).splitlines()[0][:200]}); copy it from the base "
+            "model."
         ) from error
     if not 0 < size <= _ID_LIMIT:
         raise CheckpointError(f"{path}: a SentencePiece model of {size} tokens; copy it again from the base model.")

@@ -1,7 +1,7 @@
 """Weights files: tensors only, whole, finite.
 
-A pickle that would call a function is refused, whatever torch's default; a zip whose members are damaged, a file without
-tensors, and numbers that are none are refused as well: they would load, and answer.
+A pickle that would call a function is refused, whatever torch's default. So are a zip whose members are damaged, a file
+without tensors, and numbers that are none: they would load, and answer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from faba_bench.files.paths import regular_file
 
+from llava_faba.compat.torch_versions import load_pickled
 from llava_faba.errors import CheckpointError
 
 Shape = tuple[int, ...]
@@ -34,6 +35,15 @@ def read_weights(path: Path, only: str = "") -> dict[str, torch.Tensor]:
     return {name: value for name, value in state.items() if only in name} if only else state
 
 
+def shapes(path: Path) -> dict[str, Shape]:
+    """Names and shapes of the tensors in a weights file, from its header. Raises CheckpointError."""
+    _must_be_there(path)
+    if path.suffix == ".safetensors":
+        with _safetensors(path) as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return {name: tuple(value.shape) for name, value in _unpickled(path).items() if isinstance(value, torch.Tensor)}
+
+
 def sound_shapes(path: Path) -> dict[str, Shape]:
     """Names and shapes of the tensors in a weights file, after reading all of it once.
 
@@ -43,13 +53,15 @@ def sound_shapes(path: Path) -> dict[str, Shape]:
     _must_be_there(path)
     if path.suffix == ".safetensors":
         with _safetensors(path) as file:
-            shapes = {name: _checked(file.get_tensor(name), name, path) for name in file.keys()}  # noqa: SIM118
+            found = {name: _checked(file.get_tensor(name), name, path) for name in file.keys()}  # noqa: SIM118
     else:
         _check_zip(path)
-        shapes = {name: _checked(value, name, path) for name, value in _unpickled(path).items()}
-    if not shapes:
-        raise CheckpointError(f"{path}: holds no tensors; copy it again, or remove it if another file is the right one.")
-    return shapes
+        found = {name: _checked(value, name, path) for name, value in _unpickled(path).items()}
+    if not found:
+        raise CheckpointError(
+            f"{path}: holds no tensors; copy it again, or remove it if another file is the right one."
+        )
+    return found
 
 
 def _must_be_there(path: Path) -> None:
@@ -99,10 +111,8 @@ def _check_zip(path: Path) -> None:
 
 
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:
-    # torch 2.0 does not know 'mmap', and takes a path as text only.
-    options: dict[str, Any] = {"mmap": True} if _is_zip(path) and _knows_mmap() else {}
     try:
-        state = torch.load(str(path), map_location="cpu", weights_only=True, **options)
+        state = load_pickled(path, mapped=_is_zip(path))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused, because it holds more than tensors and could run code when read: {error}"
@@ -114,12 +124,6 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
     if not all(isinstance(name, str) for name in state):
         raise CheckpointError(f"{path}: a dictionary whose keys are not all names.")
     return state
-
-
-def _knows_mmap() -> bool:
-    import inspect
-
-    return "mmap" in inspect.signature(torch.load).parameters
 
 
 def _is_zip(path: Path) -> bool:

@@ -1,0 +1,36 @@
+"""Both loaders, and Python files that tell when they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llava.model import builder
+
+import llava_faba
+
+Load = Callable[..., Any]
+
+
+@pytest.fixture(params=["load_model", "upstream"])
+def load(request: pytest.FixtureRequest, registered: None) -> Load:
+    if request.param == "load_model":
+        return llava_faba.load_model
+    return lambda path, base=None: builder.load_pretrained_model(
+        str(path), None if base is None else str(base), "llava-v1-lora" if base else "llava-v1", device="cpu"
+    )
+
+
+@pytest.fixture
+def mark(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is there when any Python of the folders was run; each folder holds such Python."""
+    mark = copied.parent / "ran"
+    code = f"from pathlib import Path\nPath({str(mark)!r}).touch()\nclass Thing:\n    pass\n"
+    for folder in (copied / "base", copied / "clip-tiny", copied / "llava-v1-lora-emola-tiny"):
+        for name in ("modeling_evil", "tokenization_evil", "configuration_evil", "evil_module", "__init__"):
+            (folder / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(copied / "llava-v1-lora-emola-tiny"))
+    monkeypatch.setenv("HF_HUB_TRUST_REMOTE_CODE", "1")
+    return mark
