@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from llava_faba.compat.engine import mend_packages
+from llava_faba.compat.engine import packages_mended
 from llava_faba.errors import UpstreamError
 
 INSTALL_HINT = (
@@ -39,7 +39,8 @@ def import_llava(module: str = "llava.model.builder") -> ModuleType:
     if cause is not None:
         raise UpstreamError(f"{cause} 'llava-faba doctor' shows what else is amiss here.")
     try:
-        return importlib.import_module(module)
+        with packages_mended():
+            return importlib.import_module(module)
     except ImportError as error:
         raise UpstreamError(f"cannot import {module}: {error}. {INSTALL_HINT}") from error
 
@@ -57,9 +58,9 @@ def find_import_error() -> str | None:
         )
     with _recorded_failure(_LLAMA) as swallowed:
         try:
-            mend_packages()
-            importlib.import_module(_LLAMA)
-            importlib.import_module("llava.model.builder")
+            with packages_mended():
+                importlib.import_module(_LLAMA)
+                importlib.import_module("llava.model.builder")
         except Exception as error:  # anything at all may come out of a broken environment
             real = swallowed[0] if swallowed else error
             cause = f"LLaVA is installed but does not import: {describe(real)}."

@@ -17,6 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import torch
+    from faba_bench.files.folders import new_folder
 
     import llava_faba
     from llava_faba.errors import UserError
@@ -24,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     if any(args.save_model_path.glob("*")):
         raise UserError(f"{args.save_model_path} is not empty; give --save-model-path a new folder.")
     tokenizer, model, _, _ = llava_faba.load_model(args.model_path, args.model_base, dtype=getattr(torch, args.dtype))
-    model.save_pretrained(args.save_model_path)
-    tokenizer.save_pretrained(args.save_model_path)
+    with new_folder(args.save_model_path, error=UserError) as draft:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
     print(f"merged model written to {args.save_model_path}")
     return 0

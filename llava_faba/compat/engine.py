@@ -19,16 +19,34 @@ class _Applied:
     owner: Any
     name: str
     own: Any
+    replacement: Any
 
 
 _lock = threading.RLock()
 _applied: list[_Applied] = []
 _seen: set[str] = set()
+_state = {"kept": False, "imports": 0}
 
 
 def mend_packages() -> None:
-    """Mend the packages that LLaVA imports. Comes before ``import llava``; calling it again does nothing."""
+    """Mend the packages that LLaVA imports, until ``restore``; calling it again does nothing."""
+    _state["kept"] = True
     _apply(tuple(shim for shim in SHIMS if not shim.in_llava))
+
+
+@contextlib.contextmanager
+def packages_mended() -> Iterator[None]:
+    """While inside, packages are mended, for LLaVA to be imported; what that changed is taken back afterwards."""
+    with _lock:
+        _state["imports"] += 1
+    try:
+        _apply(tuple(shim for shim in SHIMS if not shim.in_llava))
+        yield
+    finally:
+        with _lock:
+            _state["imports"] -= 1
+            if not _state["kept"] and not _state["imports"]:
+                restore()
 
 
 def mend_llava() -> None:
@@ -37,10 +55,16 @@ def mend_llava() -> None:
 
 
 def restore() -> None:
-    """Put every original back. Calling it when nothing is applied does nothing."""
+    """Put every original back, but where another package has put something of its own in our place since.
+
+    Calling it when nothing is applied does nothing.
+    """
     with _lock:
+        _state["kept"] = False
         while _applied:
             change = _applied.pop()
+            if vars(change.owner).get(change.name, MISSING) is not change.replacement:
+                continue
             if change.own is MISSING:
                 delattr(change.owner, change.name)
             else:
@@ -87,5 +111,6 @@ def _apply_one(shim: Shim) -> None:
     replacement = shim.build(original)
     if replacement is original:
         return
-    setattr(owner, name, classmethod(replacement) if of_class else replacement)
-    _applied.append(_Applied(shim, owner, name, own))
+    value = classmethod(replacement) if of_class else replacement
+    setattr(owner, name, value)
+    _applied.append(_Applied(shim, owner, name, own, value))

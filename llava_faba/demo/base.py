@@ -106,6 +106,9 @@ def _write_language_model(folder: Path, size: BaseSize) -> None:
     from llava.model.language_model.llava_llama import LlavaConfig, LlavaLlamaForCausalLM
     from transformers import AutoTokenizer
 
+    from llava_faba.compat.engine import mend_packages
+
+    mend_packages()
     tokenizer = AutoTokenizer.from_pretrained(str(folder), use_fast=False)
     config = LlavaConfig(
         vocab_size=len(tokenizer),

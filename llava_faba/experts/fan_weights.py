@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.errors import ExpertError
-from llava_faba.experts.weights import WeightsFile, sha256_of
+from llava_faba.experts.weights import WeightsFile
 
 _FILES = {  # the names that the package gives its downloads
     "2DFAN-4": "2DFAN4-11f355bf06.pth.tar",
@@ -73,33 +73,20 @@ def path_of(weights: WeightsFile, network: str) -> Path:
 def read_weights(expert: str, path: Path) -> dict[str, Any]:
     import pickle
 
-    import torch
+    from llava_faba.compat.torch_versions import load_pickled
 
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = load_pickled(path, mapped=False)
     except pickle.UnpicklingError as error:
-        if not _is_the_packages(path):
-            raise ExpertError(
-                f"facial prior expert '{expert}': {path} holds more than tensors, and could run code: it is not read "
-                f"({str(error).splitlines()[0]})."
-            ) from error
-        weights = torch.load(path, map_location="cpu", weights_only=False)
-    except (OSError, RuntimeError, EOFError, KeyError) as error:
+        raise ExpertError(
+            f"facial prior expert '{expert}': {path} holds more than tensors, and could run code: it is not read "
+            f"({str(error).splitlines()[0]}). Remove it, and the package downloads its own."
+        ) from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ExpertError(f"facial prior expert '{expert}': {path} is not a file of weights: {error}") from error
     if not isinstance(weights, dict):
         raise ExpertError(f"facial prior expert '{expert}': {path} holds no state dict.")
     return weights
-
-
-def _is_the_packages(path: Path) -> bool:
-    """Whether the file is one that the package downloads, told by the hash that its URL names."""
-    from torch.hub import HASH_REGEX
-
-    for url in package("face-alignment").models_urls.values():
-        match = HASH_REGEX.search(url.rsplit("/", 1)[-1])
-        if match and sha256_of(path).startswith(match.group(1)):
-            return True
-    return False
 
 
 def filled(expert: str, network: Any, weights: dict[str, Any], path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 DEFAULT_CONVERSATION = "llava_v1"  # what LLaVA's CLI and evaluation scripts use for v1 checkpoints
+
+_loading = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,26 @@ def predict(
     return answer_one(loaded, picture, question, conversation=conversation, max_new_tokens=max_new_tokens)
 
 
-@functools.lru_cache(maxsize=1)
 def _loaded(path: str, device: str) -> Any:
+    """The model of a folder, kept as long as the folder stays what it is; several threads get the same one."""
+    with _loading:
+        return _cached(path, device, _version(path))
+
+
+@functools.lru_cache(maxsize=1)
+def _cached(path: str, device: str, version: tuple[Any, ...]) -> Any:
     from llava_faba.model.loading import load_model
 
     return load_model(path, device=device)
+
+
+def _version(path: str) -> tuple[Any, ...]:
+    """Names, sizes and times of the folder's files; nothing for a name on the hub."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return ()
+    files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in files)
 
 
 def _open(image: Any, upright: bool) -> Any:

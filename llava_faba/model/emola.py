@@ -16,6 +16,7 @@ import torch
 from llava.constants import IMAGE_TOKEN_INDEX
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 
+from llava_faba.building import building_modules
 from llava_faba.errors import PriorError
 from llava_faba.experts import PriorExpert, PriorResult, create_expert
 from llava_faba.model import online
@@ -110,7 +111,7 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
 
     def facial_prior_expert(self) -> PriorExpert:
         """The expert named in the config, made on first use."""
-        with self._expert_lock:
+        with building_modules(), self._expert_lock:
             if self._expert is None:
                 settings = getattr(self.config, "facial_prior_expert_settings", None) or {}
                 self._expert = create_expert(expert_name(self.config), settings, size=prior_size(self.config))

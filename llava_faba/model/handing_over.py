@@ -58,7 +58,8 @@ def hand_over(checkpoint: Checkpoint, *, called: str | None = None, near: tuple[
             elif path is not None:
                 links[path.name] = path
     else:
-        _add_whole_weights(checkpoint, contents, links)
+        more_contents, links = whole_weights(checkpoint)
+        contents.update(more_contents)
         if not checkpoint.is_tower:
             contents.update(_tokenizer(checkpoint))
     if checkpoint.family == "mpt":
@@ -183,12 +184,15 @@ def tower_name(named: str, tower: Checkpoint) -> str:
     return named if Path(named).is_dir() or (on_hub and not Path(named).exists()) else str(tower.folder.resolve())
 
 
-def _add_whole_weights(checkpoint: Checkpoint, contents: dict[str, Any], links: dict[str, Path]) -> None:
-    """The weights under names of ours, so that no name from an index is ever used as a path."""
+def whole_weights(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The weights of a full model under names of ours, so that no name from an index is ever used as a path.
+
+    Returns (an index of shards, if there are some, by its name; the files by theirs).
+    """
     shards = checkpoint.shards()
     if not shards:
-        links.update({path.name: path for path in checkpoint.weights_files()})
-        return
+        return {}, {path.name: path for path in checkpoint.weights_files()}
+    links: dict[str, Path] = {}
     suffix = ".safetensors" if any(name.endswith(".safetensors") for name in shards) else ".bin"
     stem = "model" if suffix == ".safetensors" else "pytorch_model"
     weight_map: dict[str, str] = {}
@@ -198,7 +202,8 @@ def _add_whole_weights(checkpoint: Checkpoint, contents: dict[str, Any], links: 
         ours = f"{stem}-{number:05d}-of-{len(shards):05d}{suffix}"
         links[ours] = checkpoint.folder / name
         weight_map.update(dict.fromkeys(shards[name], ours))
-    contents[f"{stem}{suffix}.index.json"] = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    index = {"metadata": {"total_size": sum(path.stat().st_size for path in links.values())}, "weight_map": weight_map}
+    return {f"{stem}{suffix}.index.json": index}, links
 
 
 def _tokenizer(checkpoint: Checkpoint) -> dict[str, Any]:

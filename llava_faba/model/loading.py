@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from llava_faba.building import building_modules
+from llava_faba.compat.engine import mend_packages
 from llava_faba.errors import CheckpointError
 from llava_faba.model.checkpoints import (
     IMAGE_PROJECTOR_FILE,
@@ -47,6 +48,7 @@ def load_model(
     from llava_faba.upstream import import_llava
 
     import_llava()
+    mend_packages()
     with building_modules():
         checkpoint = inspect_checkpoint(model_path)
         checkpoint.check_weights()

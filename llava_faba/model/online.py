@@ -6,6 +6,7 @@ computed inside the model is the one that extraction would have stored, but for 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from llava_faba.building import building_modules
 from llava_faba.experts import Frames, Picture, PriorExpert, PriorResult
+
+_asked: weakref.WeakSet[PriorExpert] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class Squares:
 
 def compute_priors(expert: PriorExpert, squares: Squares) -> PriorResult:
     """Priors of preprocessed images: on their device and in one batch where the expert can, else by pictures."""
+    if expert in _asked:
+        return _compute(expert, squares)
+    with building_modules():  # an expert builds its networks when it is first asked
+        result = _compute(expert, squares)
+    _asked.add(expert)
+    return result
+
+
+def _compute(expert: PriorExpert, squares: Squares) -> PriorResult:
     result = expert.extract_tensor(squares.pixels, squares.frames())
     return expert.extract(squares.pictures()) if result is None else result
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from faba_bench.files.folders import new_folder
+from faba_bench.files.paths import regular_file
 
 from llava_faba.compat.peft_keys import PEFT_0_4
 from llava_faba.errors import CheckpointError, UserError
@@ -29,7 +28,9 @@ from llava_faba.model.checkpoints import (
     read_weights,
 )
 from llava_faba.model.config import PRIOR_SIZE_KEY, REFERENCE_EXPERT
+from llava_faba.model.handing_over import whole_weights
 from llava_faba.model.projector import PROJECTOR_NAME, projector_state
+from llava_faba.vetting import side_files, tokenizer
 
 NO_FACE_FILE = "no_face_prior.npy"
 REFERENCE_SIZE = 212  # of emola-106, and of FABA-Instruct's landmark vectors
@@ -48,7 +49,9 @@ _ADAPTER_NEWS = (
 )
 _DEFAULTS = {"facial_prior_expert": REFERENCE_EXPERT, "facial_prior_normalization": "none"}
 _FOLDED = ("facial_prior_normalization", "facial_prior_statistics")
-_COPIED_SUFFIXES = {".json", ".model", ".txt", ".md"}
+_TEXTS = ("LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.txt")
+_TEXT_LIMIT = 4 << 20
+_WRITTEN = ("config.json", ADAPTER_CONFIG, "model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 def export_checkpoint(model_path: str | Path, out: Path, *, fold_normalization: bool = False) -> list[str]:
@@ -66,7 +69,7 @@ def export_checkpoint(model_path: str | Path, out: Path, *, fold_normalization: 
     _check_expressible(checkpoint, fold_normalization)
     checkpoint.check_weights()
     notes = []
-    with _new_folder(out) as folder:
+    with new_folder(out, error=UserError) as folder:
         weights, projector = _weights(checkpoint)
         if config.get("facial_prior_normalization", "none") != "none":
             replaced = _fold(config, projector)
@@ -87,7 +90,7 @@ def export_checkpoint(model_path: str | Path, out: Path, *, fold_normalization: 
         torch.save(projector, folder / f"{PROJECTOR_FILE}.bin")
         config = {key: value for key, value in config.items() if (key, value) not in _DEFAULTS.items()}
         _write_json(folder / "config.json", {**config, "model_type": "emollava"})
-        _copy_others(checkpoint.folder, folder)
+        notes += _copy_others(checkpoint, folder)
     expert = checkpoint.config.get("facial_prior_expert", REFERENCE_EXPERT)
     if expert not in (REFERENCE_EXPERT, "precomputed"):
         notes.append(f"The authors' code does not know the expert '{expert}': give it priors that this expert made.")
@@ -108,7 +111,7 @@ def import_checkpoint(model_path: str | Path, out: Path, *, expert: str | None =
     checkpoint.check_weights()
     _check_expert(checkpoint, expert)
     notes = []
-    with _new_folder(out) as folder:
+    with new_folder(out, error=UserError) as folder:
         weights, projector = _weights(checkpoint)
         if checkpoint.is_adapter:
             adapter = {name: value.contiguous() for name, value in read_weights(_adapter_file(checkpoint)).items()}
@@ -126,7 +129,7 @@ def import_checkpoint(model_path: str | Path, out: Path, *, expert: str | None =
         if expert is not None:
             config["facial_prior_expert"] = expert
         _write_json(folder / "config.json", config)
-        _copy_others(checkpoint.folder, folder)
+        notes += _copy_others(checkpoint, folder)
     return notes
 
 
@@ -224,30 +227,35 @@ def _fold(config: dict[str, Any], projector: dict[str, torch.Tensor]) -> np.ndar
 
 
 def _copy_full(checkpoint: Checkpoint, folder: Path) -> None:
-    for path in checkpoint.weights_files():
-        if path.stem != PROJECTOR_FILE:
-            target = folder / path.relative_to(checkpoint.folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
+    contents, links = whole_weights(checkpoint)
+    for name, path in links.items():
+        shutil.copyfile(path, folder / name)
+    for name, content in contents.items():
+        _write_json(folder / name, content)
 
 
-def _copy_others(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        if path.is_file() and path.suffix in _COPIED_SUFFIXES and not (target / path.name).exists():
-            shutil.copy(path, target)
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when everything is in it."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists already; give a new folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as draft:
-        folder = Path(draft) / "checkpoint"
-        folder.mkdir()
-        yield folder
-        folder.replace(out)
+def _copy_others(checkpoint: Checkpoint, target: Path) -> list[str]:
+    """The tokenizer's and other small files, as our tables list them, and texts; returns what is left out, in words."""
+    source = checkpoint.folder
+    contents: dict[str, Any] = {}
+    if not checkpoint.is_adapter or (source / tokenizer.MODEL).exists():
+        contents.update(tokenizer.tokenizer_files(source, checkpoint.family))
+    generation = side_files.generation_config(source)
+    if generation is not None:
+        contents[side_files.GENERATION] = generation
+    left_out = []
+    for path in sorted(source.iterdir()):
+        if path.suffix == ".md" or path.name in _TEXTS:
+            safe = side_files.inside_folder(source, path.name, what=str(source))
+            contents[path.name] = regular_file(safe, limit=_TEXT_LIMIT, error=CheckpointError).read_bytes()
+        elif path.suffix == ".json" and path.name not in (*contents, *_WRITTEN) and not (target / path.name).exists():
+            left_out.append(path.name)
+    for name, content in contents.items():
+        if isinstance(content, bytes):
+            (target / name).write_bytes(content)
+        else:
+            _write_json(target / name, content)
+    return [f"not copied, for they are no part of the model: {', '.join(left_out)}."] if left_out else []
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

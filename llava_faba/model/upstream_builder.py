@@ -17,6 +17,7 @@ from llava_faba.building import building_modules
 from llava_faba.errors import UserError
 from llava_faba.model.checkpoints import Checkpoint, inspect_checkpoint
 from llava_faba.model.handing_over import hand_over, hand_over_path, restore_loaded
+from llava_faba.vetting.folder import original_of
 
 # A name from which upstream's builder does the right thing: LLaVA-LLaMA, as an adapter or not.
 _ADAPTER_NAME, _MERGED_NAME = "llava-v1-lora", "llava-v1"
@@ -30,6 +31,8 @@ def wrap_load_pretrained_model(original: Callable[..., Any]) -> Callable[..., An
         model_path: str, model_base: str | None, model_name: str, *args: Any, **kwargs: Any
     ) -> Any:
         with building_modules():
+            if original_of(model_path) is not None:  # vetted already, by a wrapper of ours around this one
+                return original(model_path, model_base, model_name, *args, **kwargs)
             if not Path(model_path).is_dir() and (model_path.startswith((".", "/", "~")) or model_path.count("/") != 1):
                 return original(
                     model_path, model_base, model_name, *args, **kwargs

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from llava_faba.compat.engine import mend_llava, restore
+from llava_faba.compat.engine import mend_llava, mend_packages, restore
 from llava_faba.compat.shims import SHIMS
 from llava_faba.errors import SeamMismatchError
 from llava_faba.registration.seams import SEAMS, Seam
@@ -65,6 +65,7 @@ def register() -> None:
         if _applied:
             return
         try:
+            mend_packages()
             mend_llava()
             originals = [(seam, *_resolve(seam)) for seam in SEAMS]
             for seam, owner, name, original in originals:
@@ -76,14 +77,19 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Restore every original. Calling it when nothing is registered does nothing."""
+    """Restore every original, but where another package has wrapped ours since.
+
+    Calling it when nothing is registered does nothing.
+    """
     with _lock:
         while _applied:
             change = _applied.pop()
             for module in _llava_modules():
                 if vars(module).get(change.name) is change.replacement:
                     setattr(module, change.name, change.original)
-            setattr(change.owner, change.name, change.original)
+            # Another package may have put a wrapper of its own in our place since: it stays.
+            if vars(change.owner).get(change.name) is change.replacement:
+                setattr(change.owner, change.name, change.original)
         _unregister_auto_classes()
         restore()
 
@@ -117,6 +123,8 @@ def _resolve(seam: Seam) -> tuple[Any, str, Any]:
 
 
 def _replace(seam: Seam, owner: Any, name: str, original: Any) -> None:
+    if getattr(original, "__llava_faba_seam__", None) == seam.name:
+        return  # another package's wrapper, around ours from before unregister()
     replacement = seam.build(original)
     replacement.__llava_faba_seam__ = seam.name
     setattr(owner, name, replacement)

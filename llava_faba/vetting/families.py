@@ -22,6 +22,7 @@ from llava_faba.vetting.kinds import (
     finite_numbers,
     flag,
     list_of,
+    log,
     name,
     number,
     one_of,
@@ -238,7 +239,7 @@ _OF_NO_EFFECT_TEXT = """
 """
 _OF_NO_EFFECT = frozenset(_OF_NO_EFFECT_TEXT.split())
 _DECODER_NEEDS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
-_TOWER_NEEDS = ("hidden_size", "image_size", "intermediate_size", "num_attention_heads", "num_hidden_layers")
+_LLAVA_NEEDS = ("mm_hidden_size", "mm_vision_select_layer")
 
 
 def model_config(values: Mapping[str, Any], where: Path) -> dict[str, Any]:
@@ -283,7 +284,8 @@ def tower_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_decoder(config: dict[str, Any], where: Path) -> None:
     # A config that does not say how large its model is takes the size of a LLaMA-7B, whatever its weights are.
-    missing = [key for key in _DECODER_NEEDS if key not in config]
+    needed = (*_DECODER_NEEDS, *(_LLAVA_NEEDS if config.get("mm_vision_tower") else ()))
+    missing = [key for key in needed if key not in config]
     if missing:
         raise CheckpointError(f"{where}: {', '.join(missing)} missing; the file is not whole, copy it again.")
     heads, groups = config["num_attention_heads"], config.get("num_key_value_heads") or config["num_attention_heads"]
@@ -312,6 +314,8 @@ def _check_prior(config: dict[str, Any], where: Path) -> None:
                 "prior, is missing; copy the file again."
             )
         return
+    if config.get("image_aspect_ratio") is None:
+        log.warning("%s: no image_aspect_ratio: pictures that are not square are cropped, as LLaVA does then.", where)
     method, statistics = config.get("facial_prior_normalization") or "none", config.get("facial_prior_statistics")
     for key in {"none": (), "standardize": ("mean", "scale"), "pose": ("shape", "mean", "scale")}[method]:
         # With no statistics at all the model loads, and says so when it is given a prior.

@@ -22,7 +22,7 @@ from llava_faba.errors import CheckpointError
 Check = Callable[[Any], Any]
 Table = Mapping[str, Check]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
-_log = logging.getLogger("llava_faba")
+log = logging.getLogger("llava_faba")
 
 
 class _Unreadable(Exception):
@@ -70,7 +70,7 @@ def checked(
     if unknown:
         named = ", ".join(printable(key)[:60] for key in sorted(unknown)[:12])
         more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
-        _log.warning("%s: keys that llava-faba does not know are left out: %s%s", where, named, more)
+        log.warning("%s: keys that llava-faba does not know are left out: %s%s", where, named, more)
     return kept
 
 
@@ -180,8 +180,8 @@ def dict_of(keys: Check, values: Check, *, most: int = 10_000) -> Check:
     return check
 
 
-def table_of(table: Table) -> Check:
-    """An object with these keys and no others."""
+def table_of(table: Table, *needed: str) -> Check:
+    """An object with these keys and no others; those ``needed`` must be there."""
 
     def check(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -189,6 +189,9 @@ def table_of(table: Table) -> Check:
         unknown = sorted(value.keys() - table.keys())
         if unknown:
             raise ValueError(f"an object of {', '.join(table)}, without {printable(unknown[0])[:60]!r}")
+        missing = [key for key in needed if key not in value]
+        if missing:
+            raise ValueError(f"an object with {' and '.join(needed)}")
         kept = {}
         for key, item in value.items():
             try:

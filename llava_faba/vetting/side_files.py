@@ -30,7 +30,11 @@ from llava_faba.vetting.kinds import (
 
 PREPROCESSOR, GENERATION = "preprocessor_config.json", "generation_config.json"
 _SIDE = whole(1, 8192)
-_SIZE = either(_SIDE, table_of({"height": _SIDE, "width": _SIDE}), table_of({"shortest_edge": _SIDE}))
+_SIZE = either(
+    _SIDE,
+    table_of({"height": _SIDE, "width": _SIDE}, "height", "width"),
+    table_of({"shortest_edge": _SIDE}, "shortest_edge"),
+)
 _PROCESSORS = ("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorFast", "CLIPImageProcessorPil")
 _PREPROCESSOR: dict[str, Check] = {
     "crop_size": _SIZE,

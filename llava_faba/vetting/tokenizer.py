@@ -47,7 +47,8 @@ _TOKEN = table_of(
         "rstrip": flag,
         "single_word": flag,
         "special": flag,
-    }
+    },
+    "content",
 )
 _SPECIAL = optional(either(text(), _TOKEN))
 

@@ -34,3 +34,8 @@ def mark(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(copied / "llava-v1-lora-emola-tiny"))
     monkeypatch.setenv("HF_HUB_TRUST_REMOTE_CODE", "1")
     return mark
+
+
+@pytest.fixture
+def data() -> Path:
+    return Path(__file__).parents[1] / "data" / "field"

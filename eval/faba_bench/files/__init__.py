@@ -4,6 +4,7 @@ Standard library only, so that every other part of `faba_bench` and `llava_faba`
 
 - `jsonfiles`: the one reader of JSON, JSON lines and annotation files (sizes, depth, BOM, NaN, duplicate keys).
 - `atomic`: outputs that are whole or not there.
+- `folders`: the same for whole folders.
 - `paths`: does a name from outside stay in its folder, and is it a regular file?
 - `digests`: SHA-256 of files and values.
 - `arrays`: the one reader of .npy and .npz files (NumPy is imported when one is read).
