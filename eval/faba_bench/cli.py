@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from faba_bench.console.output import add_output, emit, save, show
+from faba_bench.console.parser import Parser, warn_old
+from faba_bench.console.program import run
 from faba_bench.errors import BenchError
 from faba_bench.records import Files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0, or 2 after an error that the user can mend (printed to stderr)."""
-    arguments = _parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no dash must not cost the result
-    try:
-        return int(arguments.run(arguments))
-    except BenchError as error:
-        print(f"faba-bench: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # "| head" has read enough; the files are written by then
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        print(f"faba-bench: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return 2
+    arguments = build_parser().parse_args(argv)
+    # Files are written before anything is printed, so a reader that closed the pipe cost nothing.
+    return run("faba-bench", lambda: arguments.run(arguments), pipe_closed=0, undisplayable="replace")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="faba-bench", description="Score facial affective behaviour answers of any model."
-    )
+def build_parser() -> Parser:
+    """The parser of ``faba-bench``; docs/cli.md is made from it."""
+    parser = Parser(prog="faba-bench", description="Score facial affective behaviour answers of any model.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_score(commands)
     _add_compare(commands)
     protocols = commands.add_parser("protocols", help="list the protocols")
-    protocols.add_argument("--json", action="store_true", help="as JSON")
+    add_output(protocols)
     protocols.set_defaults(run=_protocols)
     return parser
 
@@ -52,7 +40,7 @@ def _add_score(commands: Any) -> None:
         help="score an answers file",
         description="Score answers (JSON lines with question_id and text) against annotations.",
     )
-    score.add_argument("--task", required=True, choices=("au", "emotion"))
+    score.add_argument("--task", required=True, choices=("au", "emotion"), help="what the answers are about")
     score.add_argument("--protocol", required=True, help="a name of 'faba-bench protocols', or a .json file")
     score.add_argument("--annotations", type=Path, help="evaluation records (JSON list or JSON lines)")
     score.add_argument("--answers", type=Path, help="answers, JSON lines with question_id and text")
@@ -64,7 +52,7 @@ def _add_score(commands: Any) -> None:
         help="score folds apart and average them: each folder holds answers.jsonl, and annotations.json or "
         "eval_TASK_anno.json; instead of --annotations and --answers",
     )
-    score.add_argument("--json", type=Path, metavar="OUT", help="write the result object")
+    add_output(score, had_file=True)
     score.add_argument("--report", type=Path, metavar="OUT.html", help="write a self-contained HTML page")
     score.add_argument("--markdown", type=Path, metavar="OUT.md", help="write the tables as Markdown")
     score.add_argument("--latex", type=Path, metavar="OUT.tex", help="write the tables as LaTeX")
@@ -90,8 +78,13 @@ def _add_compare(commands: Any) -> None:
     compare.add_argument("--names", nargs="+", help="names for the results (default: file names)")
     compare.add_argument("--no-published", action="store_true", help="leave the published figures out")
     compare.add_argument("--samples", type=int, default=2000, help="resamples (default 2000)")
-    compare.add_argument("--seed", type=int, default=0)
-    compare.add_argument("--format", choices=("text", "markdown", "latex", "json"), default="text")
+    compare.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    compare.add_argument(
+        "--format", choices=("text", "markdown", "latex"), default="text", help="of what is printed (default text)"
+    )
+    add_output(compare)
+    compare.old.append(("--format json", "--json"))
+    compare.rewrite(_format_json)
     compare.add_argument("--report", type=Path, metavar="OUT.html", help="write the comparison as an HTML page")
     compare.set_defaults(run=_compare)
 
@@ -112,25 +105,23 @@ def _score(arguments: argparse.Namespace) -> int:
     else:
         files = [Files(arguments.annotations, arguments.answers)]
         result = score(arguments.task, arguments.protocol, arguments.annotations, arguments.answers, **options)
+    save(arguments, result)  # first, so that no later fault costs it
     _write(arguments, result, files)
-    print(summary(result))
+    show(arguments, result, lambda: summary(result))
     return 0
 
 
 def _write(arguments: argparse.Namespace, result: dict[str, Any], files: Sequence[Files]) -> None:
-    """Every file that was asked for; the result object first, so that no later fault costs it."""
+    """Every page and table that was asked for."""
     from faba_bench import tables
-    from faba_bench.result import write_result
+    from faba_bench.files.atomic import write_text
 
-    if arguments.json:
-        write_result(result, arguments.json)
     for path, make in (
         (arguments.markdown, tables.markdown_document),
         (arguments.latex, tables.latex_document),
     ):
         if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(make(result), encoding="utf-8")
+            write_text(path, make(result))
     if arguments.report or arguments.plots:
         from faba_bench.report.bench import write_plots, write_report
 
@@ -158,9 +149,9 @@ def _compare(arguments: argparse.Namespace) -> int:
         samples=arguments.samples,
         seed=arguments.seed,
     )
-    print(render(comparison, arguments.format))
     if arguments.report:
         write_comparison(comparison, arguments.report)
+    emit(arguments, comparison, lambda: render(comparison, arguments.format))
     return 0
 
 
@@ -168,17 +159,24 @@ def _protocols(arguments: argparse.Namespace) -> int:
     from faba_bench.protocol import load_protocol, protocol_names
 
     found = [load_protocol(name) for name in protocol_names()]
-    if arguments.json:
-        listing = [
-            {"name": p.name, "version": p.version, "title": p.title, "tasks": list(p.tasks), "folds": p.folds}
-            for p in found
-        ]
-        print(json.dumps(listing, indent=1))
-        return 0
-    for protocol in found:
-        folds = f", {protocol.folds} folds" if protocol.folds else ""
-        print(f"{protocol.name:12} v{protocol.version}  {'+'.join(protocol.tasks):10}  {protocol.title}{folds}")
+    listing = [
+        {"name": p.name, "version": p.version, "title": p.title, "tasks": list(p.tasks), "folds": p.folds}
+        for p in found
+    ]
+    lines = [
+        f"{p.name:12} v{p.version}  {'+'.join(p.tasks):10}  {p.title}{f', {p.folds} folds' if p.folds else ''}"
+        for p in found
+    ]
+    emit(arguments, listing, "\n".join(lines))
     return 0
+
+
+def _format_json(words: list[str]) -> list[str]:
+    """``--format json`` as it was before ``--json``."""
+    text = "\0".join(words).replace("--format\0json", "--format=json").split("\0")
+    if "--format=json" in text:
+        warn_old("'--format json'", "--json")
+    return ["--json" if word == "--format=json" else word for word in text]
 
 
 if __name__ == "__main__":

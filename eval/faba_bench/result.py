@@ -13,13 +13,14 @@ from typing import Any
 
 from faba_bench.aggregate import Samples
 from faba_bench.errors import ResultError, quote_ids
+from faba_bench.files.atomic import write_json
 
 SCHEMA_VERSION = 1
 MODES = ("reference", "strict")
 
 
 def load_result(path: Path | str) -> dict[str, Any]:
-    """Read a result file that ``faba-bench score --json`` wrote.
+    """Read a result file that ``faba-bench score --output`` wrote.
 
     Raises `ResultError` naming the file and what is wrong with it.
     """
@@ -48,9 +49,7 @@ def check_result(data: Any, where: str) -> None:
 
 def write_result(result: Mapping[str, Any], path: Path | str) -> None:
     """Write a result as JSON (UTF-8, one key a line, samples one a line)."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, result)
 
 
 def as_groups(result: Mapping[str, Any], mode: str, like: Mapping[str, Any] | None = None) -> list[Samples]:

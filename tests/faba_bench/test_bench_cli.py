@@ -152,7 +152,7 @@ def test_a_closed_pipe_and_a_poor_terminal_do_not_cost_the_result(tmp_path: Path
     annotations = [{key: record[key] for key in ("label", "id")} for record in json.loads(Path(files[0]).read_text())]
     Path(files[0]).write_text(json.dumps(annotations))  # without texts S_ge is a dash, which ASCII has not
     command = [sys.executable, "-m", "faba_bench", "score", "--task", "au", "--protocol", "gft", "--bootstrap", "0"]
-    command += ["--annotations", files[0], "--answers", files[1], "--json", str(tmp_path / "r.json")]
+    command += ["--annotations", files[0], "--answers", files[1], "--output", str(tmp_path / "r.json")]
     root = str(Path(faba_bench.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONIOENCODING": "ascii"}
     reader, writer = os.pipe()

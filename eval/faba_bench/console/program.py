@@ -1,0 +1,64 @@
+"""From an error to an exit code and a sentence: the one place for both programs."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+
+from faba_bench.console.output import tell
+from faba_bench.errors import BenchError
+from faba_bench.files.oserrors import sentence
+
+USER_ERROR, INTERRUPTED, PIPE_CLOSED = 2, 130, 141  # the last two as a shell has them
+
+
+def run(
+    name: str,
+    command: Callable[[], int],
+    *,
+    errors: tuple[type[Exception], ...] = (),
+    pipe_closed: int = PIPE_CLOSED,
+    undisplayable: str = "backslashreplace",
+) -> int:
+    """The exit code of `command`; what a user can mend is told on standard error as ``name: sentence``, with code 2.
+
+    That is `BenchError`, `errors`, and OSError (a full disk, a missing folder). Anything else is a bug and keeps its
+    traceback. An interruption gives 130, a reader that closed the pipe `pipe_closed`.
+    `undisplayable`: how characters are shown that the terminal has not (an error handler of `str.encode`).
+    """
+    mendable: tuple[type[Exception], ...] = (BenchError, *errors)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=undisplayable)
+    try:
+        code = int(command())
+        sys.stdout.flush()  # a full disk behind '>' is told here, not after the end
+        return code
+    except BrokenPipeError:  # '| head' has read enough
+        _discard_output()
+        return pipe_closed
+    except KeyboardInterrupt:
+        tell(f"{name}: interrupted")
+        return INTERRUPTED
+    except mendable as error:
+        tell(f"{name}: {error}")
+    except OSError as error:
+        tell(f"{name}: {sentence(error)}")
+        _discard_if_full()
+    return USER_ERROR
+
+
+def _discard_output() -> None:
+    """What is left in the buffer must not raise once more when the interpreter ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # standard output is no file (captured, or closed)
+        return
+
+
+def _discard_if_full() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
