@@ -61,6 +61,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	PYTHONPATH=.:eval $(BIN)/lint-imports --no-cache
 
 format: setup
 	$(BIN)/ruff format .

@@ -22,7 +22,8 @@ from llava_faba._version import __version__
 
 if TYPE_CHECKING:
     from llava_faba.analysis.run import analyze
-    from llava_faba.inference.predict import Prediction, predict
+    from llava_faba.inference.predict import predict
+    from llava_faba.inference.prediction import Prediction
     from llava_faba.model.loading import load_model
     from llava_faba.registration import register, unregister
 
@@ -34,7 +35,7 @@ _HOME = {
     "load_model": "llava_faba.model.loading",
     "analyze": "llava_faba.analysis.run",
     "predict": "llava_faba.inference.predict",
-    "Prediction": "llava_faba.inference.predict",
+    "Prediction": "llava_faba.inference.prediction",
 }
 
 

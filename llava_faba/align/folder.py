@@ -11,7 +11,7 @@ from typing import Any
 from llava_faba.align.crop import align_face
 from llava_faba.errors import UserError
 from llava_faba.experts import PriorExpert, PriorStatus, create_expert
-from llava_faba.inference.images import open_image
+from llava_faba.images import open_image
 from llava_faba.priors.layout import write_atomically
 from llava_faba.priors.sources import images_below
 

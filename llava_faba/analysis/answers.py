@@ -10,12 +10,12 @@ from typing import Any
 from faba_bench.files.digests import sha256_json
 from faba_bench.files.jsonfiles import iter_json_lines
 from faba_bench.protocol import AUTask, EmotionTask, load_protocol
+from faba_bench.questions import QUESTIONS
 from faba_bench.strict.au import read_aus
 from faba_bench.strict.emotion import read_emotion
 from faba_bench.thoughts import strip_thoughts
 
 from llava_faba.inference.generate import GenerateSettings, generate_answers
-from llava_faba.inference.questions import PROMPTS
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def answer_crops(
     wanted = {f"{crop}:{task}": (crop, task) for crop in crops for task in asked}
     # Answers to crops of an earlier call stay valid: their files are there still.
     wanted |= {} if overwrite else {name: one for name, one in _earlier(path, work).items() if name not in wanted}
-    questions = [{"question_id": name, "image": crop, "text": PROMPTS[task]} for name, (crop, task) in wanted.items()]
+    questions = [{"question_id": name, "image": crop, "text": QUESTIONS[task]} for name, (crop, task) in wanted.items()]
     summary = generate_answers(
         model_path,
         questions,
@@ -77,7 +77,7 @@ def _earlier(path: Path, work: Path) -> dict[str, tuple[str, str]]:
     found = {}
     for _, line in iter_json_lines(path, problems=[]):
         crop, _, task = str(line.get("question_id")).rpartition(":")
-        if (work / "crops" / crop).is_file() and task in PROMPTS:
+        if (work / "crops" / crop).is_file() and task in QUESTIONS:
             found[f"{crop}:{task}"] = (crop, task)
     return found
 

@@ -24,7 +24,7 @@ from llava_faba.analysis.settings import AnalyzeSettings
 from llava_faba.analysis.sources import Source
 from llava_faba.analysis.tracking import Tracker
 from llava_faba.errors import UserError
-from llava_faba.inference.images import open_image
+from llava_faba.images import open_image
 
 CROPS = "crops"
 

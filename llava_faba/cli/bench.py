@@ -50,8 +50,8 @@ def run_questions(args: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
-    from llava_faba.data.records import read_records
-    from llava_faba.inference.questions import questions_of, task_of
+    from llava_faba.records.questions import questions_of, task_of
+    from llava_faba.records.training import read_records
 
     records = read_records(args.annotations)
     task = args.task or task_of(records)
@@ -77,7 +77,7 @@ def run_generate(args: argparse.Namespace) -> int:
 
     from llava_faba.cli.progress import progress_bar
     from llava_faba.inference.generate import GenerateSettings, generate_answers
-    from llava_faba.inference.questions import read_jsonl
+    from llava_faba.records.questions import read_jsonl
 
     questions = read_jsonl(Path(args.question_file))
     settings = GenerateSettings(

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     import llava_faba
-    from llava_faba.inference.images import open_image
+    from llava_faba.images import open_image
 
     picture = open_image(args.image_file)
     loaded = llava_faba.load_model(

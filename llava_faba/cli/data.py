@@ -125,8 +125,8 @@ def run_validate(args: argparse.Namespace) -> int:
     import json
     import os
 
-    from llava_faba.datatools.records import save_json
     from llava_faba.datatools.validate import validate
+    from llava_faba.records.annotation import save_json
 
     if args.image_folder is None and not args.no_images:
         raise UserError("give --image-folder (what image paths are relative to) or --no-images")
@@ -221,8 +221,8 @@ def _add_stats(commands: argparse._SubParsersAction[Any]) -> None:
 def run_stats(args: argparse.Namespace) -> int:
     import json
 
-    from llava_faba.datatools.records import save_json
     from llava_faba.datatools.stats import describe, to_text
+    from llava_faba.records.annotation import save_json
 
     figures = [describe(path, args.task) for path in args.files]
     result = [one.to_json() for one in figures]

@@ -14,9 +14,10 @@ from llava.constants import IGNORE_INDEX
 from llava.train.train import DataCollatorForSupervisedDataset, LazySupervisedDataset
 
 from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
-from llava_faba.data.records import find_problems, read_records, report
+from llava_faba.data.records import find_problems, report
 from llava_faba.errors import RecordError
 from llava_faba.priors.store import PriorStore
+from llava_faba.records.training import read_records
 
 _SHOWN = 600  # characters of a record's text in an error
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from faba_bench.files.arrays import read_vector
 
 from llava_faba.errors import PriorError
+from llava_faba.priors.npy import read_npy_prior
 from llava_faba.priors.store import PriorStore
 
 
@@ -54,13 +54,3 @@ class NumpyPriors:
         if not isinstance(name, str):
             raise PriorError(f"'landmark' is not a path but {type(name).__name__}.")
         return read_npy_prior(self._folder / name, self.size)
-
-
-def read_npy_prior(path: Path, size: int | None = None) -> np.ndarray:
-    """A prior from a .npy file: one vector, or points in rows, as float32 (size,).
-
-    Raises PriorError when the file is missing, broken, not numeric, not finite, or of another size or shape.
-    """
-    if not path.exists():
-        raise PriorError(f"{path}: this facial prior does not exist.")
-    return read_vector(path, size, error=PriorError)

@@ -6,16 +6,15 @@ A training record: {"conversations": [{"from": "human" | "gpt", "value"}, ...]} 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llava_faba.data.priors import PriorSource
-from llava_faba.errors import PriorError, RecordError
+from llava_faba.errors import PriorError
+from llava_faba.records.vocabulary import IMAGE_TOKEN
 
-_IMAGE_TOKEN = "<image>"
 _SHOWN = 20
 
 
@@ -29,26 +28,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"record {self.position} ({self.record}): {self.message}"
-
-
-def read_records(path: str | Path) -> list[dict[str, Any]]:
-    """The records of an annotation file.
-
-    Raises RecordError when the file is missing, not JSON (naming line and column), not a list, or an empty one.
-    """
-    try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path}: not UTF-8: {error}") from error
-    except json.JSONDecodeError as error:
-        raise RecordError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}") from error
-    if not isinstance(records, list):
-        raise RecordError(f"{path}: expected a list of records, found {type(records).__name__}.")
-    if not records:
-        raise RecordError(f"{path}: holds no records.")
-    return records
 
 
 def find_problems(records: Sequence[Any], image_folder: Path, priors: PriorSource) -> list[Problem]:
@@ -98,9 +77,9 @@ def _layout_problem(conversations: Any, has_image: bool) -> str | None:
             return "a turn has no text under 'value'"
         if turn.get("from") not in ("human", "gpt"):
             return f"a turn is from {turn.get('from')!r}, not 'human' or 'gpt'"
-    tokens = sum(turn["value"].count(_IMAGE_TOKEN) for turn in conversations)
+    tokens = sum(turn["value"].count(IMAGE_TOKEN) for turn in conversations)
     if has_image and tokens != 1:
-        return f"has an image and {tokens} times '{_IMAGE_TOKEN}' in its text, not once"
+        return f"has an image and {tokens} times '{IMAGE_TOKEN}' in its text, not once"
     if not has_image and tokens:
-        return f"has no image but '{_IMAGE_TOKEN}' in its text"
+        return f"has no image but '{IMAGE_TOKEN}' in its text"
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llava_faba.datatools.vocabulary import AU_NAMES, CONTEMPT, EMOTIONS
+from llava_faba.records.vocabulary import AU_NAMES, CONTEMPT, EMOTIONS
 
 
 class AUReading(NamedTuple):

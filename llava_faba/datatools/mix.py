@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llava_faba._version import __version__
-from llava_faba.datatools import records
 from llava_faba.errors import RecordError, UserError, nearest
+from llava_faba.records import annotation as records
 
 MANIFEST = "manifest.json"
 SPLITS = ("subject", "image", "record")

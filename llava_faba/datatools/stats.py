@@ -14,8 +14,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from llava_faba.datatools import answers, records
-from llava_faba.datatools.vocabulary import AU_NAMES
+from llava_faba.datatools import answers
+from llava_faba.records import annotation as records
+from llava_faba.records.vocabulary import AU_NAMES
 
 
 @dataclass

@@ -11,7 +11,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from llava_faba.datatools.vocabulary import AU_NAMES, QUESTIONS, au_phrase
+from faba_bench.questions import QUESTIONS
+
+from llava_faba.records.vocabulary import AU_NAMES, au_phrase
 
 QUESTION_VARIANTS: dict[str, tuple[str, ...]] = {
     "au": (

@@ -22,9 +22,9 @@ import numpy as np
 
 from .faces.capture import draw_capture
 from .faces.identity import Identity, draw_identity
-from .faces.portraits import SOURCES
 from .faces.prototypes import draw_prototype, draw_units
 from .faces.render import Face, render_face
+from .faces.sources import SOURCES
 from .texts import AU_QUESTION, EMOTION_QUESTION, EMOTIONS
 from .texts.action_units import au_answer
 from .texts.captions import caption, caption_prompt

@@ -111,7 +111,7 @@ def train_variant(settings: DemoSettings, steps: Steps, variant: Variant) -> Non
 def answer(settings: DemoSettings, steps: Steps, variants: Sequence[Variant], progress: Progress) -> None:
     """Greedy answers of every variant to both tasks, from the pictures alone: the model computes its priors."""
     from llava_faba.inference.generate import GenerateSettings, generate_answers
-    from llava_faba.inference.questions import questions_of
+    from llava_faba.records.questions import questions_of
 
     questions = [
         question
@@ -137,7 +137,7 @@ def score(settings: DemoSettings, variants: Sequence[Variant]) -> dict[str, dict
     import faba_bench
 
     from llava_faba.demo.floors import majority_answers, random_answers
-    from llava_faba.inference.questions import read_jsonl
+    from llava_faba.records.questions import read_jsonl
 
     results: dict[str, dict[str, Any]] = {}
     for task in TASKS:

@@ -109,11 +109,12 @@ def _curves(settings: DemoSettings) -> dict[str, tuple[list[float], list[float]]
 
 
 def _gallery(settings: DemoSettings, task: str, results: dict[str, Any]) -> str:
+    from faba_bench.questions import QUESTIONS
     from faba_bench.report import gallery, images
 
     from llava_faba.experts import create_expert
-    from llava_faba.inference.questions import PROMPTS, read_jsonl
     from llava_faba.priors.store import PriorStore
+    from llava_faba.records.questions import read_jsonl
 
     records = _read_json(settings.data / f"eval_{task}_anno.json")
     answers = {
@@ -138,7 +139,7 @@ def _gallery(settings: DemoSettings, task: str, results: dict[str, Any]) -> str:
                     ("prior", store.status(record["image"])),
                 ],
                 texts=[
-                    ("question", PROMPTS[task]),
+                    ("question", QUESTIONS[task]),
                     ("EmoLA", answers[EMOLA.name][key]),
                     ("no prior", answers[NO_PRIOR.name][key]),
                     ("reference", record["gpt4"]),

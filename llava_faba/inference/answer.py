@@ -18,7 +18,7 @@ from llava.conversation import conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 
 from llava_faba.errors import UserError, nearest
-from llava_faba.inference.predict import DEFAULT_CONVERSATION, Prediction
+from llava_faba.inference.prediction import DEFAULT_CONVERSATION, Prediction
 from llava_faba.model.config import has_prior
 
 

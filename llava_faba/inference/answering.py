@@ -13,8 +13,8 @@ import torch
 from llava.mm_utils import process_images
 
 from llava_faba.errors import PriorError, UserError
+from llava_faba.images import open_image
 from llava_faba.inference.answer import generate_batch, prompt_ids, to_model
-from llava_faba.inference.images import open_image
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.model.config import expert_name, has_prior, prior_size
 from llava_faba.priors.store import PriorStore

@@ -19,7 +19,7 @@ from llava_faba.inference.answer import (
     texts,
     with_image,
 )
-from llava_faba.inference.predict import DEFAULT_CONVERSATION
+from llava_faba.inference.prediction import DEFAULT_CONVERSATION
 from llava_faba.model.config import has_prior
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from llava_faba.inference.journal import AnswerJournal
 from llava_faba.inference.keys import answer_key, fingerprint, model_folders
-from llava_faba.inference.questions import check_questions
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.inference.workers import Job, answer_in_processes
+from llava_faba.records.questions import check_questions
 
 __all__ = ["GenerateSettings", "GenerateSummary", "generate_answers"]
 

@@ -48,7 +48,7 @@ def model_folders(model_path: str, model_base: str | None) -> list[Path]:
     Raises CheckpointError as ``load_model`` does.
     """
     from llava_faba.model.checkpoints import inspect_checkpoint
-    from llava_faba.model.config import resolve_vision_tower
+    from llava_faba.model.vision_tower import resolve_vision_tower
 
     checkpoint = inspect_checkpoint(model_path)
     folders = [checkpoint.folder]

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-DEFAULT_CONVERSATION = "llava_v1"  # what LLaVA's CLI and evaluation scripts use for v1 checkpoints
+from llava_faba.inference.prediction import DEFAULT_CONVERSATION, Prediction
 
 _loading = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of a face.
-
-    ``text``: the answer. ``landmarks``: float32 (points, 2 or 3) in pixels of the picture that the model saw, or None
-    when there is no face or no landmarks behind the prior. ``status``: "found", "not_found" or "several_faces";
-    "no_prior" for a plain LLaVA model.
-    """
-
-    text: str
-    landmarks: np.ndarray | None
-    status: str
 
 
 def predict(
@@ -85,6 +68,6 @@ def _version(path: str) -> tuple[Any, ...]:
 
 
 def _open(image: Any, upright: bool) -> Any:
-    from llava_faba.inference.images import open_image
+    from llava_faba.images import open_image
 
     return open_image(image, upright) if isinstance(image, str | Path) else image.convert("RGB")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava_faba.errors import UserError, nearest
-from llava_faba.inference.predict import DEFAULT_CONVERSATION
+from llava_faba.inference.prediction import DEFAULT_CONVERSATION
 
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("cpu", "cuda")

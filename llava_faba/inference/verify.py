@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llava_faba.errors import UserError
-from llava_faba.inference.questions import read_jsonl
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.records.questions import read_jsonl
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from llava_faba.data.priors import read_npy_prior
 from llava_faba.errors import PriorError
 from llava_faba.experts import PriorExpert, PriorStatus, create_expert
+from llava_faba.priors.npy import read_npy_prior
 from llava_faba.priors.problems import write_problems
 from llava_faba.priors.reading import image_size
 from llava_faba.priors.sources import images_below, records_of, relative_to

@@ -98,7 +98,7 @@ def records_of(annotations: Iterable[Path]) -> Iterator[dict[str, Any]]:
 
 def _records(path: Path) -> Iterator[Any]:
     if path.suffix != ".jsonl":
-        from llava_faba.data.records import read_records
+        from llava_faba.records.training import read_records
 
         yield from read_records(path)
         return

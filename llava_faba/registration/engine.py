@@ -5,6 +5,7 @@ Every seam is checked before the first one is applied, so a LLaVA that does not 
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from llava_faba.compat.engine import mend_llava, mend_packages, restore
 from llava_faba.compat.shims import SHIMS
 from llava_faba.errors import SeamMismatchError
-from llava_faba.registration.seams import SEAMS, Seam
+from llava_faba.registration.seams import AUTO_CLASSES, SEAMS, Seam
 from llava_faba.upstream import import_llava
 
 
@@ -58,8 +59,7 @@ def register() -> None:
             _resolve(seam)
     for change in (*SHIMS, *SEAMS):
         change.import_factory()
-    from llava_faba.model.config import EmolaConfig
-    from llava_faba.model.emola import EmolaLlamaForCausalLM
+    auto_classes = importlib.import_module(AUTO_CLASSES)
 
     with _lock:
         if _applied:
@@ -70,7 +70,7 @@ def register() -> None:
             originals = [(seam, *_resolve(seam)) for seam in SEAMS]
             for seam, owner, name, original in originals:
                 _replace(seam, owner, name, original)
-            _register_auto_classes(EmolaConfig, EmolaLlamaForCausalLM)
+            auto_classes.register()
         except BaseException:
             unregister()
             raise
@@ -90,7 +90,8 @@ def unregister() -> None:
             # Another package may have put a wrapper of its own in our place since: it stays.
             if vars(change.owner).get(change.name) is change.replacement:
                 setattr(change.owner, change.name, change.original)
-        _unregister_auto_classes()
+        if AUTO_CLASSES in sys.modules:
+            sys.modules[AUTO_CLASSES].unregister()
         restore()
 
 
@@ -148,23 +149,3 @@ def _is_copied_elsewhere(seam: Seam) -> bool:
 
 def _llava_modules() -> list[ModuleType]:
     return [module for name, module in list(sys.modules.items()) if module and name.split(".")[0] == "llava"]
-
-
-def _register_auto_classes(config: Any, model: Any) -> None:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    AutoConfig.register(config.model_type, config, exist_ok=True)
-    AutoModelForCausalLM.register(config, model, exist_ok=True)
-
-
-def _unregister_auto_classes() -> None:
-    if "llava_faba.model.config" not in sys.modules:
-        return
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    from llava_faba.model.config import EmolaConfig
-
-    # transformers can register a type but has no public way to take it back.
-    CONFIG_MAPPING._extra_content.pop(EmolaConfig.model_type, None)
-    MODEL_FOR_CAUSAL_LM_MAPPING._extra_content.pop(EmolaConfig, None)

@@ -41,6 +41,9 @@ class Seam(Replacement):
         return f"one without {', '.join(missing)}" if missing else None
 
 
+AUTO_CLASSES = "llava_faba.model.auto_classes"
+"""The module that makes transformers know the model type; named as text, like the factories of the seams."""
+
 SEAMS: tuple[Seam, ...] = (
     Seam(
         "builder-class",
@@ -60,7 +63,7 @@ SEAMS: tuple[Seam, ...] = (
     Seam(
         "vision-modules",
         "llava.model.llava_arch:LlavaMetaModel.initialize_vision_modules",
-        "llava_faba.model.projector:wrap_initialize_vision_modules",
+        "llava_faba.model.vision_modules:wrap_initialize_vision_modules",
         "the prior projector is made where LLaVA makes the image projector",
         parameters=("self", "model_args", "fsdp"),
     ),

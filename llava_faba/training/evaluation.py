@@ -39,8 +39,8 @@ class FabaEvaluation:
     def __init__(self, args: Any, data_args: Any, config: Any, tokenizer: Any) -> None:
         from faba_bench import BenchError, load_protocol
 
-        from llava_faba.data.records import read_records
-        from llava_faba.inference.questions import questions_of
+        from llava_faba.records.questions import questions_of
+        from llava_faba.records.training import read_records
 
         self.args, self.data_args, self.tokenizer = args, data_args, tokenizer
         self.records = read_records(args.faba_eval_annotations)
@@ -130,8 +130,8 @@ class FabaEvaluation:
     def _answer(self, model: Any, batch: list[int]) -> list[str]:
         from llava.mm_utils import process_images
 
+        from llava_faba.images import open_image
         from llava_faba.inference.answer import answer_batch, to_model
-        from llava_faba.inference.images import open_image
 
         pictures = [open_image(self.folder / self.questions[index]["image"]) for index in batch]
         images = process_images(pictures, self.data_args.image_processor, model.config)

@@ -89,7 +89,7 @@ def fast_path(answerer: Any, questions: list[dict[str, Any]], size: int) -> dict
 
 def demo_questions(data: Path, count: int) -> list[dict[str, Any]]:
     """The first ``count`` questions of the test sets, half of them of each task."""
-    from llava_faba.inference.questions import questions_of
+    from llava_faba.records.questions import questions_of
 
     chosen = []
     for task in ("au", "emotion"):

@@ -194,7 +194,7 @@ def _processor_time() -> float:
 
 def store_over_npy_files(folder: Path, count: int = 5000) -> float:
     """Reading priors in random order from a store, over one .npy file each."""
-    from llava_faba.data.priors import read_npy_prior
+    from llava_faba.priors.npy import read_npy_prior
     from llava_faba.priors.store import PriorStore
     from llava_faba.priors.writer import PriorStoreWriter, Row
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from llava_faba.datatools.convert import Options
-from llava_faba.datatools.vocabulary import au_protocol
+from llava_faba.records.vocabulary import au_protocol
 
 _colour = iter(range(10**9))
 

@@ -12,9 +12,9 @@ from faba_bench.reference.au import read_aus
 
 from llava_faba.datatools.convert import Options, convert
 from llava_faba.datatools.convert.tree import load_folds
-from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.datatools.wording import au_answer
 from llava_faba.errors import UserError
+from llava_faba.records.vocabulary import au_protocol
 
 
 @pytest.mark.parametrize(("name", "count"), [("bp4d", 41), ("disfa", 27)])

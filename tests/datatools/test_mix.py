@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llava_faba.datatools import records
 from llava_faba.datatools.mix import Source, mix, repeat
 from llava_faba.errors import UserError
+from llava_faba.records import annotation as records
 
 
 def make(path: Path, subjects: int, each: int, source: str = "A", with_subject: bool = True) -> Path:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llava_faba.datatools import records
 from llava_faba.errors import RecordError
+from llava_faba.records import annotation as records
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from llava_faba.datatools.convert import Options, convert
 from llava_faba.datatools.mix import Source, mix
 from llava_faba.datatools.stats import describe
 from llava_faba.datatools.validate import validate
-from llava_faba.datatools.vocabulary import AU_NAMES
 from llava_faba.datatools.wording import QUESTION_VARIANTS
 from llava_faba.demo.base import BaseSize, build_base
-from llava_faba.inference.questions import questions_of
 from llava_faba.priors.writer import PriorStoreWriter, Row
+from llava_faba.records.questions import questions_of
+from llava_faba.records.vocabulary import AU_NAMES
 
 DATASETS = [
     ("rafdb", "rafdb_tree", "raf-db"),

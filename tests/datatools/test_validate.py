@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llava_faba.datatools import records
 from llava_faba.datatools.convert import Options, convert
 from llava_faba.datatools.validate import KINDS, Report, validate
 from llava_faba.errors import UserError
 from llava_faba.priors.writer import PriorStoreWriter, Row
+from llava_faba.records import annotation as records
 
 
 def train_record(name: str = "a.png", label: str = "1, 4", **changes: Any) -> dict[str, Any]:

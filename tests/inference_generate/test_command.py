@@ -15,7 +15,7 @@ import pytest
 from support import llava_faba_command
 
 from llava_faba.cli.main import main
-from llava_faba.inference.questions import read_jsonl
+from llava_faba.records.questions import read_jsonl
 
 
 def arguments(bench: Any, answers: Path, *more: str) -> list[str]:

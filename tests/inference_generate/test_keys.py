@@ -13,8 +13,8 @@ from tiny import ADAPTER_NAME
 from llava_faba.errors import RecordError
 from llava_faba.inference.generate import _keys
 from llava_faba.inference.keys import answer_key, fingerprint, model_folders
-from llava_faba.inference.questions import check_questions
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.records.questions import check_questions
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from support import ROOT, llava_faba_command, run_python
 
 from llava_faba.cli.main import main
-from llava_faba.inference.questions import read_jsonl
+from llava_faba.records.questions import read_jsonl
 
 TOKENS = 24
 

@@ -53,7 +53,7 @@ def expected(data: Path, task: str, texts: list[str]) -> dict[str, float]:
 @pytest.mark.parametrize("task", ["au", "emotion"])
 def test_metrics_are_those_of_the_scorer(utils, data, task):
     records = json.loads((data / f"eval_{task}_anno.json").read_text())
-    texts = [*ANSWERS[utils.PROMPTS[task]], ""]
+    texts = [*ANSWERS[utils.QUESTIONS[task]], ""]
     documents = [
         {"task": task, "image": record["image"], "record": json.dumps({"id": number, **record})}
         for number, record in enumerate(records)

@@ -10,7 +10,8 @@ from support import ADAPTER, HIDDEN, PRIOR_SIZE, write_malicious_pickle
 from torch import nn
 
 from llava_faba.errors import CheckpointError, UserError
-from llava_faba.model.projector import build_prior_projector, load_projector_file, projector_state
+from llava_faba.model.projector import build_prior_projector, projector_state
+from llava_faba.model.vision_modules import load_projector_file
 
 
 def config(kind: str | None = None, size: int = PRIOR_SIZE, **more: object) -> SimpleNamespace:

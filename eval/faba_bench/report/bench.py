@@ -10,16 +10,13 @@ from typing import Any
 
 from faba_bench import tables
 from faba_bench.protocol import load_protocol
+from faba_bench.questions import QUESTIONS
 from faba_bench.records import Files, Record, iterate_answers, load_annotations
 from faba_bench.report import html, svg
 from faba_bench.report.gallery import Card, gallery
 from faba_bench.report.images import Landmarks, load_landmarks, picture
 from faba_bench.result import MODES
 
-_QUESTIONS = {
-    "au": "What AUs are conveyed by this face?",
-    "emotion": "What emotions are conveyed by this face?",
-}
 _TITLES = (("s_re", "S_re"), ("s_ge", "S_ge"), ("s_rege", "REGE"))
 
 
@@ -224,7 +221,7 @@ def _card(
         facts.append(("landmarks", status))
     answer = texts.answers.get(key)
     written = [
-        ("question", _QUESTIONS[result["task"]]),
+        ("question", QUESTIONS[result["task"]]),
         ("answer", "(missing)" if answer is None else answer),
         ("reference", (record.reference if record else None) or "(none)"),
     ]

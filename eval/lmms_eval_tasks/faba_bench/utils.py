@@ -13,10 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-PROMPTS = {
-    "au": "What AUs are conveyed by this face?",
-    "emotion": "What emotions are conveyed by this face?",
-}
+from faba_bench.questions import QUESTIONS
+
 _METRICS = ("s_re", "s_ge", "s_rege")
 _MODES = ("reference", "strict")
 
@@ -42,7 +40,7 @@ def image(doc: dict[str, Any]) -> list[Any]:
 def prompt(doc: dict[str, Any], lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:
     """The paper's question, between what a model's entry in the YAML file asks for."""
     around = lmms_eval_specific_kwargs or {}
-    return f"{around.get('pre_prompt', '')}{PROMPTS[doc['task']]}{around.get('post_prompt', '')}"
+    return f"{around.get('pre_prompt', '')}{QUESTIONS[doc['task']]}{around.get('post_prompt', '')}"
 
 
 def results(doc: dict[str, Any], responses: Sequence[str]) -> dict[str, Any]:

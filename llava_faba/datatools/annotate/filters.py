@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from llava_faba.datatools import answers, records
+from llava_faba.datatools import answers
 from llava_faba.datatools.annotate.replies import finish_reason as normal_finish
-from llava_faba.datatools.vocabulary import AU_NAMES
+from llava_faba.records import annotation as records
+from llava_faba.records.vocabulary import AU_NAMES
 
 WORDS = {"au": (12, 400), "emotion": (8, 150)}
 """Fewest and most words by default. FABA-Instruct's answers have about 207 and 50 words on average."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from faba_bench.files.paths import inside
 
-from llava_faba.datatools import records
 from llava_faba.datatools.convert.images import Census
 from llava_faba.errors import UserError
 from llava_faba.images import decoded, image_bytes, image_path, open_image, orientation, upright_of
+from llava_faba.records import annotation as records
 
 _MIME = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _GPS = 0x8825

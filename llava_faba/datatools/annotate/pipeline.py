@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faba_bench.questions import QUESTIONS
 from faba_bench.thoughts import strip_thoughts
 
-from llava_faba.datatools import records
 from llava_faba.datatools.annotate.asking import Asker, Outcome, Policy, request_key
 from llava_faba.datatools.annotate.client import Client
 from llava_faba.datatools.annotate.cost import Estimate, estimate
@@ -25,7 +25,7 @@ from llava_faba.datatools.annotate.journal import Journal
 from llava_faba.datatools.annotate.prompts import Prompt
 from llava_faba.datatools.annotate.replies import well_formed
 from llava_faba.datatools.annotate.review import Card, write_pages
-from llava_faba.datatools.vocabulary import QUESTIONS
+from llava_faba.records import annotation as records
 
 RAW = "raw.jsonl"
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from llava_faba._version import __version__
-from llava_faba.datatools import records, wording
+from llava_faba.datatools import wording
 from llava_faba.datatools.convert import same_picture
 from llava_faba.datatools.convert.images import Census
 from llava_faba.datatools.convert.ledger import POLICIES, Ledger
 from llava_faba.errors import UserError
+from llava_faba.records import annotation as records
 
 DATASETS: tuple[str, ...] = ("rafdb", "affectnet", "bp4d", "disfa", "gft", "emotionet")
 

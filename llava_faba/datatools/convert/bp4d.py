@@ -31,8 +31,8 @@ from llava_faba.datatools.convert import tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
 from llava_faba.datatools.convert.images import find_file, numbered_images, unlabelled_frames, visible
 from llava_faba.datatools.convert.tree import load_folds, require_folder, require_root
-from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
+from llava_faba.records.vocabulary import au_protocol
 
 NAME = "BP4D"
 TASKS = tuple(f"T{number}" for number in range(1, 9))

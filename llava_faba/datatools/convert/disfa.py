@@ -43,8 +43,8 @@ from llava_faba.datatools.convert.images import (
     visible,
 )
 from llava_faba.datatools.convert.tree import load_folds, require_folder, require_root
-from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
+from llava_faba.records.vocabulary import au_protocol
 
 NAME = "DISFA"
 TRAILING = 5

@@ -35,8 +35,8 @@ from llava_faba.datatools.convert import same_picture, tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
 from llava_faba.datatools.convert.images import Gallery, visible
 from llava_faba.datatools.convert.tree import require_folder, require_root
-from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
+from llava_faba.records.vocabulary import au_protocol
 
 NAME = "EmotioNet"
 NOT_CODED = 999

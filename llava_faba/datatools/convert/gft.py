@@ -38,8 +38,8 @@ from llava_faba.datatools.convert import tables
 from llava_faba.datatools.convert.base import Conversion, Options, Sample, Split
 from llava_faba.datatools.convert.images import find_file, is_litter, numbered_images, unlabelled_frames, visible
 from llava_faba.datatools.convert.tree import require_folder, require_root
-from llava_faba.datatools.vocabulary import au_protocol
 from llava_faba.errors import UserError
+from llava_faba.records.vocabulary import au_protocol
 
 NAME = "GFT"
 EXPECTED_SUBJECTS = {"train": 78, "eval": 18}

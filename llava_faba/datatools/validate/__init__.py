@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava_faba.datatools import records
 from llava_faba.datatools.validate import content, leakage
 from llava_faba.datatools.validate.media import (
     ImageFacts,
@@ -26,8 +25,9 @@ from llava_faba.datatools.validate.media import (
 )
 from llava_faba.datatools.validate.parallel import Workforce
 from llava_faba.datatools.validate.report import KINDS, Problem, Report
-from llava_faba.datatools.vocabulary import TASKS, au_protocol
 from llava_faba.errors import UserError
+from llava_faba.records import annotation as records
+from llava_faba.records.vocabulary import TASKS, au_protocol
 
 if TYPE_CHECKING:
     from llava_faba.priors.store import PriorStore

@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llava_faba.datatools import answers, records
-from llava_faba.datatools.vocabulary import AU_NAMES, IMAGE_TOKEN, au_protocol
+from llava_faba.datatools import answers
 from llava_faba.errors import UserError
+from llava_faba.records import annotation as records
+from llava_faba.records.vocabulary import AU_NAMES, IMAGE_TOKEN, au_protocol
 
 Finding = tuple[str, str]
 """Kind and message."""

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from .landmarks import LANDMARKS
+from .sources import frame, read_source
 from .warp import FloatArray, sample
 
 DEPTH = 0.125
@@ -18,9 +20,6 @@ _DARK = np.array([58.0, 24.0, 24.0])
 def teeth_strip() -> np.ndarray:
     """The row of teeth in Collins' smile, (20, 96, 3) in 0..255: columns from one inner corner of the lips to
     the other, rows from the upper lip down over :data:`DEPTH`."""
-    from .landmarks import LANDMARKS
-    from .portraits import frame, read_source
-
     pixels = LANDMARKS["collins"]
     origin, matrix = frame(pixels)
     inner = (pixels[60:65] - origin) @ np.linalg.inv(matrix).T

@@ -5,9 +5,10 @@ Every function takes a ``numpy.random.Generator`` and says the same thing for th
 
 from __future__ import annotations
 
+from faba_bench.questions import QUESTIONS
+
 EMOTIONS: tuple[str, ...] = ("Happiness", "Sadness", "Surprise", "Anger", "Neutral", "Disgust", "Fear")
 """FABA-Bench's classes, in index order."""
 
-AU_QUESTION = "What AUs are conveyed by this face?"
-EMOTION_QUESTION = "What emotions are conveyed by this face?"
+AU_QUESTION, EMOTION_QUESTION = QUESTIONS["au"], QUESTIONS["emotion"]
 """One wording per task; the image token comes behind it, on a line of its own."""

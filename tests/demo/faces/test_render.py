@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from llava_faba.demo.faces import portraits
+from llava_faba.demo.contact_sheet import contact_sheet, plain_identity
+from llava_faba.demo.faces import sources
 from llava_faba.demo.faces.capture import Capture, develop, draw_capture, to_units, unpose
-from llava_faba.demo.faces.contact_sheet import contact_sheet, plain_identity
 from llava_faba.demo.faces.identity import SPREAD, draw_identity, reshape
 from llava_faba.demo.faces.landmarks import LANDMARKS
-from llava_faba.demo.faces.portraits import SOURCES, PortraitMissing, load_portrait, read_source
+from llava_faba.demo.faces.portraits import load_portrait
 from llava_faba.demo.faces.render import Face, render_face, shape
+from llava_faba.demo.faces.sources import SOURCES, PortraitMissing, read_source
 
 NAMES = [source.name for source in SOURCES]
 
@@ -139,7 +140,7 @@ def test_a_background_is_seen_where_the_person_is_not() -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portraits, "_installed", lambda file: None)
+    monkeypatch.setattr(sources, "_installed", lambda file: None)
     with pytest.raises(PortraitMissing, match="matplotlib"):
         read_source("hopper")
     with pytest.raises(PortraitMissing, match="collins, hopper"):
@@ -171,7 +172,7 @@ def test_a_contact_sheet_holds_all_units_and_the_samples() -> None:
 
 def test_neither_torch_nor_llava_is_imported() -> None:
     code = (
-        "import sys, llava_faba.demo.dataset, llava_faba.demo.faces.contact_sheet\n"
+        "import sys, llava_faba.demo.dataset, llava_faba.demo.contact_sheet\n"
         "print([m for m in ('torch', 'llava', 'dlib', 'transformers') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

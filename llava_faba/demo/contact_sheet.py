@@ -1,6 +1,6 @@
 """A contact sheet: each action unit on each portrait, then pictures of a data set, all labelled.
 
-``python -m llava_faba.demo.faces.contact_sheet sheet.jpg`` makes the one in the documentation.
+``python -m llava_faba.demo.contact_sheet sheet.jpg`` makes the one in the documentation.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .action_units import ACTION_UNITS
-from .identity import SPREAD, Identity
-from .portraits import SOURCES
-from .render import Face, render_face
+from .faces.action_units import ACTION_UNITS
+from .faces.identity import SPREAD, Identity
+from .faces.render import Face, render_face
+from .faces.sources import SOURCES
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-    from ..dataset import Sample
+    from .dataset import Sample
 
 _INTENSITY = 0.85
 
@@ -70,7 +70,7 @@ def _lay_out(tiles: list[tuple[str, Face | None]], columns: int, tile: int) -> P
 
 def main() -> None:
     """Write the sheet to the path given."""
-    from ..dataset import plan
+    from .dataset import plan
 
     contact_sheet(plan("test", 400, 0)[:32]).save(Path(sys.argv[1]), quality=74)
 

@@ -11,13 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llava_faba.errors import RecordError, UserError
+from faba_bench.questions import QUESTIONS
 
-# The paper's questions (FABA-Instruct, and what the authors' evaluation asks).
-PROMPTS = {
-    "au": "What AUs are conveyed by this face?",
-    "emotion": "What emotions are conveyed by this face?",
-}
+from llava_faba.errors import RecordError, UserError
 
 
 def questions_of(records: Sequence[dict[str, Any]], task: str) -> list[dict[str, Any]]:
@@ -36,7 +32,7 @@ def questions_of(records: Sequence[dict[str, Any]], task: str) -> list[dict[str,
         if str(question_id) in seen:
             raise RecordError(f"record {position}: the id {question_id} is used twice.")
         seen.add(str(question_id))
-        questions.append({"question_id": question_id, "image": record["image"], "text": PROMPTS[task]})
+        questions.append({"question_id": question_id, "image": record["image"], "text": QUESTIONS[task]})
     return questions
 
 

@@ -17,8 +17,8 @@ from faba_bench.files.atomic import write_json
 from faba_bench.files.digests import sha256_file
 from faba_bench.files.jsonfiles import kind_of, read_items
 
-from llava_faba.datatools.vocabulary import CONTEMPT, EMOTIONS, IMAGE_TOKEN
 from llava_faba.errors import RecordError
+from llava_faba.records.vocabulary import CONTEMPT, EMOTIONS, IMAGE_TOKEN
 
 Record = dict[str, Any]
 

@@ -66,11 +66,6 @@ CONTEMPT = "Contempt"
 
 TASKS: tuple[str, ...] = ("au", "emotion")
 
-QUESTIONS: dict[str, str] = {
-    "au": "What AUs are conveyed by this face?",
-    "emotion": "What emotions are conveyed by this face?",
-}
-
 IMAGE_TOKEN = "<image>"
 
 
