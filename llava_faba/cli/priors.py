@@ -60,6 +60,12 @@ def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="images per call of a network (default: 32)")
     parser.add_argument("--shard", metavar="I/N", help="only every N-th image, from the I-th on; I counts from 0")
     add_set(parser)
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="extract again also where most pictures are not those that the store was made from, and where a store of "
+        "an older llava-faba cannot tell",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run_extract)
 
@@ -82,17 +88,36 @@ def run_extract(args: argparse.Namespace) -> int:
             settings=settings_of(args.set),
             batch_size=args.batch_size,
             workers=args.workers,
+            replace=args.replace,
             progress=bar,
         )
     if args.json:
         print(json.dumps({**vars(summary), "store": str(summary.store), "problems": str(summary.problems)}))
         return 0
     print(f"{summary.processed} images processed now, {summary.before} were in the store before")
+    for line in _about_identity(summary):
+        print(line)
     print(_counts(summary.counts))
     print(f"images without exactly one face: {summary.problems}")
     if out != args.out:
         print(f"when all processes are done: llava-faba priors merge {args.out}/shard-*-of-{count} --out {args.out}")
     return 0
+
+
+def _about_identity(summary: Any) -> list[str]:
+    lines = []
+    if summary.changed:
+        lines.append(
+            f"{summary.changed} of them again: the picture is not the one that the store's prior was made from"
+        )
+    if summary.unknown:
+        lines.append(
+            f"{summary.unknown} priors are by an older llava-faba that did not keep which pictures they are of, so it "
+            "cannot be told whether they still are these (--replace extracts them again)"
+        )
+    if summary.gone:
+        lines.append(f"{summary.gone} pictures are no longer there; their priors were kept")
+    return lines
 
 
 def _add_info(commands: argparse._SubParsersAction[Any]) -> None:
@@ -154,6 +179,7 @@ def run_get(args: argparse.Namespace) -> int:
         "width": entry.width,
         "height": entry.height,
         "note": entry.note,
+        "sha256": None if entry.content is None or entry.content.sha256 is None else entry.content.name,
         "prior": prior.tolist(),
         "landmarks": None if points is None else points.tolist(),
     }
@@ -186,15 +212,22 @@ def _add_verify(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """Read the whole store and check it; with images, also that each is in it. Exit code 1 when something is wrong."""
+    """Read the whole store and check it; with images, also that each is in it, and still the picture that its prior
+    was made from. Exit code 1 when something is wrong."""
     from llava_faba.priors.sources import images_in
-    from llava_faba.priors.verify import verify
+    from llava_faba.priors.store import PriorStore
+    from llava_faba.priors.verify import untold, verify
 
     asked = args.images is not None or args.annotations is not None
-    names = images_in(args.images, args.annotations, args.image_folder)[1] if asked else None
-    problems = verify(args.store, names)
+    folder, names = images_in(args.images, args.annotations, args.image_folder) if asked else (None, None)
+    problems = verify(args.store, names, folder)
     for problem in problems:
         print(problem)
+    if names is not None and not problems and (number := untold(PriorStore.open(args.store), names)):
+        print(
+            f"{number} of {len(names)} priors are by an older llava-faba that did not keep which pictures they are of: "
+            "only the pictures' sizes could be compared"
+        )
     print(f"{args.store}: {f'{len(problems)} problems' if problems else 'sound'}")
     return 1 if problems else 0
 
@@ -239,7 +272,8 @@ def _add_import(commands: argparse._SubParsersAction[Any]) -> None:
 def run_import(args: argparse.Namespace) -> int:
     """Bring .npy files into a store: those that records name under "landmark", or a folder of them."""
     from llava_faba.errors import PriorError
-    from llava_faba.priors.convert import import_npy, pairs_of_annotations, pairs_of_folders
+    from llava_faba.priors.convert import import_npy
+    from llava_faba.priors.pairs import pairs_of_annotations, pairs_of_folders
 
     if args.images is not None:
         if args.npy is None:
@@ -248,11 +282,13 @@ def run_import(args: argparse.Namespace) -> int:
         found = pairs_of_folders(args.images, args.npy, folder)
     else:
         folder = args.image_folder or Path()
-        found = pairs_of_annotations(args.annotations)
+        found = pairs_of_annotations(args.annotations, folder)
     store = import_npy(found.pairs, folder, args.out, expert=args.expert)
     print(f"{args.out}: {len(store)} images, {store.size} numbers each")
     if found.without:
         print(f"{len(found.without)} images have no .npy file and are not in the store, first {found.without[0]}")
+    if found.unused:
+        print(f"{len(found.unused)} files belong to no image and were not read, first {found.unused[0]}")
     print(_counts(store.counts()))
     return 0
 

@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faba_bench.files.atomic import replacing
 
 from llava_faba.errors import PriorError
 from llava_faba.experts import PriorExpert, PriorStatus, create_expert
+from llava_faba.priors.content import Content
 from llava_faba.priors.npy import read_npy_prior
+from llava_faba.priors.pairs import pairs_of_annotations
 from llava_faba.priors.problems import write_problems
 from llava_faba.priors.reading import image_size
-from llava_faba.priors.sources import images_below, records_of, relative_to
 from llava_faba.priors.store import PriorStore
 from llava_faba.priors.writer import PriorStoreWriter, Row
 
 _ROWS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """(image, .npy file), relative to the image folder, each image once; and the images ``without`` a file."""
-
-    pairs: list[tuple[str, str]]
-    without: list[str]
-
-
-def pairs_of_annotations(annotations: Iterable[Path]) -> Pairs:
-    """What records name under "image" and "landmark"."""
-    pairs: dict[str, str] = {}
-    images: dict[str, None] = {}
-    for record in records_of(annotations):
-        if record.get("image"):
-            images[str(record["image"])] = None
-            if record.get("landmark"):
-                pairs[str(record["image"])] = str(record["landmark"])
-    return Pairs(list(pairs.items()), [image for image in images if image not in pairs])
-
-
-def pairs_of_folders(images: Path, npy: Path, image_folder: Path) -> Pairs:
-    """Images below one folder and equally named .npy files below another."""
-    pairs, without, prefix = [], [], relative_to(images, image_folder)
-    for image in images_below(images):
-        file = npy / Path(image).with_suffix(".npy")
-        if file.is_file():
-            pairs.append((prefix + image, str(file.absolute())))
-        else:
-            without.append(prefix + image)
-    return Pairs(pairs, without)
 
 
 def import_npy(
@@ -59,7 +29,8 @@ def import_npy(
     """A store of priors that lie in .npy files: (image, file) pairs, relative to ``image_folder``; resumable.
 
     ``expert``: who made them; "precomputed" says that nobody knows. A vector of zeros is "not_found"; a broken file
-    is "unreadable" with a note. Raises PriorError when no file is readable, or of the expert's size.
+    is "unreadable" with a note. An image that ``out`` has already is read again, and its row replaced where the picture
+    or the numbers are other ones. Raises PriorError when no file is readable, or of the expert's size.
     """
     made = create_expert(expert)
     size = made.size or _first_size(pairs, image_folder)
@@ -67,40 +38,51 @@ def import_npy(
     with PriorStoreWriter(out, expert=expert, version=made.version, settings=settings, size=size) as writer:
         waiting: list[Row] = []
         for image, file in pairs:
-            if image not in writer:
-                waiting.append(_imported(image, file, image_folder, size))
+            row = _imported(image, file, image_folder, size)
+            if image not in writer or _differs(writer.before, row):
+                waiting.append(row)
             if len(waiting) == _ROWS_AT_ONCE:
-                writer.append(waiting)
+                writer.append(waiting, replacing=True)
                 waiting = []
-        writer.append(waiting)
+        writer.append(waiting, replacing=True)
     store = PriorStore.open(out)
     write_problems(store)
     return store
+
+
+def _differs(held: PriorStore, row: Row) -> bool:
+    """Whether the store's row of an image is of another picture, or holds other numbers."""
+    entry, prior = held.entry(row.image), held.get(row.image)
+    if entry.content and row.content and not entry.content.is_same_picture(row.content):
+        return True
+    numbers = np.zeros_like(prior) if row.feature is None else row.feature
+    return entry.status != row.status or not np.array_equal(prior, numbers)
 
 
 def export_npy(store: PriorStore, folder: Path, annotations: Iterable[Path] = ()) -> int:
     """Write each prior as a float32 .npy file below ``folder``; returns how many.
 
     A record of ``annotations`` with a "landmark" gets its file there; without annotations the file is named like the
-    image. Unreadable images have no file.
+    image. Unreadable images have no file. Raises PriorError, before anything is written, where two images would get one
+    file, however its name is spelled, or a file would lie outside of ``folder``.
     """
     pairs = pairs_of_annotations(annotations).pairs or [
         (image, str(Path(image).with_suffix(".npy"))) for image in store
     ]
-    targets: dict[str, str] = {}
-    written = 0
+    targets: dict[Path, str] = {}
     for image, file in pairs:
-        if targets.setdefault(file, image) != image:
-            raise PriorError(f"images '{targets[file]}' and '{image}' would both be written to {file}.")
         if image not in store or store.status(image) == PriorStatus.UNREADABLE.value:
             continue
-        target = folder / file
-        if not target.resolve().is_relative_to(folder.resolve()):
+        target = Path(os.path.realpath(folder / file))
+        if not target.is_relative_to(os.path.realpath(folder)):
             raise PriorError(f"image '{image}': its file {file} would lie outside of {folder}.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        np.save(target, store.get(image))
-        written += 1
-    return written
+        other = targets.setdefault(target, image)
+        if other != image and not np.array_equal(store.get(other), store.get(image)):
+            raise PriorError(f"images '{other}' and '{image}' would both be written to {file}.")
+    for target, image in targets.items():
+        with replacing(target) as partial, partial.open("wb") as stream:
+            np.save(stream, store.get(image))
+    return len(targets)
 
 
 def export_landmarks(store: PriorStore, file: Path, expert: str | None = None) -> tuple[int, ...]:
@@ -147,14 +129,15 @@ def landmarks_of(store: PriorStore, expert: PriorExpert) -> Iterator[tuple[str, 
 
 
 def _imported(image: str, file: str, folder: Path, size: int) -> Row:
+    content = Content.of(folder / image)
     try:
         prior = read_npy_prior(folder / file, size)
     except PriorError as error:
         reason = str(error).replace(str(folder / file), file)  # a store names no places of one machine
-        return Row(image, None, PriorStatus.UNREADABLE.value, note=reason)
+        return Row(image, None, PriorStatus.UNREADABLE.value, note=reason, content=content)
     dimensions, note = image_size(folder / image)
     status = PriorStatus.FOUND if np.any(prior) else PriorStatus.NOT_FOUND
-    return Row(image, prior, status.value, dimensions, note)
+    return Row(image, prior, status.value, dimensions, note, content)
 
 
 def _first_size(pairs: Sequence[tuple[str, Any]], folder: Path) -> int:

@@ -60,7 +60,8 @@ def _best(entry: Entry, stores: Sequence[PriorStore]) -> Row:
         _check_equal(holding[chosen], entries[chosen], holding[other], entries[other])
     found = entries[chosen]
     prior: np.ndarray = holding[chosen].get(entry.image)
-    return Row(entry.image, prior, found.status, (found.width, found.height), found.note)
+    content = next((one.content for one in [found, *(entries[i] for i in readable)] if one.content), None)
+    return Row(entry.image, prior, found.status, (found.width, found.height), found.note, content)
 
 
 def _check_kept(held: PriorStore, source: PriorStore, entry: Entry) -> None:
@@ -77,6 +78,11 @@ def _check_kept(held: PriorStore, source: PriorStore, entry: Entry) -> None:
 
 
 def _check_equal(one: PriorStore, first: Entry, other: PriorStore, second: Entry) -> None:
+    if first.content and second.content and not first.content.is_same_picture(second.content):
+        raise PriorError(
+            f"{one.path} and {other.path} hold different pictures under the name '{first.image}'; leave one of the "
+            "stores out, or extract again."
+        )
     if (first.crc32, first.status) != (second.crc32, second.status):
         raise PriorError(
             f"{one.path} and {other.path} have different priors of image '{first.image}'; "
@@ -91,6 +97,11 @@ def _check_same_expert(first: PriorStore, other: PriorStore) -> None:
                 f"{first.path} and {other.path} cannot be merged: their {name.replace('_', ' ')} is "
                 f"{getattr(first, name)!r} and {getattr(other, name)!r}."
             )
+    if first.reading and other.reading and first.reading != other.reading:
+        raise PriorError(
+            f"{first.path} and {other.path} cannot be merged: their pictures were read otherwise: {first.reading} and "
+            f"{other.reading}."
+        )
     if comparable_settings(first.settings) != comparable_settings(other.settings):
         raise PriorError(
             f"{first.path} and {other.path} cannot be merged: their settings are {first.settings} and {other.settings}."

@@ -8,14 +8,17 @@ clipped; each such case is noted.
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from llava_faba.experts import Picture
+from llava_faba.priors.content import NO_FILE, Content
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 """File names that count as images when a folder is extracted."""
@@ -34,30 +37,48 @@ class Reading:
     """What came of one file: the picture, or None and in ``note`` why not.
 
     ``size``: (width, height) of the file's image, (0, 0) where not even its header could be read. ``note``: what is
-    worth knowing of a picture that was read, else empty.
+    worth knowing of a picture that was read, else empty. ``content``: which file it was, None where it cannot be read.
     """
 
     picture: Picture | None
     size: tuple[int, int]
     note: str = ""
+    content: Content | None = None
 
 
-def read_picture(path: str | Path, max_side: int = MAX_SIDE) -> Reading:
-    """Read a file; never raises for what is wrong with it."""
-    size = (0, 0)
+def reading_settings() -> dict[str, Any]:
+    """How files are turned into pixels: what a prior depends on besides the file and the expert. A store keeps it."""
+    return {
+        "max_side": MAX_SIDE,
+        "exif_rotation": "not applied",
+        "frames": "first",
+        "cut_short": "read" if ImageFile.LOAD_TRUNCATED_IMAGES else "unreadable",
+    }
+
+
+def read_picture(path: str | Path, max_side: int | None = None) -> Reading:
+    """Read a file; never raises for what is wrong with it. ``max_side``: ``MAX_SIDE`` when left out."""
+    size, content = (0, 0), None
     try:
-        if os.stat(path).st_size == 0:  # noqa: PTH116 - two million Path objects are not free
-            return Reading(None, size, "empty file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large and odd files; the note says so where it matters
-            with Image.open(path) as image:
-                size, mode = image.size, image.mode
-                pixels, shrunk = _pixels(image, max_side)
-                notes = _notes(image, mode)
+        found = os.stat(path)  # noqa: PTH116 - two million Path objects are not free
+        if not stat.S_ISREG(found.st_mode):
+            return Reading(None, size, "cannot be read: not a regular file")
+        with open(path, "rb") as file:  # noqa: PTH123
+            content = Content.of_open(file)
+            if content.size == 0:
+                return Reading(None, size, "empty file", content)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of large and odd files; the note says so where it matters
+                with Image.open(file) as image:
+                    size, mode = image.size, image.mode
+                    pixels, shrunk = _pixels(image, MAX_SIDE if max_side is None else max_side)
+                    notes = _notes(image, mode)
+    except FileNotFoundError:
+        return Reading(None, size, "missing file", NO_FILE)
     except Exception as error:  # Pillow's readers raise nearly anything for damaged data
-        return Reading(None, size, _reason(error))
+        return Reading(None, size, _reason(error), content)
     scale = (size[0] / pixels.shape[1], size[1] / pixels.shape[0])
-    return Reading(Picture(pixels, size, scale), size, "; ".join(notes + shrunk))
+    return Reading(Picture(pixels, size, scale), size, "; ".join(notes + shrunk), content)
 
 
 def image_size(path: str | Path) -> tuple[tuple[int, int], str]:

@@ -48,6 +48,7 @@ def statistics(store: PriorStore, dimensions: int = 2) -> Statistics:
         raise PriorError(f"{store.path}: {store.size} numbers are no points of {dimensions} numbers each.")
     status = np.array(store.index["status"])
     with_face = (status == STATUSES.index("found")) | (status == STATUSES.index("several_faces"))
+    with_face[store.replaced] = False
     rows = np.flatnonzero(with_face)
     if len(rows) < 2:
         raise PriorError(f"{store.path}: {len(rows)} images with a face; statistics need two.")

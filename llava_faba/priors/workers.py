@@ -23,6 +23,7 @@ import numpy as np
 
 from llava_faba.errors import ExpertError
 from llava_faba.experts import Picture, PriorExpert, PriorStatus
+from llava_faba.priors.content import Content
 from llava_faba.priors.reading import read_picture
 from llava_faba.priors.writer import Row
 
@@ -37,6 +38,7 @@ class Prepared:
     item: Any
     size: tuple[int, int]
     note: str
+    content: Content | None
 
 
 class ReadAndPrepare:
@@ -53,7 +55,7 @@ class ReadAndPrepare:
         for image in images:
             reading = read_picture(self.folder / image)
             item = None if reading.picture is None else self.prepare(reading.picture)
-            prepared.append(Prepared(image, item, reading.size, reading.note))
+            prepared.append(Prepared(image, item, reading.size, reading.note, reading.content))
         return prepared
 
 
@@ -94,7 +96,9 @@ def rows(prepared: Sequence[Prepared], expert: PriorExpert) -> list[Row]:
     except Exception as error:
         found = iter(_rows_one_by_one(readable, expert, error))
     return [
-        Row(one.image, None, PriorStatus.UNREADABLE.value, one.size, one.note) if one.item is None else next(found)
+        Row(one.image, None, PriorStatus.UNREADABLE.value, one.size, one.note, one.content)
+        if one.item is None
+        else next(found)
         for one in prepared
     ]
 
@@ -111,7 +115,7 @@ def _rows_of_batch(readable: Sequence[Prepared], expert: PriorExpert) -> list[Ro
 
 def _row(one: Prepared, feature: np.ndarray, status: PriorStatus) -> Row:
     if np.isfinite(feature).all():
-        return Row(one.image, feature, status.value, one.size, one.note)
+        return Row(one.image, feature, status.value, one.size, one.note, one.content)
     return _failed(one, "numbers that are not finite")
 
 
@@ -140,7 +144,7 @@ def _check_works(expert: PriorExpert, readable: Sequence[Prepared], error: Excep
 
 def _failed(one: Prepared, reason: str) -> Row:
     note = "; ".join(filter(None, (one.note, f"the expert failed on it: {reason}")))
-    return Row(one.image, None, PriorStatus.UNREADABLE.value, one.size, note)
+    return Row(one.image, None, PriorStatus.UNREADABLE.value, one.size, note, one.content)
 
 
 def run_in_order(

@@ -266,7 +266,7 @@ def test_weights_are_compared_by_checksum_not_by_place(tmp_path: Path) -> None:
 
 
 def test_one_process_writes_at_a_time(store: Path) -> None:
-    with writer(store), pytest.raises(PriorError, match="written by another process"):
+    with writer(store), pytest.raises(PriorError, match="under way in another process"):
         writer(store)
     writer(store).close()  # and the lock goes
 
