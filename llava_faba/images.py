@@ -7,6 +7,7 @@ by readers that start no program (Pillow's reader of EPS runs Ghostscript).
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,16 +35,22 @@ def image_path(
     ``allow_outside`` takes paths that lead out of ``folder``. Raises ``error`` naming the path.
     """
     path = inside(folder, name, allow_outside=allow_outside, error=error)
-    return regular_file(path, limit=IMAGE_LIMIT, error=error)
+    return regular_file(_there(path, error), limit=IMAGE_LIMIT, error=error)
 
 
 def image_bytes(path: Path | str, *, error: type[Exception] = UserError) -> bytes:
     """The bytes of an image file as they are. Raises ``error`` for what is no regular file, too large, unreadable."""
-    path = regular_file(path, limit=IMAGE_LIMIT, error=error)
+    path = regular_file(_there(Path(path), error), limit=IMAGE_LIMIT, error=error)
     try:
         return path.read_bytes()
     except OSError as reason:
         raise error(sentence(reason)) from reason
+
+
+def _there(path: Path, error: type[Exception]) -> Path:
+    if not os.path.lexists(path):
+        raise error(f"{printable(str(path))}: this image does not exist.")
+    return path
 
 
 def decoded(data: bytes, name: Path | str, *, error: type[Exception] = UserError) -> Image:
