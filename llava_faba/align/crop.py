@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from llava_faba.errors import ExpertError
 from llava_faba.experts import Picture, PriorExpert, PriorStatus
 
 # Where the eyes are in the landmark schemes that experts use: points of the eye on the image's left, then right.
@@ -33,10 +34,21 @@ class Crop:
 def align_face(image: Any, expert: PriorExpert, size: int = 336) -> Crop:
     """Crop and align the (largest) face of an RGB PIL image to ``size`` x ``size`` pixels.
 
-    Needs an expert with landmarks; one without leaves the picture as it is.
+    Raises ExpertError for an expert that takes the whole picture for the face, and for one that places no landmarks.
     """
+    if not getattr(expert, "finds_faces", True):  # an expert of before there was the attribute
+        raise ExpertError(
+            f"the expert '{expert.name}', set as it is here, takes the whole picture for the face and finds none in a "
+            "photograph, so that nothing can be aligned by it; make crops first: llava-faba align --expert "
+            "mediapipe-478, or dlib-68."
+        )
     result = expert.extract([to_picture(image)])
     points = result.landmarks[0] if result.landmarks else None
+    if points is None and result.statuses[0] in (PriorStatus.FOUND, PriorStatus.SEVERAL_FACES):
+        raise ExpertError(
+            f"the expert '{expert.name}' places no landmarks to align by; make crops first: llava-faba align --expert "
+            "mediapipe-478, or dlib-68."
+        )
     if points is None:
         return Crop(image, result.statuses[0])
     return Crop(crop_to_landmarks(image, points[:, :2], size), result.statuses[0])

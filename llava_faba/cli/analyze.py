@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
+from faba_bench.console.output import emit
+
+from llava_faba.cli import options
 from llava_faba.cli.expert_settings import add_set, settings_of
 
 
@@ -14,10 +16,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="read every face in photographs and videos: a table and a page",
         description="Finds, crops and aligns every face, asks the model about its AUs and emotion, and writes "
         "OUT/faces.csv (one row a face), faces.parquet and report.html. After an interruption, run it again.",
+        parents=[
+            options.model(),
+            options.conversation(),
+            options.decoding(),
+            options.device(),
+            options.progress(),
+        ],
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="pictures, videos, and folders of them")
-    parser.add_argument("--model-path", required=True, help="checkpoint folder or hub id")
-    parser.add_argument("--model-base", help="base model of a LoRA folder; default: the one that it names")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the table and the page")
     parser.add_argument("--faces", choices=("all", "largest"), default="all", help="of each picture (default: all)")
     parser.add_argument("--finder", metavar="EXPERT", help="finds faces (default: mediapipe-478, else dlib-68)")
@@ -31,7 +38,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--peak", action="store_true", help="of each tracked face, ask about its strongest expression only"
     )
     parser.add_argument(
-        "--tasks", nargs="+", choices=("au", "emotion"), default=["au", "emotion"], help="(default: both)"
+        "--tasks",
+        nargs="+",
+        choices=("au", "emotion"),
+        default=["au", "emotion"],
+        help="what to ask of each face (default: both)",
     )
     parser.add_argument("--protocol", default="faba", help="whose AUs and classes the table has (default: %(default)s)")
     parser.add_argument(
@@ -42,19 +53,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="further tables, as those tools name columns",
     )
     parser.add_argument("--batch-size", type=int, default=16, help="faces answered at once (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes, or GPUs, that answer (default: %(default)s)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
-    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="(%(default)s)")
-    parser.add_argument("--conv-mode", help="conversation template (default: the checkpoint's)")
-    parser.add_argument("--max-new-tokens", type=int, default=512, help="(default: %(default)s)")
+    options.add_workers(parser, 1, "processes that answer, with --device cuda one GPU each")
+    options.add_output(parser)
     parser.add_argument("--overwrite", action="store_true", help="forget earlier answers, such as another model's")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from llava_faba.analysis.run import analyze
     from llava_faba.analysis.settings import AnalyzeSettings
+    from llava_faba.cli.progress import Bars
+    from llava_faba.devices import gpu_or_cpu_count
+    from llava_faba.inference.conversations import conversation_of_checkpoint
     from llava_faba.inference.settings import GenerateSettings
 
     settings = AnalyzeSettings(
@@ -68,16 +78,15 @@ def run(args: argparse.Namespace) -> int:
         protocol=args.protocol,
         smallest=args.smallest,
     )
-    chosen = {"conversation": args.conv_mode} if args.conv_mode else {}
     generate = GenerateSettings(
+        conversation=args.conv_mode or conversation_of_checkpoint(args.model_path),
         max_new_tokens=args.max_new_tokens,
         dtype=args.dtype,
         device=args.device,
         batch_size=args.batch_size,
-        workers=args.workers,
-        **chosen,
+        workers=gpu_or_cpu_count(args.workers, args.device),
     )
-    with _Bars(not args.no_progress) as progress:
+    with Bars({"faces": "file", "answers": "answer"}, not args.no_progress) as progress:
         analysis = analyze(
             args.sources,
             args.model_path,
@@ -89,35 +98,14 @@ def run(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             progress=progress,
         )
-    print(f"{len(analysis.rows)} rows: " + ", ".join(f"{status} {count}" for status, count in analysis.counts.items()))
-    for warning in analysis.warnings:
-        print(f"warning: {warning}")
-    for path in analysis.files:
-        print(path)
+    files = [str(path) for path in analysis.files]
+    result = {
+        "rows": len(analysis.rows),
+        "counts": analysis.counts,
+        "warnings": list(analysis.warnings),
+        "files": files,
+    }
+    counts = ", ".join(f"{status} {count}" for status, count in analysis.counts.items())
+    warnings = [f"warning: {warning}" for warning in analysis.warnings]
+    emit(args, result, "\n".join([f"{len(analysis.rows)} rows: {counts}", *warnings, *files]))
     return 0
-
-
-class _Bars:
-    """A progress bar a stage, one after the other."""
-
-    def __init__(self, shown: bool) -> None:
-        self._shown, self._what = shown, ""
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if what != self._what:
-            self.__exit__()
-            self._what = what
-            self._bar = tqdm(
-                total=total, desc=what, unit="file" if what == "faces" else "answer", disable=not self._shown
-            )
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()

@@ -6,6 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faba_bench.console.output import say
+
+from llava_faba.cli import options
+
 if TYPE_CHECKING:
     from llava_faba.inference.chat import Chat
 
@@ -17,46 +21,34 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "chat",
         help="talk about one picture, and see the landmarks that the model saw",
         description="Reads questions from standard input, one a line; an empty line or the end of the input ends it.",
+        parents=[options.model(), options.conversation(old=("--conversation",)), options.decoding(), options.device()],
     )
-    parser.add_argument("--model-path", required=True, help="checkpoint folder or hub id")
-    parser.add_argument("--model-base", help="base model of a LoRA folder; default: the one that it names")
-    parser.add_argument("--image-file", required=True, help="picture of a face")
+    parser.add_argument("image", metavar="FILE", help="picture of a face")
+    parser.formerly("--image-file", "FILE")
     parser.add_argument("--align", action="store_true", help="crop and align the face first")
     parser.add_argument(
-        "--landmarks-file", help="PNG with the landmarks (default: the picture's name with .landmarks.png, here)"
+        "--landmarks-file",
+        metavar="PNG",
+        help="picture to draw the landmarks in (default: the picture's name with .landmarks.png, here)",
     )
-    parser.add_argument("--conversation", default="llava_v1", help="conversation template (default: %(default)s)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 decodes greedily (default: %(default)s)")
-    parser.add_argument("--max-new-tokens", type=int, default=512)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
-    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
     import llava_faba
     from llava_faba.images import open_image
 
-    picture = open_image(args.image_file)
-    loaded = llava_faba.load_model(
-        args.model_path, args.model_base, device=args.device, dtype=getattr(torch, args.dtype)
-    )
+    picture = open_image(args.image)
+    loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
+    from llava_faba.inference.aligning import aligned
     from llava_faba.inference.chat import Chat
 
-    picture = _aligned(picture, loaded[1]) if args.align else picture
-    chat = Chat(loaded, picture, args.conversation)
-    print(_about_prior(chat, picture, args), flush=True)
+    picture = aligned(picture, loaded[1]) if args.align else picture
+    chat = Chat(loaded, picture, args.conv_mode)
+    say(_about_prior(chat, picture, args), flush=True)
     _talk(chat, args)
     return 0
-
-
-def _aligned(picture: Any, model: Any) -> Any:
-    from llava_faba.align.crop import align_face
-    from llava_faba.model.config import has_prior
-
-    return align_face(picture, model.facial_prior_expert()).image if has_prior(model.config) else picture
 
 
 def _about_prior(chat: Chat, picture: Any, args: argparse.Namespace) -> str:
@@ -64,11 +56,11 @@ def _about_prior(chat: Chat, picture: Any, args: argparse.Namespace) -> str:
         return "This model has no facial prior: it is plain LLaVA."
     if chat.status == "not_found":
         hint = "" if args.align else " For a photograph that is not a face crop, try --align."
-        return f"No face was found in {args.image_file}: the answers come without a facial prior.{hint}"
+        return f"No face was found in {args.image}: the answers come without a facial prior.{hint}"
     several = " The picture shows several faces; this is the main one." if chat.status == "several_faces" else ""
     if chat.landmarks is None:
         return f"A facial prior was computed; its expert places no landmarks.{several}"
-    target = Path(args.landmarks_file or Path(args.image_file).with_suffix(".landmarks.png").name)
+    target = Path(args.landmarks_file or Path(args.image).with_suffix(".landmarks.png").name)
     _draw(chat, picture, target)
     return f"A face was found; its {len(chat.landmarks)} landmarks are drawn in {target}.{several}"
 
@@ -95,13 +87,13 @@ def _talk(chat: Chat, args: argparse.Namespace) -> None:
         except EOFError:
             question = ""
         if not question:
-            print("exit...")
+            say("exit...")
             return
-        print(f"{chat.roles[1]}: ", end="", flush=True)
+        say(f"{chat.roles[1]}: ", end="", flush=True)
         chat.ask(
             question,
             max_new_tokens=args.max_new_tokens,
             temperature=args.temperature,
-            on_text=lambda text: print(text, end="", flush=True),
+            on_text=lambda text: say(text, end="", flush=True),
         )
-        print(flush=True)
+        say(flush=True)

@@ -1,36 +1,84 @@
-"""``llava-faba checkpoint``: to and from the format of the EmoLA authors' release."""
+"""``llava-faba checkpoint``: merge LoRA weights; to and from the format of the EmoLA authors' release."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+from faba_bench.console.output import say
+from faba_bench.console.parser import Parser, warn_old
+
+from llava_faba.cli import options
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("checkpoint", help="convert checkpoints to and from the EmoLA authors' format")
+    parser = subparsers.add_parser("checkpoint", help="merge LoRA weights, convert to and from the authors' format")
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    export = commands.add_parser("export", help="write a checkpoint in the authors' format")
+    _add_merge(commands, "merge", help="merge a LoRA checkpoint into its base model")
+    export = commands.add_parser(
+        "export", help="write a checkpoint in the authors' format", parents=[options.model(base=False)]
+    )
     export.add_argument(
         "--fold-normalization",
         action="store_true",
         help="put 'standardize', which the format does not know, into the prior projector's first layer",
     )
-    export.set_defaults(run=_export)
-    importing = commands.add_parser("import", help="write a checkpoint of the authors' format as one of ours")
+    export.set_defaults(run=run_export)
+    importing = commands.add_parser(
+        "import", help="write a checkpoint of the authors' format as one of ours", parents=[options.model(base=False)]
+    )
     importing.add_argument("--expert", help="what made its priors; default: as its config says, else emola-106")
-    importing.set_defaults(run=_import)
+    importing.set_defaults(run=run_import)
     for command in (export, importing):
-        command.add_argument("--model-path", required=True, help="folder or hub id of the checkpoint")
-        command.add_argument("--out", type=Path, required=True, help="new folder")
+        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
 
 
-def _export(args: argparse.Namespace) -> int:
+def add_old_merge(subparsers: argparse._SubParsersAction) -> None:
+    """``llava-faba merge``, as it was called before; the help does not show it."""
+    parser = _add_merge(subparsers, "merge")
+    parser.set_defaults(run=_run_old_merge)
+
+
+def _add_merge(commands: argparse._SubParsersAction, name: str, **texts: Any) -> Parser:
+    what = "LoRA checkpoint, also one from the middle of training"
+    parents = [options.model(what=what), options.device(dtype="float16", placed=False)]
+    parser: Parser = commands.add_parser(name, parents=parents, **texts)
+    parser.option(
+        "--out", old=("--save-model-path",), type=Path, required=True, metavar="DIR", help="folder for the merged model"
+    )
+    parser.set_defaults(run=run_merge)
+    return parser
+
+
+def _run_old_merge(args: argparse.Namespace) -> int:
+    warn_old("'llava-faba merge'", "'llava-faba checkpoint merge'")
+    return run_merge(args)
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    from faba_bench.files.folders import new_folder
+
+    import llava_faba
+    from llava_faba.errors import UserError
+
+    if any(args.out.glob("*")):
+        raise UserError(f"{args.out} is not empty; give --out a new folder.")
+    tokenizer, model, _, _ = llava_faba.load_model(args.model_path, args.model_base, dtype=args.dtype)
+    with new_folder(args.out, error=UserError) as draft:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+    say(f"merged model written to {args.out}")
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
     from llava_faba.model.reference_format import export_checkpoint
 
     return _tell(args.out, export_checkpoint(args.model_path, args.out, fold_normalization=args.fold_normalization))
 
 
-def _import(args: argparse.Namespace) -> int:
+def run_import(args: argparse.Namespace) -> int:
     from llava_faba.model.reference_format import import_checkpoint
 
     return _tell(args.out, import_checkpoint(args.model_path, args.out, expert=args.expert))
@@ -38,6 +86,6 @@ def _import(args: argparse.Namespace) -> int:
 
 def _tell(out: Path, notes: list[str]) -> int:
     for note in notes:
-        print(f"note: {note}")
-    print(f"written to {out}")
+        say(f"note: {note}")
+    say(f"written to {out}")
     return 0

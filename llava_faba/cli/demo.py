@@ -13,7 +13,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "them on FABA-Bench. Interrupted, it goes on where it stopped.",
     )
     parser.add_argument("--root", default="runs/demo", help="folder for everything it makes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     parser.add_argument(
         "--ablation", action="store_true", help="three seeds and all normalizations (about an hour on two cores)"
     )

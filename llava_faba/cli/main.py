@@ -1,14 +1,15 @@
-"""The parser of ``llava-faba`` and how its errors reach the user."""
+"""The parser of ``llava-faba``, and the command that it finds."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import io
-import sys
 from collections.abc import Sequence
 
+from faba_bench.console.parser import Parser
+from faba_bench.console.program import run
+
 from llava_faba._version import __version__
+from llava_faba.cli.checkpoint import add_old_merge
 from llava_faba.errors import UserError
 
 COMMANDS = (
@@ -22,38 +23,28 @@ COMMANDS = (
     "chat",
     "data",
     "bench",
-    "merge",
     "checkpoint",
     "demo",
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """The parser of ``llava-faba``; docs/cli.md is made from it."""
+    parser = Parser(
         prog="llava-faba",
         description="EmoLA as a plugin for LLaVA: facial priors, training, chat and evaluation.",
     )
-    parser.add_argument("--version", action="version", version=f"llava-faba {__version__}")
+    parser.add_argument("--version", action="version", version=f"llava-faba {__version__}", help="print the version")
     # 'deepspeed --module llava_faba run ...' puts this before everything else.
-    parser.add_argument("--local_rank", help=argparse.SUPPRESS)
+    parser.add_argument("--local_rank", help="DeepSpeed's launcher passes it to 'run'")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         importlib.import_module(f"llava_faba.cli.{command}").add_parser(subparsers)
+    add_old_merge(subparsers)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = build_parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid in any encoding
-    try:
-        return int(args.run(args))
-    except UserError as error:
-        print(f"llava-faba {args.command}: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 141
-    except KeyboardInterrupt:
-        print(f"llava-faba {args.command}: interrupted", file=sys.stderr)
-        return 130
+    return run(f"llava-faba {args.command}", lambda: args.run(args), errors=(UserError,))

@@ -108,7 +108,8 @@ class PriorExpert(abc.ABC):
     Class attributes: ``name`` (the registry's), ``weights_licence`` (one sentence).
     Attributes: ``size`` (numbers in a prior), ``version`` (changes when equal input gives other numbers),
     ``in_workers`` (extraction runs the expert itself in its worker processes, which make their own from
-    ``settings``: right for one that computes on a CPU core, wrong for one on a GPU).
+    ``settings``: right for one that computes on a CPU core, wrong for one on a GPU), ``finds_faces`` (False for one
+    that takes the whole picture for the face: right for crops, wrong for photographs).
     """
 
     name: ClassVar[str]
@@ -116,6 +117,7 @@ class PriorExpert(abc.ABC):
     version: str = "1"
     size: int
     in_workers: bool = False
+    finds_faces: bool = True
 
     @property
     def settings(self) -> dict[str, Any]:

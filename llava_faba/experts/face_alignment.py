@@ -42,6 +42,7 @@ class _FaceAlignmentExpert(LandmarkExpert):
         super().__init__()
         self._flip, self._device = flip, device
         self._weights = weights_file(self.name, self._network, "weights", weights, weights_sha256, self._variable)
+        self.finds_faces = detector != "none"
         self._detector = PackageDetector(
             self.name, detector, detector_weights, detector_weights_sha256, self._own_device
         )

@@ -157,7 +157,7 @@ class InsightFace106Expert(LandmarkExpert):
                 f"facial prior expert '{self.name}': detector '{detector}' is not one of {', '.join(DETECTORS)}."
             )
         self.network = Network106(self.name, weights, weights_sha256, device)
-        self._detector = detector
+        self._detector, self.finds_faces = detector, detector != "none"
         self._cropper = SquareCropper(f"facial prior expert '{self.name}'", detector)
         self.in_workers = device == "cpu"
 
@@ -216,6 +216,7 @@ class Emola106Expert(PriorExpert):
 
     name: ClassVar[str] = "emola-106"
     weights_licence: ClassVar[str] = _LICENCE
+    finds_faces = False
 
     def __init__(self, weights: str | None = None, weights_sha256: str | None = None, device: str = "cpu") -> None:
         self.size = 2 * POINTS

@@ -19,21 +19,21 @@ from llava_faba.inference.answer import (
     texts,
     with_image,
 )
-from llava_faba.inference.prediction import DEFAULT_CONVERSATION
+from llava_faba.inference.conversations import conversation_of
 from llava_faba.model.config import has_prior
 
 
 class Chat:
     """Questions about one PIL image; every answer knows the turns before it, and all share one facial prior.
 
-    ``loaded``: what ``load_model`` returned. ``conversation``: name of the LLaVA conversation template.
-    Attributes: ``status`` and ``landmarks`` as in ``Prediction``; ``roles``, the two speakers' names.
+    ``loaded``: what ``load_model`` returned. ``conversation``: name of the LLaVA conversation template; default: the
+    checkpoint's. Attributes: ``status`` and ``landmarks`` as in ``Prediction``; ``roles``, the two speakers' names.
     Raises UserError for an unknown template, ExpertError when the model's expert cannot be used here.
     """
 
-    def __init__(self, loaded: Any, picture: Any, conversation: str = DEFAULT_CONVERSATION) -> None:
+    def __init__(self, loaded: Any, picture: Any, conversation: str | None = None) -> None:
         self._tokenizer, self._model, processor, _ = loaded
-        self._template = conversation_template(conversation)
+        self._template = conversation_template(conversation or conversation_of(self._model.config))
         self._sizes = [picture.size]
         self._images = preprocess([picture], processor, self._model)
         self._extra: dict[str, Any] = {}

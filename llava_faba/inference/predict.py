@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from llava_faba.inference.prediction import DEFAULT_CONVERSATION, Prediction
+from llava_faba.inference.conversations import conversation_of
+from llava_faba.inference.prediction import Prediction
 
 _loading = threading.Lock()
 
@@ -18,44 +19,46 @@ def predict(
     question: str,
     *,
     align: bool = False,
-    conversation: str = DEFAULT_CONVERSATION,
+    conversation: str | None = None,
     max_new_tokens: int = 512,
     device: str = "cpu",
+    dtype: str = "float32",
 ) -> Prediction:
     """Ask one question about one picture, decoded greedily.
 
     ``model_or_path``: what ``load_model`` returned, or a checkpoint folder or hub id (kept loaded between calls).
     ``image``: a path or a PIL image. ``align``: crop and align the face first (see ``llava_faba.align``),
     after turning a file's picture as its EXIF data say.
-    ``conversation``: name of the LLaVA conversation template.
+    ``conversation``: name of the LLaVA conversation template; default: the checkpoint's.
+    ``device``, ``dtype``: of a model that is loaded here; "auto" as in ``load_model``.
 
-    Raises UserError subclasses: unreadable image, incomplete checkpoint, missing expert, unknown template.
+    Raises UserError subclasses: unreadable image, incomplete checkpoint, missing expert, unknown template, and
+    ``align`` with a model whose expert places no landmarks, or that has none.
     """
-    loaded = _loaded(str(model_or_path), device) if isinstance(model_or_path, str | Path) else model_or_path
+    loaded = _loaded(str(model_or_path), device, dtype) if isinstance(model_or_path, str | Path) else model_or_path
     picture = _open(image, upright=align)
     from llava_faba.inference.answer import answer_one
-    from llava_faba.model.config import has_prior
 
     model = loaded[1]
     if align:
-        from llava_faba.align.crop import align_face
+        from llava_faba.inference.aligning import aligned
 
-        if has_prior(model.config):
-            picture = align_face(picture, model.facial_prior_expert()).image
+        picture = aligned(picture, model)
+    conversation = conversation or conversation_of(model.config)
     return answer_one(loaded, picture, question, conversation=conversation, max_new_tokens=max_new_tokens)
 
 
-def _loaded(path: str, device: str) -> Any:
+def _loaded(path: str, device: str, dtype: str) -> Any:
     """The model of a folder, kept as long as the folder stays what it is; several threads get the same one."""
     with _loading:
-        return _cached(path, device, _version(path))
+        return _cached(path, device, dtype, _version(path))
 
 
 @functools.lru_cache(maxsize=1)
-def _cached(path: str, device: str, version: tuple[Any, ...]) -> Any:
+def _cached(path: str, device: str, dtype: str, version: tuple[Any, ...]) -> Any:
     from llava_faba.model.loading import load_model
 
-    return load_model(path, device=device)
+    return load_model(path, device=device, dtype=dtype)
 
 
 def _version(path: str) -> tuple[Any, ...]:

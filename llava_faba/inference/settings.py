@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llava_faba.devices import AUTO, DTYPES, choose_device, choose_dtype
 from llava_faba.errors import UserError, nearest
 from llava_faba.inference.prediction import DEFAULT_CONVERSATION
 
-DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("cpu", "cuda")
 
 
@@ -17,7 +17,8 @@ class GenerateSettings:
     """What an answer depends on besides model, image and prompt, and how fast it is made.
 
     ``dtype``: "float32", "float16" or "bfloat16". ``store``: a priors store to read priors from; without it the model
-    computes them. ``device``: "cpu" or "cuda"; with "cuda", worker k uses GPU k.
+    computes them. ``device``: "cpu" or "cuda" or "cuda:N"; with "cuda", worker k uses GPU k.
+    "auto" becomes what it stands for on this machine (``llava_faba.devices``), in both.
 
     Raises UserError for values that cannot be.
     """
@@ -34,9 +35,15 @@ class GenerateSettings:
         for name in ("max_new_tokens", "batch_size", "workers"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.device == AUTO:
+            object.__setattr__(self, "device", choose_device(AUTO))
+        if self.dtype == AUTO:
+            chosen = choose_dtype(AUTO, choose_device(self.device))
+            object.__setattr__(self, "dtype", str(chosen).removeprefix("torch."))
         for name, known in (("dtype", DTYPES), ("device", DEVICES)):
             value = getattr(self, name)
-            if value not in known:
+            one_gpu = name == "device" and value.startswith("cuda:") and value[5:].isdecimal()
+            if value not in known and not one_gpu:
                 raise UserError(f"{name} must be one of {', '.join(known)}, not '{value}'.{nearest(value, known)}")
 
     def key_parts(self) -> list[Any]:

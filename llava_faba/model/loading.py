@@ -11,6 +11,7 @@ import torch
 
 from llava_faba.building import building_modules
 from llava_faba.compat.engine import mend_packages
+from llava_faba.devices import choose_device, choose_dtype
 from llava_faba.errors import CheckpointError
 from llava_faba.model.checkpoints import (
     IMAGE_PROJECTOR_FILE,
@@ -33,19 +34,24 @@ def load_model(
     model_base: str | Path | None = None,
     *,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    dtype: str | torch.dtype = torch.float32,
 ) -> tuple[Any, Any, Any, int]:
     """Load a checkpoint, whatever its folder is called.
 
     ``model_path``: folder or hub id of an EmoLA checkpoint (LoRA folder or merged, the authors' format or ours) or of
     a plain LLaVA one. ``model_base``: the base of a folder that holds LoRA weights or projectors alone;
     left out, the one that the folder names.
+    ``device``: also "auto", a GPU if there is one. ``dtype``: a torch type, its name, or "auto": float32 on a CPU,
+    bfloat16 on a GPU (float16 on one older than Ampere).
     LoRA weights are merged. Returns ``(tokenizer, model, image_processor, context_len)`` like LLaVA's builder.
 
     Raises CheckpointError for folders that are incomplete, contradictory or unsafe to read, UpstreamError when LLaVA
-    does not import.
+    does not import, UserError for a device that is not there.
     """
     from llava_faba.upstream import import_llava
+
+    device = choose_device(device)
+    dtype = choose_dtype(dtype, device)
 
     import_llava()
     mend_packages()

@@ -1,4 +1,4 @@
-"""``llava-faba predict``, ``merge`` and the way errors reach the user."""
+"""``llava-faba predict``, ``checkpoint merge`` and the way errors reach the user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def face(astronaut: Any, tmp_path: Path) -> Path:
 
 def test_predict_prints_json_alone_on_standard_output(face_model, face):
     result = llava_faba_command(
-        "predict", "--model-path", str(face_model), "--image", str(face), "--json", "--max-new-tokens", "5"
+        "predict", "--model-path", str(face_model), str(face), "--json", "--max-new-tokens", "5"
     )
     assert result.returncode == 0, result.stderr[-2000:]
     answer = json.loads(result.stdout)
@@ -37,7 +37,6 @@ def test_predict_says_so_when_there_is_no_face(face_model, tmp_path, capsys):
         "predict",
         "--model-path",
         str(face_model),
-        "--image",
         str(tmp_path / "dark.png"),
         "--max-new-tokens",
         "3",
@@ -49,11 +48,11 @@ def test_predict_says_so_when_there_is_no_face(face_model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--image", "{tmp}/broken.png"), "broken.png: not a readable image"),
-        (("--image", "{tmp}/absent.png"), "absent.png: this image does not exist"),
-        (("--image", "{face}", "--conversation", "lava_v1"), "Did you mean 'llava_v1'"),
-        (("--image", "{face}", "--model-path", "{tmp}/nothing"), "nothing: no such folder"),
-        (("--image", "{face}", "--model-path", "{tmp}"), "config.json is missing"),
+        (("{tmp}/broken.png",), "broken.png: not a readable image"),
+        (("{tmp}/absent.png",), "absent.png: this image does not exist"),
+        (("{face}", "--conv-mode", "lava_v1"), "Did you mean 'llava_v1'"),
+        (("{face}", "--model-path", "{tmp}/nothing"), "nothing: no such folder"),
+        (("{face}", "--model-path", "{tmp}"), "config.json is missing"),
     ],
     ids=["broken image", "no image", "unknown template", "no model", "no config"],
 )
@@ -67,7 +66,7 @@ def test_predict_names_what_is_wrong(face_model, face, tmp_path, capsys, argumen
 
 def test_predict_with_an_expert_that_cannot_compute(copied, face, capsys):
     edit_config(copied / ADAPTER, facial_prior_expert="precomputed")
-    assert main(["predict", "--model-path", str(copied / ADAPTER), "--image", str(face)]) == 2
+    assert main(["predict", "--model-path", str(copied / ADAPTER), str(face)]) == 2
     assert "cannot make its own" in capsys.readouterr().err
 
 
@@ -75,8 +74,50 @@ def test_merge_of_a_checkpoint_without_projector_writes_nothing(copied, capsys):
     (copied / ADAPTER / "landmark_feature_projector.bin").unlink()
     (copied / ADAPTER / "non_lora_trainables.bin").unlink()
     out = copied / "merged"
-    assert main(["merge", "--model-path", str(copied / ADAPTER), "--save-model-path", str(out)]) == 2
+    assert main(["checkpoint", "merge", "--model-path", str(copied / ADAPTER), "--out", str(out)]) == 2
     assert "no facial prior projector" in capsys.readouterr().err and not out.exists()
+
+
+def test_old_spellings_do_the_same_with_a_warning(copied, capsys, monkeypatch):
+    """``merge --save-model-path`` and ``predict --image --conversation``, as they were before 0.2."""
+    monkeypatch.chdir(copied)
+    out = copied / "merged"
+    assert (
+        main(["merge", "--model-path", str(copied / ADAPTER), "--save-model-path", str(out), "--model-base=base"]) == 0
+    )
+    error = capsys.readouterr().err
+    assert "checkpoint merge" in error and "--save-model-path is the old spelling of --out" in error
+    assert (out / "config.json").exists()
+    arguments = ["predict", "--model-path", "base", "--max-new-tokens", "2"]
+    assert main([*arguments, "--conversation", "plain", "--image", "data/img/0.png"]) == 0
+    old = capsys.readouterr()
+    assert main([*arguments, "--conv-mode", "plain", "data/img/0.png"]) == 0
+    new = capsys.readouterr()
+    assert old.out == new.out and old.err.count("old spelling") == 2 and "old spelling" not in new.err
+
+
+@pytest.mark.parametrize("command", ["predict", "chat"])
+def test_align_is_refused_for_plain_llava(copied, capsys, monkeypatch, command):
+    monkeypatch.chdir(copied)
+    assert main([command, "--model-path", "base", "data/img/0.png", "--align"]) == 2
+    assert "llava-faba align" in capsys.readouterr().err
+
+
+def test_align_is_refused_where_the_expert_finds_no_face(copied):
+    from PIL import Image
+
+    from llava_faba.align.crop import align_face
+    from llava_faba.errors import ExpertError
+    from llava_faba.experts.insightface106 import Emola106Expert
+
+    with pytest.raises(ExpertError, match="takes the whole picture"):
+        align_face(Image.new("RGB", (32, 32)), Emola106Expert())
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:7", "cuda:x", ""])
+def test_a_device_that_is_not_there_is_a_sentence(face_model, face, capsys, device):
+    assert main(["predict", "--model-path", str(face_model), str(face), "--device", device]) == 2
+    assert f"device '{device}'" in capsys.readouterr().err
 
 
 def test_every_command_has_help(capsys):
