@@ -6,17 +6,26 @@ The JSON schema is `result.schema.json` beside this file.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from faba_bench.aggregate import Samples
 from faba_bench.errors import ResultError, quote_ids
 from faba_bench.files.atomic import write_json
+from faba_bench.files.jsonfiles import read_json
+from faba_bench.files.paths import regular_file
+from faba_bench.files.schema import first_fault
 
 SCHEMA_VERSION = 1
 MODES = ("reference", "strict")
+
+
+class _Unreadable(Exception):
+    pass
 
 
 def load_result(path: Path | str) -> dict[str, Any]:
@@ -25,11 +34,13 @@ def load_result(path: Path | str) -> dict[str, Any]:
     Raises `ResultError` naming the file and what is wrong with it.
     """
     try:
-        data = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ResultError(f"cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ResultError(f"{path}: not a JSON result: {error}") from error
+        regular_file(path, error=_Unreadable)
+    except _Unreadable as error:
+        raise ResultError(f"cannot read {error}") from error
+    try:
+        data = read_json(path, error=_Unreadable)
+    except _Unreadable as error:
+        raise ResultError(f"not a JSON result: {error}") from error
     check_result(data, str(path))
     return dict(data)
 
@@ -42,9 +53,37 @@ def check_result(data: Any, where: str) -> None:
     if version != SCHEMA_VERSION:
         raise ResultError(f"{where}: schema_version {version!r}, this release reads {SCHEMA_VERSION}")
     for mode in MODES:
+        body = data["modes"].get(mode) if isinstance(data["modes"], Mapping) else None
         for key in ("s_re", "s_ge", "s_rege", "per_label", "samples"):
-            if key not in data["modes"].get(mode, {}):
+            if not isinstance(body, Mapping) or key not in body:
                 raise ResultError(f"{where}: modes.{mode}.{key} is missing")
+    fault = first_fault(data, _schema())
+    if fault is not None:
+        raise ResultError(f"{where}: {fault}; make the result again with 'faba-bench score'")
+    _check_samples(data, where)
+
+
+def _check_samples(data: Mapping[str, Any], where: str) -> None:
+    """What a schema cannot say: labels and samples belong together."""
+    for mode, body in data["modes"].items():
+        labels = list(body["per_label"])
+        if data["task"] == "au" and not all(label.isascii() and label.isdigit() for label in labels):
+            raise ResultError(f"{where}: modes.{mode}.per_label names something that is no AU number")
+        kind = list if data["task"] == "au" else str
+        seen: set[str] = set()
+        for row in body["samples"]:
+            key = str(row["question_id"])
+            if not isinstance(row["target"], kind):
+                raise ResultError(f"{where}: modes.{mode}.samples: the target of {key[:80]!r} is not one of the task")
+            if key in seen:
+                raise ResultError(f"{where}: modes.{mode}.samples: {key[:80]!r} is there twice")
+            seen.add(key)
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    text = resources.files("faba_bench").joinpath("result.schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
 
 
 def write_result(result: Mapping[str, Any], path: Path | str) -> None:

@@ -16,6 +16,7 @@ from llava_faba.experts.weights import WeightsFile
 
 _WEIGHTS_PACKAGE = "face_recognition_models"
 WEIGHTS_VARIABLE = "LLAVA_FABA_DLIB68"
+_UPSAMPLE_LIMIT = 4  # a picture of 512 pixels becomes one of 8,192
 _WEIGHTS_FILE = "models/shape_predictor_68_face_landmarks.dat"
 
 
@@ -47,6 +48,11 @@ class Dlib68Expert(LandmarkExpert):
         weights_sha256: str | None = None,
     ) -> None:
         super().__init__()
+        if not (0 <= upsample <= _UPSAMPLE_LIMIT and 0 <= retry_upsample <= _UPSAMPLE_LIMIT):
+            raise ExpertError(
+                f"facial prior expert 'dlib-68': upsample and retry_upsample must be from 0 to {_UPSAMPLE_LIMIT}: each "
+                "step makes a picture four times as large."
+            )
         self._upsample, self._retry_upsample = upsample, retry_upsample
         self._weights = WeightsFile(
             expert=self.name,

@@ -6,6 +6,7 @@ module is imported when the expert is asked for.
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -50,6 +51,23 @@ def expert_class(name: str) -> type[PriorExpert]:
     return found
 
 
+_KINDS = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "str | None": (str, type(None))}
+
+
+def _check_kinds(name: str, cls: type[PriorExpert], arguments: dict[str, Any]) -> None:
+    """Settings also come from checkpoints and stores of others: what an expert declares a number must be one."""
+    for setting, parameter in inspect.signature(cls).parameters.items():
+        kinds = _KINDS.get(str(parameter.annotation))
+        if setting not in arguments or kinds is None:
+            continue
+        value = arguments[setting]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise ExpertError(
+                f"facial prior expert '{name}': its setting '{setting}' must be of the kind "
+                f"{parameter.annotation}, not {value!r:.80}."
+            )
+
+
 def create_expert(name: str, settings: dict[str, Any] | None = None, *, size: int | None = None) -> PriorExpert:
     """Make an expert with the given settings.
 
@@ -60,6 +78,7 @@ def create_expert(name: str, settings: dict[str, Any] | None = None, *, size: in
     arguments = dict(settings or {})
     if name == "precomputed" and size is not None:
         arguments.setdefault("size", size)
+    _check_kinds(name, cls, arguments)
     try:
         expert = cls(**arguments)
     except TypeError as error:

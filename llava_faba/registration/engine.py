@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from llava_faba.compat.engine import mend_llava, mend_packages, restore
+from llava_faba.compat.engine import mend_llava, mend_packages, packages_mended, restore
 from llava_faba.compat.shims import SHIMS
 from llava_faba.errors import SeamMismatchError
 from llava_faba.registration.seams import AUTO_CLASSES, SEAMS, Seam
@@ -50,8 +50,9 @@ def register() -> None:
     # All imports before the lock, LLaVA's before looking whether there is anything to do: they may themselves call
     # register(), and a thread that holds the lock while it waits for another's import would wait for ever.
     import_llava()
-    for seam in SEAMS:
-        seam.import_target()
+    with packages_mended():
+        for seam in SEAMS:
+            seam.import_target()
     with _lock:
         if _applied:
             return
@@ -102,11 +103,12 @@ def find_mismatches() -> list[SeamMismatchError]:
     """
     import_llava()
     found = []
-    for seam in SEAMS:
-        try:
-            _resolve(seam)
-        except SeamMismatchError as error:
-            found.append(error)
+    with packages_mended():
+        for seam in SEAMS:
+            try:
+                _resolve(seam)
+            except SeamMismatchError as error:
+                found.append(error)
     return found
 
 

@@ -71,7 +71,11 @@ def projector_layers(kind: str) -> int:
 def expert_settings(value: Any) -> dict[str, Any]:
     """Plain settings, as the experts take them: numbers, texts, and lists of them."""
     plain = either(
-        flag, number(-1e9, 1e9), text(4096), one_of(None), list_of(either(flag, number(-1e9, 1e9), text(4096)), most=64)
+        flag,
+        number(-1e9, 1e9),
+        path_or_name,
+        one_of(None),
+        list_of(either(flag, number(-1e9, 1e9), text(4096)), most=64),
     )
     result: dict[str, Any] = dict_of(name, plain, most=64)(value)
     return result

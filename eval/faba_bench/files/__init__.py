@@ -10,6 +10,7 @@ Standard library only, so that every other part of `faba_bench` and `llava_faba`
 - `arrays`: the one reader of .npy and .npz files (NumPy is imported when one is read).
 - `locks`: one process at a time in one folder.
 - `oserrors`: an OSError as one sentence.
+- `schema`: is a value as one of our JSON schemas says?
 - `terminal`: text from outside, made safe to print.
 """
 
