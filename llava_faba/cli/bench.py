@@ -42,6 +42,9 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="ask N of the questions ('all': every one) again, one at a time, and compare (default: %(default)s)",
     )
+    generate.add_argument(
+        "--allow-outside", action="store_true", help="also read images that lie outside --image-folder"
+    )
     generate.add_argument("--overwrite", action="store_true", help="start the answers file anew")
     generate.set_defaults(run=run_generate)
 
@@ -98,6 +101,7 @@ def run_generate(args: argparse.Namespace) -> int:
             settings,
             model_base=args.model_base,
             overwrite=args.overwrite,
+            allow_outside=args.allow_outside,
             progress=progress,
         )
     print(f"answered {summary.answered} now, {summary.before} before, {len(summary.failures)} failed")

@@ -100,7 +100,24 @@ def _add_validate(commands: argparse._SubParsersAction[Any]) -> None:
         description="Check annotation files, the images and priors they name, and the files against each "
         "other. Exit code 0: nothing wrong, 1: problems found, 2: wrong usage.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="training and evaluation files")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="training and evaluation files; training records in a file called as a validation part (val.json) are one",
+    )
+    parser.add_argument(
+        "--eval",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="files to evaluate on, whatever they are called",
+    )
+    parser.add_argument(
+        "--allow-outside", action="store_true", help="images that lie outside --image-folder are no error"
+    )
     parser.add_argument("--image-folder", type=Path, help="what image and landmark paths are relative to")
     parser.add_argument("--no-images", action="store_true", help="check the records only, open no image")
     parser.add_argument("--priors", type=Path, help="priors store made by 'llava-faba priors extract'")
@@ -130,8 +147,12 @@ def run_validate(args: argparse.Namespace) -> int:
 
     if args.image_folder is None and not args.no_images:
         raise UserError("give --image-folder (what image paths are relative to) or --no-images")
+    if not (args.files or args.eval):
+        raise UserError("no file to check: give annotation files")
     report = validate(
         args.files,
+        evaluation=args.eval,
+        allow_outside=args.allow_outside,
         image_folder=None if args.no_images else args.image_folder,
         priors=args.priors,
         task=args.task,
@@ -173,16 +194,25 @@ def _add_mix(commands: argparse._SubParsersAction[Any]) -> None:
         "--split-by",
         choices=("subject", "image", "record"),
         default="subject",
-        help="what must not be torn apart",
+        help="what must not be torn apart: people and pictures, pictures, or nothing",
+    )
+    parser.add_argument(
+        "--image-folder",
+        type=Path,
+        help="what image paths, with their prefixes, are relative to: pictures are told apart by what they show "
+        "(default: the inputs' folders and the current one are tried)",
     )
     parser.add_argument("--subject-pattern", help="regular expression whose group 1 is the subject in image paths")
     parser.add_argument("--seed", type=int, default=0, help="seed of drawing, splitting and order (default: 0)")
     parser.add_argument("--no-shuffle", action="store_true", help="keep the order of the inputs")
     parser.add_argument("--repeat", type=Path, metavar="MANIFEST", help="make this mixture again")
+    _add_workers(parser)
     parser.set_defaults(run=run_mix)
 
 
 def run_mix(args: argparse.Namespace) -> int:
+    import os
+
     from llava_faba.datatools.mix import Source, mix, repeat
 
     if args.repeat is not None:
@@ -198,9 +228,14 @@ def run_mix(args: argparse.Namespace) -> int:
             subject_pattern=args.subject_pattern,
             seed=args.seed,
             shuffle=not args.no_shuffle,
+            image_folder=args.image_folder,
+            workers=args.workers or os.cpu_count() or 1,
+            progress=not args.no_progress and sys.stderr.isatty(),
         )
     for one in made.manifest["inputs"]:
         print(f"{one['name']}: {one['records']} records, {one['train']} to train, {one['val']} to validate")
+    for note in made.manifest["notes"]:
+        print(f"note: {note}")
     print(f"{len(made.train)} training, {len(made.val)} validation records in {args.out}")
     return 0
 

@@ -1,14 +1,13 @@
 """Several annotation files to one training set that can be made again.
 
-Each input has a weight or a cap; a validation part is split off by subject before anything is drawn, so no
-person is on both sides however often a record is repeated. The manifest holds the hash of every input and
-output, and ``repeat`` makes the same files from it or says which input has changed.
+Each input has a weight or a cap; a validation part is split off by person and picture before anything is drawn, so
+neither is on both sides however often a record is repeated and whichever inputs name it. The manifest holds the hash of
+every input and output, and ``repeat`` makes the same files from it or says which input has changed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from faba_bench.files.jsonfiles import read_object
+
 from llava_faba._version import __version__
+from llava_faba.datatools.grouping import group_records, largest, look_at_pictures
 from llava_faba.errors import RecordError, UserError, nearest
 from llava_faba.records import annotation as records
 
@@ -89,14 +91,18 @@ def mix(
     subject_pattern: str | None = None,
     seed: int = 0,
     shuffle: bool = True,
+    image_folder: Path | str | None = None,
+    workers: int = 1,
+    progress: bool = False,
 ) -> Mixture:
     """Write ``train.json``, ``val.json`` (where ``val_fraction`` is above 0) and ``manifest.json`` to
     ``out``.
 
-    ``split_by`` "subject" keeps all records of a person on one side: a record's ``subject``, or the first
-    group of ``subject_pattern`` in its image path. A record without either stands for itself with its
-    image. Which side a group falls on depends on its name and ``seed`` only. Raises ``UserError`` when an
-    input is no training file.
+    ``split_by`` "subject" keeps all records of a person and of a picture on one side, over all inputs: a record's
+    ``subject``, or the first group of ``subject_pattern`` in its image path; a picture is known by what it shows.
+    ``image_folder`` is what image paths, with their prefixes, are relative to; by default the inputs' folders and the
+    current one are tried, and where no picture is found, their paths count. Which side a group falls on depends on
+    its name and ``seed`` only. Raises ``UserError`` when an input is no training file.
     """
     if not sources:
         raise UserError("nothing to mix: give at least one --input")
@@ -105,13 +111,22 @@ def mix(
     if split_by not in SPLITS:
         raise UserError(f"--split-by must be one of {', '.join(SPLITS)}, not '{split_by}'")
     pattern = _pattern(subject_pattern)
+    notes: list[str] = []
     names = _names(sources)
+    contents = [_load(source) for source in sources]
+    placed = [[_image(record, source) for record in own] for source, own in zip(sources, contents, strict=True)]
+    images = list(dict.fromkeys(path for own in placed for path in own if path is not None))
+    folder = _image_folder(image_folder, images, sources) if val_fraction else None
+    pictures = look_at_pictures(images, folder, workers, progress) if val_fraction else look_at_pictures(images, None)
+    grouped = group_records(list(zip(names, contents, strict=True)), placed, pictures, split_by, pattern)
+    if val_fraction and folder is not None and pictures.unseen:
+        notes.append(f"{pictures.unseen} of {len(images)} pictures could not be looked at and count by their path")
+    if val_fraction and images and folder is None:
+        notes.append("no picture was found, so pictures count by their paths: give --image-folder")
     train: list[records.Record] = []
     val: list[records.Record] = []
     inputs = []
-    for source, name in zip(sources, names, strict=True):
-        content = _load(source)
-        groups = [_group(record, index, name, split_by, pattern) for index, record in enumerate(content)]
+    for source, name, content, groups in zip(sources, names, contents, grouped, strict=True):
         held_out = [_held_out(group, val_fraction, seed) for group in groups]
         own_train = [record for record, out_ in zip(content, held_out, strict=True) if not out_]
         own_val = [record for record, out_ in zip(content, held_out, strict=True) if out_]
@@ -134,14 +149,23 @@ def mix(
         )
     if shuffle:
         random.Random(f"{seed}/order").shuffle(train)
+    count = sum(map(len, contents))
+    if val_fraction and count and (biggest := largest(grouped)) * 2 > count and split_by != "record":
+        notes.append(
+            f"{biggest} of {count} records hang together by people and pictures and cannot be split: is a subject's "
+            "name the same for everybody?"
+        )
+    if val_fraction and not (train and val):
+        notes.append(f"the {'training' if not train else 'validation'} part is empty: too few people and pictures")
     settings = {
+        "image_folder": None if folder is None else str(folder),
         "val_fraction": val_fraction,
         "split_by": split_by,
         "subject_pattern": subject_pattern,
         "seed": seed,
         "shuffle": shuffle,
     }
-    return _write(Path(out), train, val, inputs, settings)
+    return _write(Path(out), train, val, inputs, settings, notes)
 
 
 def repeat(manifest: Path | str, out: Path | str) -> Mixture:
@@ -150,11 +174,11 @@ def repeat(manifest: Path | str, out: Path | str) -> Mixture:
     """
     path = Path(manifest)
     try:
-        wanted = json.loads(path.read_text(encoding="utf-8"))
+        wanted = read_object(path, error=ValueError)
         inputs = list(wanted["inputs"])
         sources = [Source(Path(one["path"]), one["weight"], one["cap"], one["prefix"], one["name"]) for one in inputs]
         settings, outputs = dict(wanted["settings"]), dict(wanted["outputs"])
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a manifest of 'data mix': {type(error).__name__}: {error}") from error
     for source, one in zip(sources, inputs, strict=True):
         if not source.path.is_file():
@@ -206,22 +230,6 @@ def _load(source: Source) -> list[records.Record]:
     return content
 
 
-def _group(record: Mapping[str, Any], index: int, name: str, split_by: str, pattern: re.Pattern[str] | None) -> str:
-    """What must not be torn apart. Subjects of different inputs are different people unless they share a
-    source.
-    """
-    image = record.get("image")
-    if split_by == "record" or not image:
-        return f"record/{name}/{index}"
-    if split_by == "subject":
-        subject = record.get("subject")
-        if subject is None and pattern is not None and (match := pattern.search(str(image))):
-            subject = match.group(1)
-        if subject is not None:
-            return f"subject/{record.get('source', name)}/{subject}"
-    return f"image/{record.get('source', name)}/{image}"
-
-
 def _held_out(group: str, fraction: float, seed: int) -> bool:
     digest = hashlib.sha256(f"{seed}/{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64 < fraction
@@ -237,6 +245,27 @@ def _draw(content: Sequence[records.Record], source: Source, rng: random.Random)
         kept = set(rng.sample(range(len(drawn)), source.cap))
         drawn = [one for index, one in enumerate(drawn) if index in kept]
     return drawn
+
+
+def _image(record: Mapping[str, Any], source: Source) -> str | None:
+    """A record's image path in the mixture, or None for a text."""
+    image = record.get("image")
+    if not isinstance(image, str) or not image:
+        return None
+    return (PurePosixPath(source.prefix) / image).as_posix()
+
+
+def _image_folder(given: Path | str | None, images: Sequence[str], sources: Sequence[Source]) -> Path | None:
+    """``given``, or the first place where one of the first images lies: beside an input, above it, or here."""
+    if given is not None:
+        if not Path(given).is_dir():
+            raise UserError(f"--image-folder {given} is not a folder")
+        return Path(given)
+    tried = [place for source in sources for place in (source.path.parent, source.path.parent.parent)]
+    for place in dict.fromkeys([*tried, Path()]):
+        if any((place / image).is_file() for image in images[:20]):
+            return place
+    return None
 
 
 def _placed(record: records.Record, source: Source, copy: int) -> records.Record:
@@ -255,6 +284,7 @@ def _write(
     val: list[records.Record],
     inputs: list[dict[str, Any]],
     settings: dict[str, Any],
+    notes: list[str],
 ) -> Mixture:
     contents = {"train.json": train} | ({"val.json": val} if settings["val_fraction"] else {})
     outputs = {}
@@ -265,6 +295,7 @@ def _write(
         "tool": f"llava-faba {__version__}",
         "settings": settings,
         "inputs": inputs,
+        "notes": notes,
         "train": len(train),
         "val": len(val),
         "outputs": outputs,

@@ -45,7 +45,16 @@ def with_image(question: str, config: Any) -> str:
     image = DEFAULT_IMAGE_TOKEN
     if getattr(config, "mm_use_im_start_end", False):
         image = DEFAULT_IM_START_TOKEN + image + DEFAULT_IM_END_TOKEN
-    return f"{image}\n{question}"
+    return f"{image}\n{without_token(question)}"
+
+
+def without_token(question: str) -> str:
+    """``question``. Raises UserError where it holds ``<image>``: LLaVA would look for a second picture."""
+    if DEFAULT_IMAGE_TOKEN in question:
+        raise UserError(
+            f"'{DEFAULT_IMAGE_TOKEN}' in the question: the picture is put before every question, so leave it out."
+        )
+    return question
 
 
 def answer_one(loaded: tuple[Any, Any, Any, int], picture: Any, question: str, **options: Any) -> Prediction:

@@ -18,6 +18,7 @@ from llava_faba.inference.answer import (
     preprocess,
     texts,
     with_image,
+    without_token,
 )
 from llava_faba.inference.conversations import conversation_of
 from llava_faba.model.config import has_prior
@@ -60,7 +61,7 @@ class Chat:
         An answer that is interrupted leaves the conversation as it was before the question.
         """
         before = [list(message) for message in self._template.messages]
-        text = question if before else with_image(question, self._model.config)
+        text = without_token(question) if before else with_image(question, self._model.config)
         self._template.append_message(self.roles[0], text)
         self._template.append_message(self.roles[1], None)
         try:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llava_faba.errors import RecordError
+from llava_faba.images import MISSING, ImageFolder
 from llava_faba.inference.journal import AnswerJournal
 from llava_faba.inference.keys import answer_key, fingerprint, model_folders
 from llava_faba.inference.settings import GenerateSettings
@@ -38,16 +40,19 @@ def generate_answers(
     *,
     model_base: str | None = None,
     overwrite: bool = False,
+    allow_outside: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> GenerateSummary:
     """Answer LLaVA questions and write LLaVA answer lines to ``answers_file``, in the questions' order at the end.
 
     An interrupted run goes on where it stopped. A question that fails (unreadable image, say) is recorded in
     ``<answers_file>.failures.jsonl`` and the others go on; the next run tries it again.
+    ``allow_outside`` takes images that lie outside ``image_folder``; else they are an error before the model is loaded.
     Raises UserError when the file holds answers of another run or another process writes to it, when the model cannot
     be loaded, and when a worker process dies; RecordError for questions that are none.
     """
     check_questions(questions)
+    _check_image_paths(questions, ImageFolder(image_folder, allow_outside=allow_outside))
     keys = _keys(model_path, model_base, questions, image_folder, settings)
     model_id = Path(model_path).resolve().name
     failures: list[tuple[str, str]] = []
@@ -92,6 +97,23 @@ def _keys(
         parts = [question["text"], model, *settings.key_parts()]
         keys[str(question["question_id"])] = answer_key(image_folder / image, parts, prior)
     return keys
+
+
+def _check_image_paths(questions: Sequence[dict[str, Any]], folder: ImageFolder) -> None:
+    """Raise RecordError naming the questions whose image is no regular file inside ``folder``.
+
+    A missing one is no reason to stop: it fails alone when its turn comes.
+    """
+    wrong = []
+    for question in questions:
+        try:
+            folder.check(question["image"])
+        except RecordError as error:
+            if not str(error).startswith(MISSING):
+                wrong.append(f"question {question['question_id']}: {error}")
+    if wrong:
+        more = f"\n  ... and {len(wrong) - 20} more" if len(wrong) > 20 else ""
+        raise RecordError("images that are not read:\n  " + "\n  ".join(wrong[:20]) + more)
 
 
 def _write_failures(answers_file: Path, failures: list[tuple[str, str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from llava_faba.errors import PriorError, RecordError
 from llava_faba.priors.reading import SUFFIXES
+from llava_faba.records.reading import read_items_of
 
 
 def images_in(
@@ -90,28 +90,10 @@ def records_of(annotations: Iterable[Path]) -> Iterator[dict[str, Any]]:
     Raises RecordError for a broken file, naming the place.
     """
     for path in annotations:
-        for position, record in enumerate(_records(path)):
+        for position, record in enumerate(read_items_of(path)):
             if not isinstance(record, dict):
                 raise RecordError(f"{path}: record {position} is not an object but {type(record).__name__}.")
             yield record
-
-
-def _records(path: Path) -> Iterator[Any]:
-    if path.suffix != ".jsonl":
-        from llava_faba.records.training import read_records
-
-        yield from read_records(path)
-        return
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError as error:
-                        raise RecordError(f"{path}, line {number}: {error.msg}") from error
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def relative_to(images: Path, image_folder: Path) -> str:

@@ -15,33 +15,20 @@ from typing import Any
 
 from faba_bench.files.atomic import write_json
 from faba_bench.files.digests import sha256_file
-from faba_bench.files.jsonfiles import kind_of, read_items
 
-from llava_faba.errors import RecordError
+from llava_faba.records.reading import read_objects
 from llava_faba.records.vocabulary import CONTEMPT, EMOTIONS, IMAGE_TOKEN
 
 Record = dict[str, Any]
 
 _ASKS_AUS = re.compile(r"\bAUs?\b|action units?\b|facial action coding", re.IGNORECASE)
 _ASKS_EMOTION = re.compile(r"\bemotions?\b", re.IGNORECASE)
-_RECORD_KEYS = {"image", "conversations", "id", "label", "gpt4"}
 _AU_LABEL = re.compile(r"\s*(\d+(\s*,\s*\d+)*)?\s*\Z")
 
 
 def load_records(path: Path | str) -> list[Record]:
-    """Read an annotation file: a JSON list of objects, or one object per line, told apart by content.
-
-    Raises ``RecordError`` naming the file, and the line or the element, when it is anything else.
-    """
-    records: list[Any] = read_items(path, error=RecordError)
-    if len(records) == 1 and isinstance(records[0], dict) and not _RECORD_KEYS & set(records[0]):
-        raise RecordError(f"{path}: holds one object without 'image' or 'conversations', expected a list of records")
-    for index, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise RecordError(
-                f"{path}: element {index} is {kind_of(record)}, expected an object with keys such as 'image'"
-            )
-    return records
+    """The objects of an annotation file, see ``llava_faba.records.reading``. Raises ``RecordError``."""
+    return read_objects(path)
 
 
 def save_json(path: Path, value: Any) -> None:

@@ -6,14 +6,15 @@ A question: {"question_id", "image", "text"}, the line of a LLaVA question file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.jsonfiles import iter_json_lines
 from faba_bench.questions import QUESTIONS
 
 from llava_faba.errors import RecordError, UserError
+from llava_faba.records.vocabulary import IMAGE_TOKEN
 
 
 def questions_of(records: Sequence[dict[str, Any]], task: str) -> list[dict[str, Any]]:
@@ -53,19 +54,9 @@ def task_of(records: Sequence[Any]) -> str:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL file. Raises RecordError naming file and line, UserError when it cannot be read."""
-    values = []
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            values.append(json.loads(line))
-        except ValueError as error:
-            raise RecordError(f"{path}, line {number}: not JSON: {error}") from error
-    return values
+    if not path.exists():
+        raise UserError(f"{path}: cannot be read: No such file or directory")
+    return [value for _, value in iter_json_lines(path, error=RecordError)]
 
 
 def check_questions(questions: Sequence[Any]) -> None:
@@ -78,6 +69,11 @@ def check_questions(questions: Sequence[Any]) -> None:
         for key in ("image", "text"):
             if not isinstance(question.get(key), str) or not question[key]:
                 raise RecordError(f"question {number} (id {name}): '{key}' is missing or not text.")
+        if IMAGE_TOKEN in question["text"]:
+            raise RecordError(
+                f"question {number} (id {name}): '{IMAGE_TOKEN}' in its text: the picture is put before every "
+                "question, so leave it out."
+            )
         if name in seen:
             raise RecordError(f"question {number}: the id {name} is used twice.")
         seen.add(name)

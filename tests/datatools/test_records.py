@@ -70,7 +70,7 @@ def test_the_task_is_found_out_from_the_whole_file(content: list, name: str, exp
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.json", b"{}", "holds one object without .* expected a list"),
+        ("a.json", b"{}", "expected a list of records, found an object"),
         ("a.json", b"[1]", "element 0 is a number"),
         ("a.json", b"[{]", "column 3: not JSON"),
         ("a.json", b"\xff\xfe", "not UTF-8"),

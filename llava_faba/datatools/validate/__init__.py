@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava_faba.datatools.validate import content, leakage
+from llava_faba.datatools.validate import content, leakage, roles
 from llava_faba.datatools.validate.media import (
     ImageFacts,
     PriorFacts,
@@ -25,7 +25,8 @@ from llava_faba.datatools.validate.media import (
 )
 from llava_faba.datatools.validate.parallel import Workforce
 from llava_faba.datatools.validate.report import KINDS, Problem, Report
-from llava_faba.errors import UserError
+from llava_faba.errors import RecordError, UserError
+from llava_faba.images import MISSING, ImageFolder
 from llava_faba.records import annotation as records
 from llava_faba.records.vocabulary import TASKS, au_protocol
 
@@ -44,6 +45,8 @@ class _Item:
     file: str
     index: int
     record: Mapping[str, Any]
+    evaluates: bool = False
+    """Is its file one to evaluate or validate on, whatever its records look like?"""
 
     def problem(self, kind: str, message: str) -> Problem:
         record_id = self.record.get("id")
@@ -51,12 +54,14 @@ class _Item:
 
     @property
     def side(self) -> str:
-        return "training" if records.is_training(self.record) else "evaluation"
+        return "training" if records.is_training(self.record) and not self.evaluates else "evaluation"
 
 
 def validate(
     files: Sequence[Path | str],
     *,
+    evaluation: Sequence[Path | str] = (),
+    allow_outside: bool = False,
     image_folder: Path | str | None = None,
     priors: Path | str | None = None,
     task: str | None = None,
@@ -70,11 +75,15 @@ def validate(
 ) -> Report:
     """Check annotation files, the images and priors that they name, and the files against each other.
 
+    Files of ``evaluation`` are what is evaluated or validated on. Of ``files`` those are whose records are evaluation
+    records, and those that ``data mix`` wrote, or that are named, as a validation part (``val.json``, ``dev_au.json``,
+    ``x-test.json``); all others are trained on.
+
     ``image_folder`` is what ``image`` and ``landmark`` are relative to; None skips all checks of images and
-    priors. ``priors`` is a store made by ``priors extract``; a record outside it may have a ``landmark``
-    instead. ``task`` ("au", "emotion") is found out for each file when None; ``protocol`` names the AU
-    vocabulary; ``prior_size`` is by default the store's size, or else the commonest one. ``strict`` makes
-    warnings fail too. Raises ``UserError`` for senseless arguments only.
+    priors; an image outside it is an error, unless ``allow_outside``. ``priors`` is a store made by ``priors extract``;
+    a record outside it may have a ``landmark`` instead. ``task`` ("au", "emotion") is found out for each file when
+    None; ``protocol`` names the AU vocabulary; ``prior_size`` is by default the store's size, or else the commonest
+    one. ``strict`` makes warnings fail too. Raises ``UserError`` for senseless arguments only.
     """
     if task is not None and task not in TASKS:
         raise UserError(f"task must be one of {', '.join(TASKS)}, not '{task}'")
@@ -86,19 +95,22 @@ def validate(
     report = Report(strict=strict)
     force = Workforce(workers, progress)
     items: list[_Item] = []
-    for path in files:
-        items += _read(Path(path), task, protocol, force, report)
+    for path, given in [*((path, False) for path in files), *((path, True) for path in evaluation)]:
+        evaluates = given or roles.is_evaluation(Path(path))
+        items += _read(Path(path), evaluates, task, protocol, force, report)
     report.add(_duplicate_ids(items))
     report.add(_shared_subjects(items))
     if folder is not None:
-        facts = _check_images(items, folder, force, report)
+        facts = _check_images(items, folder, allow_outside, force, report)
         report.add(_repeated(items, folder, facts))
         report.add(_leaks(items, folder, facts, near_duplicates))
         _check_priors(items, folder, priors, prior_size, require_prior, force, report)
     return report
 
 
-def _read(path: Path, task: str | None, protocol: str | None, force: Workforce, report: Report) -> list[_Item]:
+def _read(
+    path: Path, evaluates: bool, task: str | None, protocol: str | None, force: Workforce, report: Report
+) -> list[_Item]:
     try:
         loaded = records.load_records(path)
     except UserError as error:
@@ -108,7 +120,7 @@ def _read(path: Path, task: str | None, protocol: str | None, force: Workforce, 
     if not loaded:
         report.add([Problem("file", str(path), -1, None, "holds no records")])
     found = task or records.guess_task(loaded, path.name)
-    items = [_Item(str(path), index, record) for index, record in enumerate(loaded)]
+    items = [_Item(str(path), index, record, evaluates) for index, record in enumerate(loaded)]
     check = partial(content.check_record, task=task, file_task=found, protocol=protocol)
     for item, findings in zip(items, force.each(check, loaded, "records", least=2000), strict=True):
         report.add(item.problem(kind, message) for kind, message in findings)
@@ -157,19 +169,32 @@ def _with_image(items: Sequence[_Item]) -> Iterator[_Item]:
 
 
 def _path(item: _Item, folder: Path) -> str:
-    return os.path.normpath(folder / str(item.record["image"]))
+    return os.path.normpath(folder / str(item.record["image"]).replace("\0", "\\0"))
 
 
-def _check_images(items: Sequence[_Item], folder: Path, force: Workforce, report: Report) -> dict[str, ImageFacts]:
-    paths = list(dict.fromkeys(_path(item, folder) for item in _with_image(items)))
-    facts = {fact.path: fact for fact in force.each(look_at_image, paths, "images")}
-    report.n_images = len(paths)
+def _check_images(
+    items: Sequence[_Item], folder: Path, allow_outside: bool, force: Workforce, report: Report
+) -> dict[str, ImageFacts]:
+    rule = ImageFolder(folder, allow_outside=allow_outside)
+    refused: dict[str, str] = {}
     for item in _with_image(items):
-        image = item.record["image"]
-        fact = facts[_path(item, folder)]
-        if Path(image).is_absolute() or ".." in Path(image).parts:
-            report.add([item.problem("image-path", f"image '{image}'")])
-        if fact.error is not None:
+        path = _path(item, folder)
+        if path not in refused:
+            try:
+                rule.check(item.record["image"])
+                refused[path] = ""
+            except RecordError as error:
+                refused[path] = "" if str(error).startswith(MISSING) else str(error)
+    # What lies outside or is no regular file is not opened.
+    paths = [path for path, reason in refused.items() if not reason]
+    facts = {fact.path: fact for fact in force.each(look_at_image, paths, "images")}
+    facts.update({path: ImageFacts(path, reason) for path, reason in refused.items() if reason})
+    report.n_images = len(facts)
+    for item in _with_image(items):
+        image, fact = item.record["image"], facts[_path(item, folder)]
+        if refused[fact.path]:
+            report.add([item.problem("image-path", refused[fact.path])])
+        elif fact.error is not None:
             kind = "image-missing" if fact.missing else "image-unreadable"
             report.add([item.problem(kind, f"image '{image}': {fact.error}")])
     return facts

@@ -11,7 +11,8 @@ from typing import Any
 from llava_faba.datatools import answers
 from llava_faba.errors import UserError
 from llava_faba.records import annotation as records
-from llava_faba.records.vocabulary import AU_NAMES, IMAGE_TOKEN, au_protocol
+from llava_faba.records.turns import faults
+from llava_faba.records.vocabulary import AU_NAMES, au_protocol
 
 Finding = tuple[str, str]
 """Kind and message."""
@@ -49,27 +50,8 @@ def check_record(
     if findings:
         return findings
     if records.is_training(record):
-        findings += check_turns(record)
+        findings += [("schema" if kind == "layout" else kind, message) for kind, message in faults(record)]
     return [*findings, *check_label(record, task or records.task_of(record, file_task), protocol)]
-
-
-def check_turns(record: Mapping[str, Any]) -> Iterator[Finding]:
-    """Alternating speakers and one image token; for training records that have the layout."""
-    turns = record["conversations"]
-    speakers = [turn["from"] for turn in turns]
-    if len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
-        yield "turns", f"speakers are {', '.join(speakers)}"
-    counts = [turn["value"].count(IMAGE_TOKEN) for turn in turns]
-    if "image" not in record:
-        if sum(counts):
-            yield "image-token", f"{sum(counts)} {IMAGE_TOKEN} in a record without an image"
-        return
-    if sum(counts) != 1:
-        yield "image-token", f"{sum(counts)} {IMAGE_TOKEN} in a record with an image, expected 1"
-        return
-    place = counts.index(1)
-    if speakers[place] != "human" or "human" in speakers[:place]:
-        yield "image-token", f"{IMAGE_TOKEN} stands in turn {place} ('{speakers[place]}')"
 
 
 def check_label(record: Mapping[str, Any], task: str | None, protocol: str | None) -> Iterator[Finding]:

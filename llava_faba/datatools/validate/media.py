@@ -7,7 +7,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from faba_bench.files.terminal import printable
+
 from llava_faba.errors import UserError
+from llava_faba.images import open_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,15 +40,12 @@ def look_at_image(path: str) -> ImageFacts:
     """Decode an image wholly."""
     from PIL import Image
 
-    if not os.path.isfile(path):  # noqa: PTH113
+    if not os.path.exists(path):  # noqa: PTH110
         return ImageFacts(path, "no such file", missing=True)
     try:
-        with Image.open(path) as image:
-            image.load()
-            rgb = image.convert("RGB")
-    except Exception as error:
-        # Decoders of damaged files raise nearly anything; which it was is part of the finding.
-        return ImageFacts(path, f"{type(error).__name__}: {error}".replace(path, "file"))
+        rgb = open_image(path)
+    except UserError as error:
+        return ImageFacts(path, str(error).replace(f"{printable(path)}: ", ""))
     digest = hashlib.blake2b(rgb.tobytes(), digest_size=16, person=b"faba-pixels")
     digest.update(f"{rgb.width}x{rgb.height}".encode())
     grey = rgb.convert("L")

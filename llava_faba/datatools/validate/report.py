@@ -20,9 +20,14 @@ KINDS: dict[str, Kind] = {
     "schema": Kind(True, "record does not have the layout", "see docs/data.md for the two record layouts"),
     "turns": Kind(True, "question and answer do not alternate", "start with 'human', end with 'gpt'"),
     "image-token": Kind(
-        True, "wrong number of <image> tokens", "exactly one where there is an image, in the first question"
+        True,
+        "wrong number of <image> tokens",
+        "one where there is an image, at the start or the end of the first question",
     ),
-    "image-path": Kind(True, "image path leaves the image folder", "use paths relative to --image-folder"),
+    "thoughts": Kind(True, "answer holds a model's thoughts", "keep the answer only, without <think> and the like"),
+    "image-path": Kind(
+        True, "image path leaves the image folder", "use paths inside --image-folder, or say --allow-outside"
+    ),
     "image-missing": Kind(True, "image file does not exist", "check --image-folder and the file's name"),
     "image-unreadable": Kind(True, "image cannot be decoded", "fetch the file again or drop the record"),
     "prior-missing": Kind(True, "no facial prior", "run 'llava-faba priors extract' or give the record a 'landmark'"),
