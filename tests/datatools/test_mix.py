@@ -172,3 +172,86 @@ def test_any_mixture_keeps_subjects_apart_and_counts(
     rest = 36 - len(made.val)
     expected = int(weight) * rest + round(weight % 1.0 * rest)
     assert len(made.train) == (expected if cap is None else min(cap, expected))
+
+
+def pictured(path: Path, names: list[str], source: str | None, task: str = "au", subject: str | None = None) -> Path:
+    content = []
+    for name in names:
+        record = records.training_record(
+            source=source or "",
+            image=name,
+            record_id=f"{task}/{name}",
+            question="What AUs are conveyed by this face?",
+            answer="AU1 - Inner brow raiser.",
+            label="1",
+            subject=None if subject is None else subject.format(name),
+        )
+        if source is None:
+            del record["source"]
+        content.append(record)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def images_of(content: list[dict[str, Any]]) -> set[str]:
+    return {record["image"] for record in content}
+
+
+@pytest.mark.parametrize("sources", [(None, None), ("A", "B"), ("A", None)])
+def test_a_picture_of_two_inputs_is_on_one_side_whatever_their_source(tmp_path: Path, sources: tuple) -> None:
+    names = [f"img/{number}.png" for number in range(200)]
+    a = pictured(tmp_path / "au.json", names, sources[0])
+    b = pictured(tmp_path / "emotion.json", names, sources[1], "emotion")
+    made = mix([Source(a), Source(b)], tmp_path / "out", val_fraction=0.3)
+    assert not images_of(made.train) & images_of(made.val)
+    assert len(made.train) + len(made.val) == 400
+    assert 60 < len(made.val) < 180
+
+
+def test_a_person_of_two_inputs_is_on_one_side_whatever_their_source(tmp_path: Path) -> None:
+    a = pictured(tmp_path / "a.json", [f"a/{n}.png" for n in range(100)], "A", subject="{0}")
+    content = json.loads(a.read_text())
+    for record in content:
+        record["subject"] = Path(record["image"]).stem
+    a.write_text(json.dumps(content))
+    b = tmp_path / "b.json"
+    b.write_text(json.dumps([{**one, "image": "b/" + one["image"], "source": "B"} for one in content]))
+    made = mix([Source(a), Source(b)], tmp_path / "out", val_fraction=0.4)
+    people = [{record["subject"] for record in side} for side in (made.train, made.val)]
+    assert not people[0] & people[1] and all(people)
+
+
+def test_pictures_are_told_apart_by_what_they_show(tmp_path: Path, paint) -> None:
+    """The same pictures under other names and in another format, in another folder, of another source."""
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    for number in range(40):
+        path = paint(folder / "a" / f"{number}.png", seed=number)
+        (folder / "b").mkdir(exist_ok=True)
+        with Image.open(path) as image:
+            image.save(folder / "b" / f"x{number}.bmp")
+    a = pictured(tmp_path / "a.json", [f"{n}.png" for n in range(40)], "A")
+    b = pictured(tmp_path / "b.json", [f"x{n}.bmp" for n in range(40)], None)
+    inputs = [Source(a, prefix="a"), Source(b, prefix="b")]
+    made = mix(inputs, tmp_path / "out", val_fraction=0.4, image_folder=folder)
+    sides = [{Path(image).stem.lstrip("x") for image in images_of(side)} for side in (made.train, made.val)]
+    assert not sides[0] & sides[1] and all(sides)
+    assert made.manifest["notes"] == []
+    repeat(tmp_path / "out" / "manifest.json", tmp_path / "again")
+    from llava_faba.datatools.validate import validate
+
+    report = validate([tmp_path / "out" / "train.json", tmp_path / "out" / "val.json"], image_folder=folder)
+    assert not [problem for problem in report.problems if problem.kind.startswith("leakage")]
+
+
+def test_a_folder_that_is_not_given_is_found_or_said(tmp_path: Path, paint) -> None:
+    a = pictured(tmp_path / "a.json", ["img/1.png", "img/2.png"], None)
+    said = mix([Source(a)], tmp_path / "out", val_fraction=0.5).manifest
+    assert any("give --image-folder" in note for note in said["notes"])
+    for number in (1, 2):
+        paint(tmp_path / "img" / f"{number}.png", seed="same")
+    made = mix([Source(a)], tmp_path / "out", val_fraction=0.5)
+    assert made.manifest["settings"]["image_folder"] == str(tmp_path)
+    assert not (made.train and made.val)
+    assert any("part is empty" in note for note in made.manifest["notes"])

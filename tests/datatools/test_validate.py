@@ -367,3 +367,49 @@ def test_many_records_in_parallel_processes_give_the_same_report(tmp_path: Path,
     two = validate([file], image_folder=tmp_path / "img", workers=2)
     assert one.to_json() == two.to_json()
     assert kinds(two) == {"image-unreadable": 1}
+
+
+@pytest.mark.parametrize("name", ["val.json", "dev_au.json", "au-test.json", "holdout.json", "validation.jsonl"])
+def test_a_validation_part_is_what_it_is_called(tmp_path: Path, folder: Path, name: str) -> None:
+    train, val = tmp_path / "train.json", tmp_path / name
+    train.write_text(json.dumps([train_record("a.png"), train_record("b.png")]))
+    val.write_text(json.dumps([train_record("a.png", id="v")]))
+    assert kinds(validate([train, val], image_folder=folder)) == {"leakage": 1}
+
+
+def test_the_side_is_the_one_that_is_given_or_that_mix_wrote(tmp_path: Path, folder: Path) -> None:
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    one.write_text(json.dumps([train_record("a.png")]))
+    two.write_text(json.dumps([train_record("a.png", id="v")]))
+    assert kinds(validate([one, two], image_folder=folder)) == {}
+    assert kinds(validate([one], evaluation=[two], image_folder=folder)) == {"leakage": 1}
+    train_val = tmp_path / "train_val.json"
+    train_val.write_text(two.read_text())
+    assert kinds(validate([one, train_val], image_folder=folder)) == {}
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../x.png", "pipe", "/dev/zero", "link.png", "a\0b", "sub"])
+def test_images_outside_and_special_files_are_not_opened(check, tmp_path: Path, folder: Path, name: str) -> None:
+    import os
+    import shutil
+
+    shutil.copyfile(folder / "a.png", tmp_path / "x.png")
+    os.mkfifo(folder / "pipe")
+    (folder / "link.png").symlink_to(tmp_path / "x.png")
+    (folder / "sub").mkdir()
+    assert kinds(check([train_record(name)]))["image-path"] == 1
+    if name in ("../x.png", "link.png"):
+        assert check([train_record(name)], allow_outside=True).ok
+
+
+def test_an_image_that_would_start_a_program_is_unreadable(check, folder: Path) -> None:
+    (folder / "eps.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    assert kinds(check([train_record("eps.png")])) == {"image-unreadable": 1}
+
+
+def test_thoughts_and_a_token_inside_the_text_are_errors(check) -> None:
+    answer = "AU1 - Inner brow raiser. AU4 - Brow lowerer."
+    thoughts = train_record("a.png", answer=f"<think>Let me look.</think>{answer}")
+    turns = [{"from": "human", "value": "What AUs does <image> show?"}, {"from": "gpt", "value": answer}]
+    inside = train_record("b.png", conversations=turns)
+    assert kinds(check([thoughts, inside])) == {"thoughts": 1, "image-token": 1}

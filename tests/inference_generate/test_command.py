@@ -192,7 +192,7 @@ def test_another_model_never_takes_over_an_answer(bench, answered, tmp_path, cap
     [
         ("--model-path={tmp}/none", "no such folder"),
         ("--question-file={tmp}/none.jsonl", "none.jsonl: cannot be read"),
-        ("--question-file={tmp}/broken.jsonl", "broken.jsonl, line 2: not JSON"),
+        ("--question-file={tmp}/broken.jsonl", "broken.jsonl, line 2, column 1: not JSON"),
         ("--batch-size=0", "batch_size must be at least 1"),
     ],
 )
