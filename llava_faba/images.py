@@ -6,6 +6,7 @@ by readers that start no program (Pillow's reader of EPS runs Ghostscript).
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -84,6 +85,15 @@ def _there(path: Path, error: type[Exception]) -> Path:
     return path
 
 
+@functools.cache
+def readable_formats() -> list[str]:
+    """Those of ``FORMATS`` that the installed Pillow knows, for its ``Image.open(formats=...)``."""
+    from PIL import Image as PIL
+
+    PIL.init()
+    return [form for form in FORMATS if form in PIL.OPEN]
+
+
 def decoded(data: bytes, name: Path | str, *, error: type[Exception] = UserError) -> Image:
     """The picture in ``data``, decoded wholly, in its own mode; ``name`` is for messages.
 
@@ -91,11 +101,9 @@ def decoded(data: bytes, name: Path | str, *, error: type[Exception] = UserError
     """
     from PIL import Image as PIL
 
-    PIL.init()
-    known = [form for form in FORMATS if form in PIL.OPEN]
     shown = printable(str(name))
     try:
-        with PIL.open(io.BytesIO(data), formats=known) as image:
+        with PIL.open(io.BytesIO(data), formats=readable_formats()) as image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise error(
                     f"{shown}: {image.width} x {image.height} pixels, more than the limit of {PIXEL_LIMIT}: "

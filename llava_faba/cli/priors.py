@@ -43,6 +43,9 @@ def _add_images(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument(
         "--image-folder", type=Path, help="the folder that image paths are relative to (default: --images, or .)"
     )
+    parser.add_argument(
+        "--allow-outside", action="store_true", help="also read images that --annotations names outside that folder"
+    )
 
 
 def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
@@ -74,7 +77,7 @@ def run_extract(args: argparse.Namespace) -> int:
     from llava_faba.priors.extract import extract
     from llava_faba.priors.sources import images_in
 
-    folder, names = images_in(args.images, args.annotations, args.image_folder)
+    folder, names = images_in(args.images, args.annotations, args.image_folder, allow_outside=args.allow_outside)
     out, (position, count) = args.out, _shard(args.shard)
     if args.shard is None and count > 1:
         out = out / f"shard-{position}-of-{count}"
@@ -219,7 +222,11 @@ def run_verify(args: argparse.Namespace) -> int:
     from llava_faba.priors.verify import untold, verify
 
     asked = args.images is not None or args.annotations is not None
-    folder, names = images_in(args.images, args.annotations, args.image_folder) if asked else (None, None)
+    folder, names = (
+        images_in(args.images, args.annotations, args.image_folder, allow_outside=args.allow_outside)
+        if asked
+        else (None, None)
+    )
     problems = verify(args.store, names, folder)
     for problem in problems:
         print(problem)

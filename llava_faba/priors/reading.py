@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from llava_faba.experts import Picture
+from llava_faba.images import readable_formats
 from llava_faba.priors.content import NO_FILE, Content
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
@@ -69,7 +70,7 @@ def read_picture(path: str | Path, max_side: int | None = None) -> Reading:
                 return Reading(None, size, "empty file", content)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of large and odd files; the note says so where it matters
-                with Image.open(file) as image:
+                with Image.open(file, formats=readable_formats()) as image:
                     size, mode = image.size, image.mode
                     pixels, shrunk = _pixels(image, MAX_SIDE if max_side is None else max_side)
                     notes = _notes(image, mode)
@@ -86,7 +87,7 @@ def image_size(path: str | Path) -> tuple[tuple[int, int], str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=readable_formats()) as image:
                 return image.size, ""
     except Exception as error:
         return (0, 0), _reason(error)

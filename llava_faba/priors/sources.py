@@ -8,21 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.errors import PriorError, RecordError
+from llava_faba.images import MISSING, ImageFolder
 from llava_faba.priors.reading import SUFFIXES
 from llava_faba.records.reading import read_items_of
 
 
 def images_in(
-    images: Path | None, annotations: Iterable[Path] | None, image_folder: Path | None
+    images: Path | None, annotations: Iterable[Path] | None, image_folder: Path | None, *, allow_outside: bool = False
 ) -> tuple[Path, list[str]]:
     """The image folder, and the images' paths relative to it, each once.
 
     Either ``images`` (a folder within ``image_folder``, which defaults to it) or ``annotations``.
-    Raises PriorError when there is no image, and RecordError for a broken annotation file.
+    Raises PriorError when there is no image, and RecordError for a broken annotation file and for records whose image
+    is no regular file inside the image folder, after links, unless ``allow_outside``; a missing one is a row of its own.
     """
     if images is None:
         folder = image_folder or Path()
         names = images_of(annotations or ())
+        rule = ImageFolder(folder, allow_outside=allow_outside)
+        for name in names:
+            try:
+                rule.check(name)
+            except RecordError as error:
+                if not str(error).startswith(MISSING):
+                    raise
     else:
         folder = image_folder or images
         names = images_below(images)

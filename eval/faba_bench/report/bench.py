@@ -14,7 +14,7 @@ from faba_bench.questions import QUESTIONS
 from faba_bench.records import Files, Record, iterate_answers, load_annotations
 from faba_bench.report import html, svg
 from faba_bench.report.gallery import Card, gallery
-from faba_bench.report.images import Landmarks, load_landmarks, picture
+from faba_bench.report.images import Landmarks, inside_folder, load_landmarks, picture
 from faba_bench.result import MODES
 
 _TITLES = (("s_re", "S_re"), ("s_ge", "S_ge"), ("s_rege", "REGE"))
@@ -208,7 +208,8 @@ def _card(
     shape = points.points.get(image) if points and image else None
     status = points.status.get(image) if points and image else None
     found = status is None or status == "found"
-    shown = picture(folder / image, shape if found else None, image) if folder and image else None
+    path = inside_folder(folder, image) if folder and image else None
+    shown = picture(path, shape if found else None, image or "") if path else None
     reference_sample = next(row for row in result["modes"]["reference"]["samples"] if str(row["question_id"]) == key)
     facts = [
         ("label", labels_text(sample["target"])),

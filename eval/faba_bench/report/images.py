@@ -14,10 +14,13 @@ import numpy.typing as npt
 
 from faba_bench.errors import BenchError
 from faba_bench.files.arrays import read_arrays
+from faba_bench.files.paths import IMAGE_LIMIT, inside, regular_file
+from faba_bench.files.problem import FileProblem
 from faba_bench.report.html import escape
 
 _LONGEST_SIDE = 384
 _EMBED_LIMIT = 4_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ def load_landmarks(path: Path | str) -> Landmarks:
         {name: np.asarray(row, dtype=np.float32) for name, row in zip(shown, points, strict=True)},
         {name: str(value) for name, value in zip(shown, status, strict=True)},
     )
+
+
+def inside_folder(folder: Path, name: str) -> Path | None:
+    """The file of a record's image when it lies in `folder`, after links; anything else is not shown: None."""
+    try:
+        return inside(folder, name)
+    except FileProblem:
+        return None
 
 
 def picture(path: Path, points: npt.NDArray[np.float32] | None = None, alt: str = "") -> str | None:
@@ -102,8 +113,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 def _load(path: Path) -> tuple[bytes, tuple[int, int]] | None:
     """Bytes to embed, and the (width, height) of the file's own picture."""
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError):  # ValueError: a path with a null byte
+        data = regular_file(path, limit=IMAGE_LIMIT).read_bytes()
+    except (OSError, ValueError, FileProblem):  # ValueError: a path with a null byte
         return None
     size = image_size(data)
     if size is None or max(size) > _LONGEST_SIDE:
@@ -121,7 +132,8 @@ def _scaled(data: bytes) -> tuple[bytes, tuple[int, int]] | None:
     except ImportError:
         return None
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        # Formats that start programs (EPS runs Ghostscript) are left out.
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             size = image.size
             small = image.convert("RGB")
             small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
