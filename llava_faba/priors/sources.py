@@ -20,7 +20,8 @@ def images_in(
 
     Either ``images`` (a folder within ``image_folder``, which defaults to it) or ``annotations``.
     Raises PriorError when there is no image, and RecordError for a broken annotation file and for records whose image
-    is no regular file inside the image folder, after links, unless ``allow_outside``; a missing one is a row of its own.
+    is no regular file inside the image folder, after links, unless ``allow_outside``; a missing one is a row of its
+    own.
     """
     if images is None:
         folder = image_folder or Path()
