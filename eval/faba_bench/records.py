@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faba_bench.errors import InputProblems, quote_ids, short
+from faba_bench.files import FileProblem
+from faba_bench.files.jsonfiles import is_lone_object, iter_json_lines, read_items
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol, protocol_names
 
 Target = str | tuple[int, ...]
@@ -210,75 +211,21 @@ def _all_fit(labels: Iterable[object], rules: AUTask | EmotionTask) -> bool:
 def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
     if not isinstance(source, str | Path):
         return "annotations", list(source)
-    path = Path(source)
-    text = _read(path)
-    if path.suffix == ".jsonl":
-        return str(path), _json_lines(path, text)
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputProblems(
-            "annotations", [f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}"]
-        ) from error
-    except ValueError as error:  # a number of thousands of digits
-        raise InputProblems("annotations", [f"{path}: not JSON: {error}"]) from error
-    except RecursionError as error:
-        raise InputProblems("annotations", [f"{path}: JSON nested too deeply"]) from error
-    if not isinstance(data, list):
-        raise InputProblems("annotations", [f"{path}: the file must hold a list of records, not {type(data).__name__}"])
-    return str(path), data
-
-
-def _json_lines(path: Path, text: str) -> list[Any]:
-    items: list[Any] = []
-    problems: list[str] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                items.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                problems.append(f"{path}, line {number}: not JSON: {error}")
-    if problems:
-        raise InputProblems("annotations", problems)
-    return items
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputProblems("annotations", [f"cannot read {path}: {error.strerror or error}"]) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputProblems("annotations", [_not_utf8(path, line, error)]) from error
-
-
-def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> str:
-    return f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert the file to UTF-8"
+        items = read_items(source)
+    except FileProblem as error:
+        raise InputProblems("annotations", str(error).split("\n  ")) from error
+    if is_lone_object(source, items) and "image" not in items[0]:
+        raise InputProblems("annotations", [f"{source}: the file must hold a list of records, not an object"])
+    return str(source), items
 
 
 def _file_answers(path: Path, problems: list[str]) -> Iterator[tuple[str, str, str]]:
     try:
-        stream = path.open("rb")
-    except OSError as error:
-        problems.append(f"cannot read {path}: {error.strerror or error}")
-        return
-    with stream:
-        for number, raw in enumerate(stream, start=1):
-            place = f"{path}, line {number}"
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                problems.append(_not_utf8(path, number, error))
-                continue
-            if not line.strip():
-                continue
-            try:
-                item = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                problems.append(f"{place}: not JSON: {error}")
-                continue
-            yield from _checked_answer(item, place, problems)
+        for number, item in iter_json_lines(path, problems=problems):
+            yield from _checked_answer(item, f"{path}, line {number}", problems)
+    except FileProblem as error:
+        problems.append(f"cannot read {error}")
 
 
 def _checked_answer(item: object, place: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:

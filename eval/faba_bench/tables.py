@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from faba_bench.files.terminal import printable
 from faba_bench.result import MODES
 
 _METRICS = (("s_re", "S_re"), ("s_ge", "S_ge"), ("s_rege", "REGE"))
@@ -159,7 +160,25 @@ def _percent(value: float | None) -> float | None:
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(markdown_text(cell) for cell in cells) + " |"
+
+
+def markdown_text(text: str) -> str:
+    """Text for a Markdown cell: no cell of its own, no HTML, no link or picture, no control characters, one line."""
+    shown = printable(text).replace("\n", " ").replace("\t", " ")
+    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(
+        "\\" + letter if letter in "\\|`[]*_!" and _active(shown, i) else letter for i, letter in enumerate(shown)
+    )
+
+
+def _active(text: str, place: int) -> bool:
+    """Would the character at ``place`` be Markdown? An underscore inside a word is none, nor a lone "!"."""
+    letter = text[place]
+    before, after = text[place - 1 : place], text[place + 1 : place + 2]
+    if letter == "_":
+        return not (before.isalnum() and after.isalnum())
+    return letter != "!" or after == "["
 
 
 def _latex_row(cells: Sequence[str]) -> str:

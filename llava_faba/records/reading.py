@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from faba_bench.files.jsonfiles import kind_of, read_items
+from faba_bench.files.jsonfiles import is_lone_object, kind_of, read_items
 from faba_bench.files.terminal import printable
 
 from llava_faba.errors import RecordError
 
-_RECORD_KEYS = {"image", "conversations", "question_id", "label", "gpt4"}
+_RECORD_KEYS = {"image", "conversations", "question_id"}
 
 
 def read_items_of(path: str | Path) -> list[Any]:
@@ -23,7 +23,7 @@ def read_items_of(path: str | Path) -> list[Any]:
     if not path.exists():
         raise RecordError(f"{printable(str(path))}: cannot be read: No such file or directory")
     items: list[Any] = read_items(path, error=RecordError)
-    if len(items) == 1 and path.suffix != ".jsonl" and isinstance(items[0], dict) and not _RECORD_KEYS & set(items[0]):
+    if is_lone_object(path, items) and not _RECORD_KEYS & set(items[0]):
         raise RecordError(f"{printable(str(path))}: expected a list of records, found an object without 'image'")
     return items
 

@@ -53,11 +53,13 @@ def parse_json(
         )
         raise error(f"{place}: not JSON: {reason.msg}") from reason
     except RecursionError as reason:
-        raise error(f"{where}: JSON nested too deeply (more than {depth} levels)") from reason
+        raise error(
+            f"{where}: not JSON that can be read: JSON nested too deeply (more than {depth} levels)"
+        ) from reason
     except ValueError as reason:  # a number of thousands of digits, NaN, a duplicate key
         raise error(f"{where}: not JSON that can be read: {printable(str(reason))[:300]}") from reason
     if text.count("[") + text.count("{") > depth and _deeper_than(value, depth):
-        raise error(f"{where}: JSON nested too deeply (more than {depth} levels)")
+        raise error(f"{where}: not JSON that can be read: JSON nested too deeply (more than {depth} levels)")
     return value
 
 
@@ -129,6 +131,18 @@ def read_items(path: str | Path, *, error: type[Exception] = FileProblem) -> lis
     if not isinstance(value, list):
         raise error(f"{printable(str(path))}: expected a list of records, found {kind_of(value)}")
     return value
+
+
+def is_lone_object(path: str | Path, items: list[Any]) -> bool:
+    """Is a file that `read_items` has read one object, such as ``{"records": [...]}``, and not called ``.jsonl``?
+
+    One line of JSON lines looks the same: callers look for their keys in it.
+    """
+    path = Path(path)
+    if len(items) != 1 or not isinstance(items[0], dict) or path.suffix == ".jsonl":
+        return False
+    with path.open("rb") as stream:
+        return stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
 
 
 def kind_of(value: object) -> str:
