@@ -94,6 +94,17 @@ def readable_formats() -> list[str]:
     return [form for form in FORMATS if form in PIL.OPEN]
 
 
+def refuse_programs(path: Path | str) -> None:
+    """Raises ValueError for a file that Pillow would hand to a program: PostScript, to Ghostscript.
+
+    For those who let LLaVA open the file. Raises OSError for a file that cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(16)
+    if head.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
+        raise ValueError("PostScript, which would be run and is no picture: convert it to PNG or JPEG")
+
+
 def decoded(data: bytes, name: Path | str, *, error: type[Exception] = UserError) -> Image:
     """The picture in ``data``, decoded wholly, in its own mode; ``name`` is for messages.
 

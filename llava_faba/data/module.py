@@ -16,6 +16,7 @@ from llava.train.train import DataCollatorForSupervisedDataset, LazySupervisedDa
 from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
 from llava_faba.data.records import find_problems, report
 from llava_faba.errors import RecordError
+from llava_faba.images import refuse_programs
 from llava_faba.priors.store import PriorStore
 from llava_faba.records.training import read_records
 
@@ -51,6 +52,7 @@ class FabaDataset(LazySupervisedDataset):
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
         try:
+            self._refuse_programs(i)
             item = super().__getitem__(i)
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken image
             record = self.list_data_dict[i]
@@ -64,6 +66,12 @@ class FabaDataset(LazySupervisedDataset):
             prior = self.priors.get(self.list_data_dict[i])
             item["facial_prior"] = torch.zeros(self.prior_size) if prior is None else torch.from_numpy(prior)
         return item
+
+    def _refuse_programs(self, i: int) -> None:
+        """LLaVA opens what Pillow opens; a picture that would start a program is not given to it."""
+        image = self.list_data_dict[i].get("image")
+        if isinstance(image, str):
+            refuse_programs(Path(self.data_args.image_folder or ".", image))
 
     def _nothing_to_learn(self, i: int, labels: torch.Tensor) -> str:
         """Upstream prints 'tokenization mismatch' or nothing, and trains on a loss that is not a number."""
@@ -118,7 +126,7 @@ def wrap_make_supervised_data_module(original: Callable[..., dict[str, Any]]) ->
 def _without_bad_records(
     data_path: str, records: list[Any], folder: Path, priors: PriorSource, data_args: Any
 ) -> list[Any]:
-    problems = find_problems(records, folder, priors)
+    problems = find_problems(records, folder, priors, allow_outside=getattr(data_args, "allow_outside", False))
     if not problems:
         return records
     text = report(data_path, problems)

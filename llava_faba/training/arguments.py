@@ -159,6 +159,10 @@ def emola_data_arguments(original: Any) -> Any:
             default=False,
             metadata={"help": "Leave out records with problems and report them, instead of stopping."},
         )
+        allow_outside: bool = field(
+            default=False,
+            metadata={"help": "Also read images that records name outside --image_folder, by a path or by links."},
+        )
 
     return _renamed(_with_help(EmolaDataArguments), original)
 

@@ -343,3 +343,29 @@ def test_plain_llava_keeps_upstreams_warning(golden, parts, records, copied, mon
     )
     item = LazySupervisedDataset(str(path), parts[0], arguments)[1]
     assert (item["labels"] == -100).all() and "tokenization mismatch" in capsys.readouterr().out
+
+
+def test_images_outside_the_folder_are_refused_unless_meant(made_of, records, copied, tmp_path):
+    outside = copied / "outside.png"
+    outside.write_bytes((copied / "data" / records[1]["image"]).read_bytes())
+    records[1]["image"] = "../outside.png"
+    with pytest.raises(RecordError, match=r"record 1 \(1\): \.\./outside\.png: leads out of"):
+        made_of(records)
+    assert len(made_of(records, allow_outside=True)["train_dataset"]) == len(records)
+
+
+def test_a_picture_that_would_start_a_program_is_not_opened(made_of, records, copied):
+    (copied / "data" / records[1]["image"]).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    dataset = made_of(records)["train_dataset"]
+    with pytest.raises(RecordError, match="PostScript"):
+        dataset[1]
+
+
+def test_turns_that_training_would_stumble_over_are_found_before_it(made_of, records):
+    records[2]["conversations"].append({"from": "gpt", "value": "And AU12."})
+    records[3]["conversations"][1]["value"] = "<think>hm</think>AU1."
+    with pytest.raises(RecordError) as caught:
+        made_of(records)
+    assert "record 2 (2): speakers are" in str(caught.value) and "record 3 (3): turn 1 holds a model" in str(
+        caught.value
+    )
