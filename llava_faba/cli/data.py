@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from faba_bench.console.output import emit, say, tell
+from faba_bench.console.processes import worker_count
+
+from llava_faba.cli import options
 from llava_faba.errors import UserError
+
+# What an earlier result of a command holds, by which its old "--json FILE" is told from a file of records.
+_REPORT_KEYS = {"ok", "files", "records", "groups"}
+_STATISTICS_KEYS = {"file", "kind", "samples", "words_per_answer"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -23,10 +31,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     _add_mix(commands)
     _add_stats(commands)
     annotate.add_parser(commands)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _add_convert(commands: argparse._SubParsersAction[Any]) -> None:
@@ -72,20 +76,20 @@ def run_convert(args: argparse.Namespace) -> int:
     for name, split in report["splits"].items():
         drawn = split["train_before_sampling"] + split["eval_before_sampling"] - split["train"] - split["eval"]
         rest = f", {drawn} not drawn" if drawn else ""
-        print(f"{report['dataset']} {name}: {split['train']} training, {split['eval']} evaluation records{rest}")
-        print(f"  training classes: {_counts(split['train_classes'])}")
+        say(f"{report['dataset']} {name}: {split['train']} training, {split['eval']} evaluation records{rest}")
+        say(f"  training classes: {_counts(split['train_classes'])}")
     for what, where in report["found"].items():
-        print(f"{what}: {where}")
+        say(f"{what}: {where}")
     rows = report["rows"]
-    print(f"rows: {rows['read']} read, {rows['used']} used, {sum(rows['left_out'].values())} left out ({rows['unit']})")
+    say(f"rows: {rows['read']} read, {rows['used']} used, {sum(rows['left_out'].values())} left out ({rows['unit']})")
     for reason, count in report["left_out"].items():
         of_it = rows["left_out"].get(reason, 0)
-        print(f"left out: {count} ({reason})" + (f", {of_it} rows" if of_it != count else ""))
+        say(f"left out: {count} ({reason})" + (f", {of_it} rows" if of_it != count else ""))
     for note in report["notes"]:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if not any(split["train"] or split["eval"] for split in report["splits"].values()):
         raise UserError(f"{args.dataset}: not one labelled image was found below {args.root}")
-    print(f"written to {args.out}")
+    say(f"written to {args.out}")
     return 0
 
 
@@ -99,6 +103,7 @@ def _add_validate(commands: argparse._SubParsersAction[Any]) -> None:
         help="every problem of annotation files at once",
         description="Check annotation files, the images and priors they name, and the files against each "
         "other. Exit code 0: nothing wrong, 1: problems found, 2: wrong usage.",
+        parents=[options.progress()],
     )
     parser.add_argument(
         "files",
@@ -127,23 +132,28 @@ def _add_validate(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--protocol", help="FABA-Bench protocol that AU labels should keep to")
     parser.add_argument("--no-near-duplicates", action="store_true", help="look for identical pictures only")
     parser.add_argument("--strict", action="store_true", help="warnings fail too")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write all findings as JSON ('-': to stdout)")
+    options.add_output(parser, had_file=True, is_result=_is_report)
     parser.add_argument("--examples", type=int, default=5, help="examples to print of each kind (default: 5)")
-    _add_workers(parser)
+    options.add_workers(parser, 0)
     parser.set_defaults(run=run_validate)
 
 
-def _add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: as many as CPUs)")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+def _is_report(value: Any) -> bool:
+    """What ``validate`` writes: an object with its findings."""
+    return isinstance(value, dict) and set(value) >= _REPORT_KEYS
+
+
+def _is_statistics(value: Any) -> bool:
+    """What ``stats`` writes: a list of figures, one object a file."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, dict) and set(one) >= _STATISTICS_KEYS for one in value)
+    )
 
 
 def run_validate(args: argparse.Namespace) -> int:
-    import json
-    import os
-
     from llava_faba.datatools.validate import validate
-    from llava_faba.records.annotation import save_json
 
     if args.image_folder is None and not args.no_images:
         raise UserError("give --image-folder (what image paths are relative to) or --no-images")
@@ -161,15 +171,10 @@ def run_validate(args: argparse.Namespace) -> int:
         require_prior=args.require_prior,
         near_duplicates=not args.no_near_duplicates,
         strict=args.strict,
-        workers=args.workers or os.cpu_count() or 1,
+        workers=worker_count(args.workers),
         progress=not args.no_progress and sys.stderr.isatty(),
     )
-    if args.json == Path("-"):
-        print(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
-    else:
-        if args.json is not None:
-            save_json(args.json, report.to_json())
-        print(report.to_text(args.examples))
+    emit(args, report.to_json(), lambda: report.to_text(args.examples))
     return 0 if report.ok else 1
 
 
@@ -179,6 +184,7 @@ def _add_mix(commands: argparse._SubParsersAction[Any]) -> None:
         help="several training files to one, repeatably",
         description="Mix training files with weights or caps, split off a validation part by subject, write "
         "train.json, val.json and manifest.json. --repeat makes a mixture again from its manifest.",
+        parents=[options.progress()],
     )
     parser.add_argument(
         "--input",
@@ -206,12 +212,11 @@ def _add_mix(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of drawing, splitting and order (default: 0)")
     parser.add_argument("--no-shuffle", action="store_true", help="keep the order of the inputs")
     parser.add_argument("--repeat", type=Path, metavar="MANIFEST", help="make this mixture again")
-    _add_workers(parser)
+    options.add_workers(parser, 0)
     parser.set_defaults(run=run_mix)
 
 
 def run_mix(args: argparse.Namespace) -> int:
-    import os
 
     from llava_faba.datatools.mix import Source, mix, repeat
 
@@ -229,14 +234,14 @@ def run_mix(args: argparse.Namespace) -> int:
             seed=args.seed,
             shuffle=not args.no_shuffle,
             image_folder=args.image_folder,
-            workers=args.workers or os.cpu_count() or 1,
+            workers=worker_count(args.workers),
             progress=not args.no_progress and sys.stderr.isatty(),
         )
     for one in made.manifest["inputs"]:
-        print(f"{one['name']}: {one['records']} records, {one['train']} to train, {one['val']} to validate")
+        say(f"{one['name']}: {one['records']} records, {one['train']} to train, {one['val']} to validate")
     for note in made.manifest["notes"]:
-        print(f"note: {note}")
-    print(f"{len(made.train)} training, {len(made.val)} validation records in {args.out}")
+        say(f"note: {note}")
+    say(f"{len(made.train)} training, {len(made.val)} validation records in {args.out}")
     return 0
 
 
@@ -248,25 +253,17 @@ def _add_stats(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="training or evaluation files")
     parser.add_argument("--task", choices=("au", "emotion"), help="what labels mean (default: found out per file)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON ('-': to stdout)")
+    options.add_output(parser, had_file=True, is_result=_is_statistics)
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots (PNG) to this folder")
     parser.set_defaults(run=run_stats)
 
 
 def run_stats(args: argparse.Namespace) -> int:
-    import json
-
     from llava_faba.datatools.stats import describe, to_text
-    from llava_faba.records.annotation import save_json
 
     figures = [describe(path, args.task) for path in args.files]
     result = [one.to_json() for one in figures]
-    if args.json == Path("-"):
-        print(json.dumps(result, ensure_ascii=False, indent=1))
-    else:
-        if args.json is not None:
-            save_json(args.json, result)
-        print(to_text(figures))
+    emit(args, result, lambda: to_text(figures))
     if args.plots is not None:
         from llava_faba.datatools.plots import plot
 
@@ -274,5 +271,5 @@ def run_stats(args: argparse.Namespace) -> int:
         for number, (one, stem) in enumerate(zip(figures, stems, strict=True)):
             unique = stem if stems.count(stem) == 1 else f"{number + 1}-{stem}"
             for path in plot(one, args.plots, unique):
-                _say(f"wrote {path}")
+                tell(f"wrote {path}")
     return 0

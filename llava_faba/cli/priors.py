@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from faba_bench.console.output import emit, say, tell
+from faba_bench.console.parser import Parser, warn_old
+from faba_bench.console.processes import worker_count
+
+from llava_faba.cli import options
 from llava_faba.cli.expert_settings import add_set, settings_of
+from llava_faba.cli.progress import progress_bar
+
+_STORE = "made by 'llava-faba priors extract'"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -30,18 +36,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     _add_stats(commands)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _add_images(parser: argparse.ArgumentParser, required: bool) -> None:
-    source = parser.add_mutually_exclusive_group(required=required)
-    source.add_argument("--images", type=Path, metavar="DIR", help="all images below this folder")
+def _add_images(parser: Parser) -> None:
+    """The images as the subject: a folder of them, or those that records name."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("images", type=Path, nargs="?", metavar="DIR", help="all images below this folder")
+    parser.formerly("--images", "DIR")
     source.add_argument(
         "--annotations", type=Path, nargs="+", metavar="FILE", help="all images that these files of records name"
     )
     parser.add_argument(
-        "--image-folder", type=Path, help="the folder that image paths are relative to (default: --images, or .)"
+        "--image-folder", type=Path, metavar="DIR", help="what image paths are relative to (default: DIR, or .)"
     )
     parser.add_argument(
         "--allow-outside", action="store_true", help="also read images that --annotations names outside that folder"
@@ -55,11 +59,12 @@ def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
         description="Compute the facial prior of every image and write a priors store. Run the same command again "
         "after an interruption, whatever it was: it goes on where it stopped. Under torchrun or deepspeed each "
         "process takes its share and writes OUT/shard-I-of-N.",
+        parents=[options.progress()],
     )
     parser.add_argument("--expert", required=True, help="name of the facial prior expert; an unknown one lists all")
-    _add_images(parser, required=True)
+    _add_images(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
-    parser.add_argument("--workers", type=int, default=1, help="processes that decode images (default: 1)")
+    options.add_workers(parser, 1, "processes that decode images")
     parser.add_argument("--batch-size", type=int, default=32, help="images per call of a network (default: 32)")
     parser.add_argument("--shard", metavar="I/N", help="only every N-th image, from the I-th on; I counts from 0")
     add_set(parser)
@@ -69,7 +74,7 @@ def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
         help="extract again also where most pictures are not those that the store was made from, and where a store of "
         "an older llava-faba cannot tell",
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    options.add_output(parser)
     parser.set_defaults(run=run_extract)
 
 
@@ -82,7 +87,8 @@ def run_extract(args: argparse.Namespace) -> int:
     if args.shard is None and count > 1:
         out = out / f"shard-{position}-of-{count}"
     names = names[position::count]
-    with _Bar(quiet=args.json or (args.shard is None and position > 0)) as bar:
+    shown = not (args.no_progress or args.json or (args.shard is None and position > 0))
+    with progress_bar("priors", "image", shown) as bar:
         summary = extract(
             names,
             folder,
@@ -90,20 +96,21 @@ def run_extract(args: argparse.Namespace) -> int:
             expert=args.expert,
             settings=settings_of(args.set),
             batch_size=args.batch_size,
-            workers=args.workers,
+            workers=worker_count(args.workers),
             replace=args.replace,
             progress=bar,
         )
-    if args.json:
-        print(json.dumps({**vars(summary), "store": str(summary.store), "problems": str(summary.problems)}))
-        return 0
-    print(f"{summary.processed} images processed now, {summary.before} were in the store before")
-    for line in _about_identity(summary):
-        print(line)
-    print(_counts(summary.counts))
-    print(f"images without exactly one face: {summary.problems}")
+    lines = [
+        f"{summary.processed} images processed now, {summary.before} were in the store before",
+        *_about_identity(summary),
+        _counts(summary.counts),
+        f"images without exactly one face: {summary.problems}",
+    ]
     if out != args.out:
-        print(f"when all processes are done: llava-faba priors merge {args.out}/shard-*-of-{count} --out {args.out}")
+        lines.append(
+            f"when all processes are done: llava-faba priors merge {args.out}/shard-*-of-{count} --out {args.out}"
+        )
+    emit(args, {**vars(summary), "store": str(summary.store), "problems": str(summary.problems)}, "\n".join(lines))
     return 0
 
 
@@ -125,8 +132,8 @@ def _about_identity(summary: Any) -> list[str]:
 
 def _add_info(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("info", help="what a store holds", description=run_info.__doc__)
-    parser.add_argument("store", type=Path, metavar="STORE")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("store", type=Path, metavar="STORE", help=_STORE)
+    options.add_output(parser)
     parser.set_defaults(run=run_info)
 
 
@@ -142,20 +149,20 @@ def run_info(args: argparse.Namespace) -> int:
         "settings": store.settings,
         "status": store.counts(),
     }
-    if args.json:
-        print(json.dumps(values))
-        return 0
-    print(f"{store.path}: {values['n']} images, {store.size} numbers each")
-    print(f"expert: {store.expert}, version {store.expert_version}, settings {json.dumps(store.settings)}")
-    print(_counts(store.counts()))
+    lines = [
+        f"{store.path}: {values['n']} images, {store.size} numbers each",
+        f"expert: {store.expert}, version {store.expert_version}, settings {json.dumps(store.settings)}",
+        _counts(store.counts()),
+    ]
+    emit(args, values, "\n".join(lines))
     return 0
 
 
 def _add_get(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("get", help="one image's prior", description=run_get.__doc__)
-    parser.add_argument("store", type=Path, metavar="STORE")
+    parser.add_argument("store", type=Path, metavar="STORE", help=_STORE)
     parser.add_argument("image", metavar="IMAGE", help="path relative to the image folder, as in the annotations")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    options.add_output(parser)
     parser.set_defaults(run=run_get)
 
 
@@ -170,12 +177,8 @@ def run_get(args: argparse.Namespace) -> int:
     try:
         points = expert_of(store).landmarks(prior, (entry.width, entry.height)) if entry.width else None
     except (ExpertError, PriorError) as error:
-        _say(f"no landmarks: {error}")
+        tell(f"no landmarks: {error}")
         points = None
-    if not args.json:
-        print(f"{entry.image}: {entry.status}, {entry.width}x{entry.height}{', ' if entry.note else ''}{entry.note}")
-        print(" ".join(f"{number:.6g}" for number in prior))
-        return 0
     values = {
         "image": entry.image,
         "status": entry.status,
@@ -186,13 +189,15 @@ def run_get(args: argparse.Namespace) -> int:
         "prior": prior.tolist(),
         "landmarks": None if points is None else points.tolist(),
     }
-    print(json.dumps(values))
+    note = f", {entry.note}" if entry.note else ""
+    head = f"{entry.image}: {entry.status}, {entry.width}x{entry.height}{note}"
+    emit(args, values, f"{head}\n{' '.join(f'{number:.6g}' for number in prior)}")
     return 0
 
 
 def _add_merge(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("merge", help="several stores into one", description=run_merge.__doc__)
-    parser.add_argument("stores", type=Path, nargs="+", metavar="STORE")
+    parser.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="stores of one expert")
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="made, or added to")
     parser.set_defaults(run=run_merge)
 
@@ -202,40 +207,62 @@ def run_merge(args: argparse.Namespace) -> int:
     from llava_faba.priors.merge import merge
 
     merged = merge(args.stores, args.out)
-    print(f"{args.out}: {len(merged)} images from {len(args.stores)} stores")
-    print(_counts(merged.counts()))
+    say(f"{args.out}: {len(merged)} images from {len(args.stores)} stores")
+    say(_counts(merged.counts()))
     return 0
 
 
 def _add_verify(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("verify", help="check every checksum of a store", description=run_verify.__doc__)
-    parser.add_argument("store", type=Path, metavar="STORE")
-    _add_images(parser, required=False)
+    parser.add_argument("store", type=Path, metavar="STORE", help=_STORE)
+    parser.add_argument(
+        "--annotations", type=Path, nargs="+", metavar="FILE", help="all images that these files of records name"
+    )
+    parser.old.append(("--images DIR", "--image-folder DIR"))
+    parser.add_argument("--images", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--image-folder",
+        type=Path,
+        metavar="DIR",
+        help="what image paths are relative to; without --annotations all images below it must be in the store",
+    )
+    parser.add_argument(
+        "--allow-outside", action="store_true", help="also read images that --annotations names outside that folder"
+    )
+    options.add_output(parser)
     parser.set_defaults(run=run_verify)
 
 
 def run_verify(args: argparse.Namespace) -> int:
     """Read the whole store and check it; with images, also that each is in it, and still the picture that its prior
     was made from. Exit code 1 when something is wrong."""
+    from llava_faba.errors import PriorError
     from llava_faba.priors.sources import images_in
     from llava_faba.priors.store import PriorStore
     from llava_faba.priors.verify import untold, verify
 
-    asked = args.images is not None or args.annotations is not None
+    if args.images is not None:
+        warn_old("--images", "--image-folder")
+        if args.annotations is not None:
+            raise PriorError("--annotations says which images are meant: leave out --images.")
+    below = args.images or (args.image_folder if args.annotations is None else None)
+    asked = below is not None or args.annotations is not None
     folder, names = (
-        images_in(args.images, args.annotations, args.image_folder, allow_outside=args.allow_outside)
+        images_in(below, args.annotations, args.image_folder, allow_outside=args.allow_outside)
         if asked
         else (None, None)
     )
     problems = verify(args.store, names, folder)
-    for problem in problems:
-        print(problem)
-    if names is not None and not problems and (number := untold(PriorStore.open(args.store), names)):
-        print(
-            f"{number} of {len(names)} priors are by an older llava-faba that did not keep which pictures they are of: "
-            "only the pictures' sizes could be compared"
+    lines = [str(problem) for problem in problems]
+    number = untold(PriorStore.open(args.store), names) if names is not None and not problems else 0
+    if number:
+        lines.append(
+            f"{number} of {len(names or ())} priors are by an older llava-faba that did not keep which pictures they "
+            "are of: only the pictures' sizes could be compared"
         )
-    print(f"{args.store}: {f'{len(problems)} problems' if problems else 'sound'}")
+    result = {"store": str(args.store), "problems": list(lines[: len(problems)]), "by_size_only": number}
+    lines.append(f"{args.store}: {f'{len(problems)} problems' if problems else 'sound'}")
+    emit(args, result, "\n".join(lines))
     return 1 if problems else 0
 
 
@@ -243,7 +270,7 @@ def _add_export(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "export", help="landmarks for the report, or .npy files", description=run_export.__doc__
     )
-    parser.add_argument("store", type=Path, metavar="STORE")
+    parser.add_argument("store", type=Path, metavar="STORE", help=_STORE)
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="FILE.npz", help="images, landmarks and status for faba-bench")
     target.add_argument("--npy", type=Path, metavar="DIR", help="a .npy file per image, as in FABA-Instruct")
@@ -261,16 +288,16 @@ def run_export(args: argparse.Namespace) -> int:
 
     store = PriorStore.open(args.store)
     if args.npy is not None:
-        print(f"{args.npy}: {export_npy(store, args.npy, args.annotations)} files")
+        say(f"{args.npy}: {export_npy(store, args.npy, args.annotations)} files")
         return 0
-    print(f"{args.out}: landmarks {export_landmarks(store, args.out, args.expert)}")
+    say(f"{args.out}: landmarks {export_landmarks(store, args.out, args.expert)}")
     return 0
 
 
 def _add_import(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("import", help=".npy files into a store", description=run_import.__doc__)
-    _add_images(parser, required=True)
-    parser.add_argument("--npy", type=Path, metavar="DIR", help="with --images: the folder of equally named .npy files")
+    _add_images(parser)
+    parser.add_argument("--npy", type=Path, metavar="DIR", help="with DIR: the folder of equally named .npy files")
     parser.add_argument("--expert", default="precomputed", help="who made them (default: precomputed, nobody knows)")
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="the store's folder")
     parser.set_defaults(run=run_import)
@@ -284,19 +311,19 @@ def run_import(args: argparse.Namespace) -> int:
 
     if args.images is not None:
         if args.npy is None:
-            raise PriorError("--images needs --npy, the folder of .npy files.")
+            raise PriorError("a folder of images needs --npy, the folder of .npy files.")
         folder = args.image_folder or args.images
         found = pairs_of_folders(args.images, args.npy, folder)
     else:
         folder = args.image_folder or Path()
         found = pairs_of_annotations(args.annotations, folder)
     store = import_npy(found.pairs, folder, args.out, expert=args.expert)
-    print(f"{args.out}: {len(store)} images, {store.size} numbers each")
+    say(f"{args.out}: {len(store)} images, {store.size} numbers each")
     if found.without:
-        print(f"{len(found.without)} images have no .npy file and are not in the store, first {found.without[0]}")
+        say(f"{len(found.without)} images have no .npy file and are not in the store, first {found.without[0]}")
     if found.unused:
-        print(f"{len(found.unused)} files belong to no image and were not read, first {found.unused[0]}")
-    print(_counts(store.counts()))
+        say(f"{len(found.unused)} files belong to no image and were not read, first {found.unused[0]}")
+    say(_counts(store.counts()))
     return 0
 
 
@@ -305,9 +332,18 @@ def _add_show(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files; for a folder a contact sheet")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--expert", help="compute the landmarks now")
-    source.add_argument("--store", type=Path, help="show what this store says; IMAGEs below --image-folder")
+    parser.option(
+        "--priors",
+        old=("--store",),
+        within=source,
+        type=Path,
+        metavar="STORE",
+        help="show what this store says; IMAGEs below --image-folder",
+    )
     add_set(parser)
-    parser.add_argument("--image-folder", type=Path, help="with --store: the folder that its paths are relative to")
+    parser.add_argument(
+        "--image-folder", type=Path, metavar="DIR", help="with --priors: the folder that its paths are relative to"
+    )
     parser.add_argument("--out", type=Path, default=Path("landmarks"), metavar="DIR", help="default: landmarks/")
     parser.add_argument("--limit", type=int, default=480, help="images of a folder to show at most (default: 480)")
     parser.set_defaults(run=run_show)
@@ -321,7 +357,7 @@ def run_show(args: argparse.Namespace) -> int:
     from llava_faba.priors.sources import images_below, relative_to
     from llava_faba.priors.store import PriorStore
 
-    store = PriorStore.open(args.store) if args.store is not None else None
+    store = PriorStore.open(args.priors) if args.priors is not None else None
     expert = expert_of(store) if store is not None else create_expert(args.expert, settings_of(args.set))
     written: list[Path] = []
     folders = [given if given.is_dir() else given.parent for given in map(Path, args.images)]
@@ -339,13 +375,13 @@ def run_show(args: argparse.Namespace) -> int:
         else:
             written += write_pictures(shown, args.out if args.image_folder else apart)
     for path in written:
-        print(path)
+        say(path)
     return 0
 
 
 def _add_stats(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("stats", help="mean face, variance, outliers", description=run_stats.__doc__)
-    parser.add_argument("store", type=Path, metavar="STORE")
+    parser.add_argument("store", type=Path, metavar="STORE", help=_STORE)
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: STORE/stats")
     parser.add_argument("--image-folder", type=Path, help="also write contact sheets of the outliers")
     parser.set_defaults(run=run_stats)
@@ -362,41 +398,17 @@ def run_stats(args: argparse.Namespace) -> int:
     store, out = PriorStore.open(args.store), args.out or args.store / "stats"
     kind = expert_class(store.expert)
     summary = write_statistics(store, out, kind.dimensions if issubclass(kind, LandmarkExpert) else 2)
-    print(_counts(summary["status"]))
-    print(f"{summary['faces']} faces, {summary['outliers']} of them odd; mean face and plots in {out}")
+    say(_counts(summary["status"]))
+    say(f"{summary['faces']} faces, {summary['outliers']} of them odd; mean face and plots in {out}")
     if args.image_folder is not None and summary["outliers"]:
         names = outliers_in(out)[:480]
         for path in write_sheets(stored(names, args.image_folder, store, expert_of(store)), out):
-            print(path)
+            say(path)
     return 0
 
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{status.replace('_', ' ')}: {number}" for status, number in counts.items())
-
-
-class _Bar:
-    """A progress bar with rate and time left, on stderr."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        return self._update
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _update(self, done: int, total: int) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=total, initial=done, unit="image", disable=self._quiet, smoothing=0.1, file=sys.stderr
-            )
-        self._bar.update(done - self._bar.n)
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faba_bench.files.terminal import printable
+from faba_bench.console.output import say, tell
 
 from llava_faba.errors import UserError
 
@@ -28,9 +28,16 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "The key "
         "is read from the environment.",
     )
-    parser.add_argument("--task", choices=("au", "emotion"), required=True)
+    parser.add_argument("--task", choices=("au", "emotion"), required=True, help="what to ask about")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--images", type=Path, help="annotate every image in this folder (also the image folder)")
+    what.add_argument(
+        "images",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="annotate every image in this folder (also the image folder)",
+    )
+    parser.formerly("--images", "DIR")
     what.add_argument(
         "--annotations",
         type=Path,
@@ -108,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if not (args.sort_only or args.apply):
         estimate = annotation.estimate(args.image_tokens)
         labelled = sum(target.label is not None for target in annotation.targets)
-        print(f"{len(annotation.targets)} images, {labelled} with a label to agree with; to send: {estimate.to_text()}")
+        say(f"{len(annotation.targets)} images, {labelled} with a label to agree with; to send: {estimate.to_text()}")
         if args.dry_run:
             return 0
         if estimate.requests and not _may_start(args, annotation.client):
@@ -116,32 +123,32 @@ def run(args: argparse.Namespace) -> int:
         _require_transport()
         outcome = ask(annotation, progress=not args.no_progress and sys.stderr.isatty())
         for note in annotation.client.notes:
-            print(f"note: {note}", file=sys.stderr)
+            tell(f"note: {note}")
         cost = annotation.policy.prices.cost(outcome.input_tokens, outcome.output_tokens)
-        print(
+        say(
             f"{outcome.answered} answered, {outcome.reused} there already, {len(outcome.failed)} failed, "
             f"{outcome.retries} retries; {outcome.input_tokens} input and {outcome.output_tokens} output "
             f"tokens" + ("" if cost is None else f", cost {cost:.2f}")
         )
         if outcome.empty:
-            print(f"{outcome.empty} of the answers are empty or thoughts only (a larger --max-tokens may help)")
+            say(f"{outcome.empty} of the answers are empty or thoughts only (a larger --max-tokens may help)")
         if outcome.uncounted:
-            print(f"{outcome.uncounted} answers came without a count of tokens: theirs are estimated", file=sys.stderr)
+            tell(f"{outcome.uncounted} answers came without a count of tokens: theirs are estimated")
         for image, message in list(outcome.failed.items())[:10]:
-            print(printable(f"failed: {image}: {message}"), file=sys.stderr)
+            tell(f"failed: {image}: {message}")
         if len(outcome.failed) > 10:
-            print(f"... and {len(outcome.failed) - 10} more failed", file=sys.stderr)
+            tell(f"... and {len(outcome.failed) - 10} more failed")
         if outcome.stopped_by_cost:
-            print(f"stopped: --max-cost {args.max_cost} is spent; run again to go on", file=sys.stderr)
+            tell(f"stopped: --max-cost {args.max_cost} is spent; run again to go on")
     summary = sort(annotation, limits, decisions)
-    print(f"{summary['accepted']} accepted, {summary['rejected']} rejected, {summary['unanswered']} unanswered")
+    say(f"{summary['accepted']} accepted, {summary['rejected']} rejected, {summary['unanswered']} unanswered")
     for reason, count in summary["reasons"].items():
-        print(f"  {count} x {reason}")
-    print(f"records and review pages are in {args.out}")
+        say(f"  {count} x {reason}")
+    say(f"records and review pages are in {args.out}")
     if outcome is not None and outcome.answered_nothing:
         why = Counter(outcome.failed.values()).most_common(1)
         reason = f", most often: {why[0][0]}" if why else ": all answers are empty"
-        print(printable(f"llava-faba data annotate: not one answer{reason}"), file=sys.stderr)
+        tell(f"llava-faba data annotate: not one answer{reason}")
         return 1
     return 0
 
@@ -178,7 +185,7 @@ def _annotation(args: argparse.Namespace) -> Annotation:
         census = Census()
         folder, targets = args.images, targets_in_folder(args.images, census)
         for note in census.notes():
-            print(f"note: {printable(note)}", file=sys.stderr)
+            tell(f"note: {note}")
     else:
         if args.image_folder is None:
             raise UserError("--annotations needs --image-folder")
