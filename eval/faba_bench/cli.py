@@ -74,7 +74,7 @@ def _add_compare(commands: Any) -> None:
         help="compare results",
         description="Put results side by side, with paired bootstrap differences to the first one.",
     )
-    compare.add_argument("results", nargs="+", type=Path, metavar="RESULT.json")
+    compare.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="made by score --output")
     compare.add_argument("--names", nargs="+", help="names for the results (default: file names)")
     compare.add_argument("--no-published", action="store_true", help="leave the published figures out")
     compare.add_argument("--samples", type=int, default=2000, help="resamples (default 2000)")
