@@ -300,7 +300,9 @@ def test_a_partitions_header_is_one_by_its_words(tmp_path: Path, head: str) -> N
     assert run(tree, tmp_path / "out")[1] == expected
 
 
-@pytest.mark.parametrize("line", ["001A,val", "001A", "001A,trian", "001A,train,1", ",train", "001a,train"])
+@pytest.mark.parametrize(
+    "line", ["001A,val", "001A", "001A,trian", "001A,train,1", ",train", "001a,train", "../001A,train"]
+)
 def test_a_partitions_bad_line_is_named_wherever_it_stands(tmp_path: Path, line: str) -> None:
     tree = TREES["gft"](tmp_path / "gft")
     good = tree.tables[-1].read_text()

@@ -45,6 +45,7 @@ NAME = "GFT"
 EXPECTED_SUBJECTS = {"train": 78, "eval": 18}
 _AU_COLUMN = re.compile(r"(?:AU)?[ _]?0*(\d{1,2})(?:\.0*)?(?:[ _]?occ\w*)?\Z", re.IGNORECASE)
 _FRAME_COLUMN = re.compile(r"frames?(?:[ _]?(?:no|nr|number|id|num))?\.?\Z", re.IGNORECASE)
+_SUBJECT = re.compile(r"\w[\w-]{0,63}\Z")
 _NOT_CODED = (-9, 9, 999)
 _IMAGE_FOLDERS = ["Images", "images", "Frames", "frames", "Videos", "Video"]
 _SIDES = {"train": "train", "training": "train", "eval": "eval", "test": "eval", "testing": "eval"}
@@ -93,7 +94,7 @@ def _partition(root: Path, options: Options) -> dict[str, str]:
         if header:
             continue
         side = _SIDES.get(cells[1].lower()) if len(cells) == 2 else None
-        if side is None or not cells[0]:
+        if side is None or not _SUBJECT.match(cells[0]):
             said = printable(",".join(cells))[:120]
             raise UserError(f"{path}, line {line}: '{said}', expected such as '001A,train' or '002B,eval'")
         if partition.setdefault(cells[0], side) != side:
