@@ -113,11 +113,15 @@ def _joined(body: str) -> dict[str, Any]:
             data = parse_json(event, "an event", allow_nan=True)
         except FileProblem as error:
             raise NoAnswer(f"the answer is a stream that cannot be read ({error})") from None
+        if not isinstance(data, dict):
+            continue
         usage = data.get("usage") or usage
-        for choice in (data.get("choices") or [])[:1]:
+        choices = data.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if isinstance(choice, dict):
             seen = True
-            delta = choice.get("delta") or choice.get("message") or {}
-            texts.append(_text(delta.get("content")))
+            delta = choice.get("delta") or choice.get("message")
+            texts.append(_text(delta.get("content")) if isinstance(delta, dict) else "")
             finish = choice.get("finish_reason") or finish
     if not seen or not (ended or finish):
         raise NoAnswer("the answer is a stream that breaks off", _usage(usage))

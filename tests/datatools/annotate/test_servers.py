@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from annotation_server import GOOD, KEY, Server, completion
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from llava_faba.datatools.annotate.asking import HOPELESS
@@ -460,3 +462,32 @@ def test_a_run_that_answers_nothing_does_not_end_well(
     assert ("not one answer" in result.stderr) == bool(code)
     assert "Traceback" not in result.stderr
     assert KEY not in result.stderr + result.stdout
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["stop", "length", GOOD]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            ["choices", "message", "content", "usage", "finish_reason", "text", "type", "delta", "error", "refusal",
+             "prompt_tokens", "completion_tokens", "value", "reasoning_content"]
+        ),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=_VALUES, stream=st.booleans(), cut=st.integers(0, 30))
+def test_whatever_a_server_sends_is_an_answer_or_none(value: object, stream: bool, cut: int) -> None:
+    body = json.dumps({"choices": [value], "usage": value} if cut % 2 else value)
+    body = f"data: {body}\n\ndata: [DONE]\n" if stream else body
+    try:
+        reply_ = parse_reply(body[: len(body) - cut] if cut > 20 else body)
+    except NoAnswer:
+        return
+    assert isinstance(reply_.text, str)
+    reply_.text.encode("utf-8")
+    assert all(isinstance(count, int) and count >= 0 for count in reply_.usage.values())
