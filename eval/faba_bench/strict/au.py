@@ -1,163 +1,148 @@
-"""Action units, read carefully: many spellings, FACS names, and negation scoped to its clause."""
+"""Action units, read carefully: many spellings, FACS names, structure first and then prose."""
 
 from __future__ import annotations
 
 import re
-import sys
-from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from faba_bench.parsing import AUParse
+from faba_bench.strict.auprose import Ledger, read_prose
+from faba_bench.strict.final import final_answer
+from faba_bench.strict.jsonlike import read_json_like
 from faba_bench.strict.mentions import Mention, find_mentions
-from faba_bench.strict.negation import NEGATOR, clauses, plain, scope_end
+from faba_bench.strict.normal import normal
+from faba_bench.strict.refusal import without_refusals
+from faba_bench.strict.structure import Structure
+from faba_bench.strict.tables import read_table
+from faba_bench.strict.values import decide
 
-# Each mention is replaced by marks of its own length, so that "AUs 6 and 12" is one thing in its clause.
-_MARK = "\x01"
-_STATES = (
-    r"absent|inactive|missing|lacking|ruled\s+out|"
-    r"not\s+(?:present|active|activated|visible|detected|observed|seen|shown|evident|apparent|engaged|involved|"
-    r"there|displayed|expressed)"
+_FLUFF = re.compile(
+    r"(?i)\b(?:is|are|the|present|active|intensity|presence|activation|facial|action|unit|code|au|c|r|visible|detected|score|level|value|of|"
+    r"left|right|upper|lower|face|facs)\b|[^\w]|_"
 )
-_ADVERBS = r"(?:both|all|also|clearly|completely|entirely|likely|notably|largely)"
-_COPULAS = r"(?:is|are|was|were|appears?|seems?|looks?|remains?|to\s+be)"
-# "AU4: absent", "AU4 (absent)", "AU4 = 0", "AU4: No", "AU4 is inactive", "**AU4**: no", '"AU4": false', "| AU4 | 0 |".
-_STATE_BEHIND = re.compile(
-    rf"[\s*_`\"']*(?:[:=,(|–—-][\s*_`\"']*)?(?:(?:{_COPULAS}|{_ADVERBS})\s+){{0,4}}"
-    rf"(?:(?:{_STATES}|none|off|false|unlikely)\b|no\b(?=[\s*_`\"']*(?:$|[.,;)|}}]|\n))|"
-    rf"0(?:\.0+)?(?!\.?[0-9A-Za-z]))",
-    re.IGNORECASE,
-)
-# "AU1, AU2 and AU4 are absent": the state is said of all the mentions before it.
-_STATE = re.compile(rf"\s*{_COPULAS}\s+(?:{_ADVERBS}\s+){{0,3}}(?:{_STATES})\b", re.IGNORECASE)
-_JOINED = re.compile(r"(?:[\s,/&+]|\band\b|\bor\b|\bas\s+well\s+as\b)*", re.IGNORECASE)
-_AUXILIARY_NOT = re.compile(
-    r"\b(?:is|are|was|were|does|do|did|has|have|can|could|will|would|may|might)(?:\s+\w+ly)?\s+(?:not|never)\b|"
-    r"\b\w+\s?n't\b|\b(?:never|cannot|isnt|arent|wasnt|doesnt|dont|didnt|cant)\b",
-    re.IGNORECASE,
-)
-# "not very strong" is present, and "not accompanied by AU12" speaks of what follows.
-_DEGREE = re.compile(
-    r"\s+(?:be\s+)?(?:very|fully|entirely|completely|strongly|particularly|overly|too|as|so|extremely|highly|"
-    r"pronounced|intense|strong|limited|intensely|heavily|exaggerated|the\s+only)\b",
-    re.IGNORECASE,
-)
-_COMPANY = re.compile(
-    r"\s+(?:be\s+)?(?:accompanied|combined|paired|coupled|joined|mixed|followed|supported)\b", re.IGNORECASE
-)
-_NO_UNITS = re.compile(
-    r"(?:\b(?:no|not\s+any|none\s+of\s+the|without\s+any|zero)|n't(?:\s+any)?)\s+(?:\w+\s+){0,3}?"
-    r"(?:AUs?|action\s+units?)\b",
-    re.IGNORECASE,
-)
+_BARE_NUMBER = re.compile(r"\s*(?:AU\s*)?0*(\d{1,2})\s*\Z", re.IGNORECASE)
+_BARE_LIST = re.compile(r"\s*\d{1,2}(?:\s*(?:[,;+/&]|and)\s*\d{1,2})+\s*\.?\s*\Z")
+_MARKED = re.compile(r"[✓✔✅☑✗✘❌✕✖×☐⬜👍👎🟢🔴]|\[[ xX]?\]")
+_NOTHING = re.compile(r"\s*(?:(?:active\s+|present\s+)?(?:aus?|action\s+units?)\s*[:=]\s*)?(?:\[\s*\]|\{\s*\}|\(\s*\)|none|no|nothing|nil|n/?a|zero|0|no\s+aus?|无|なし|없음|-|/)\s*[.!]?\s*\Z", re.IGNORECASE)
+
+
+class AULabels:
+    """Labels of the AU task, for the readers of structure."""
+
+    def cell(self, text: str, bare: bool = False) -> tuple[Any, ...] | None:
+        """AU numbers of a cell that holds nothing else; with `bare` also of a number or a list of numbers."""
+        if len(text) > 120 or not text or _MARKED.search(text):
+            return None
+        if bare:
+            match = _BARE_NUMBER.match(text)
+            if match:
+                return (int(match.group(1)),)
+            if _BARE_LIST.match(text):
+                return tuple(int(digits) for digits in re.findall(r"\d+", text))
+        elif text.strip().isdigit():
+            return None
+        found = [item for item in find_mentions(text)]
+        if not found:
+            return None
+        rest = list(text)
+        for item in found:
+            rest[item.start : item.end] = " " * (item.end - item.start)
+        left = _FLUFF.sub(" ", re.sub(r"_?[a-eA-E]?\s*$", "", "".join(rest)).replace("_", " ")).strip()
+        if left and not re.fullmatch(r"\s*(?:and|or|[a-eA-E])?\s*", left):
+            return None
+        return tuple(number for item in found for number in item.numbers)
+
+    def spans(self, text: str) -> Sequence[tuple[int, int, tuple[Any, ...]]]:
+        """Places of AU numbers and names; a bare list of numbers is one place."""
+        if _BARE_NUMBER.match(text) or _BARE_LIST.match(text):
+            return [(0, len(text), tuple(int(digits) for digits in re.findall(r"\d+", text)))]
+        return [(item.start, item.end, item.numbers) for item in find_mentions(text)]
+
+
+_LABELS = AULabels()
 
 
 def read_aus(text: str, vocabulary: Collection[int]) -> AUParse:
     """AU numbers that a text says are present.
 
-    Understands "AU 4", "au4", "AU04", "AU1+2", "AU25/26", "AUs 6 and 12", "AU12R", "AU6B", FACS names, and a
-    bare list of numbers as the whole answer.  A number outside the vocabulary is left out.  A unit that the
-    text denies in every place ("AU4 is not present", "neither AU1 nor AU2") is left out; one that it affirms
-    anywhere is in.  `parsed` is False when the text says nothing about action units at all.
+    Understands "AU 4", "au4", "AU04", "AU1+2", "AU25/26", "AUs 6 and 12", "AU12R", "AU6B", FACS names, everyday
+    descriptions where no unit is named, and a bare list of numbers as the whole answer.  Lists, tables, JSON and other
+    "label: value" answers are read by their structure, the rest as prose.  A number outside the vocabulary is left out.
+    A unit that the text denies in every place ("AU4 is not present", "Absent: AU4") is left out; one that it affirms
+    anywhere is in.  `parsed` is False when the text says nothing about action units at all, refuses, or gives a structure
+    that cannot be told; `ambiguous` then says why.
     """
-    text = plain(text)
-    mentions = find_mentions(text)
-    if not mentions:
-        silent = _NO_UNITS.search(text) is not None
-        return AUParse((), silent, "says that there are none" if silent else "names no action unit")
-    affirmed: dict[int, None] = {}
-    denied: dict[int, None] = {}
-    masked = _masked(text, mentions)
-    states = [_STATE_BEHIND.match(masked, mention.end) for mention in mentions]
-    said = [match.span() for match in states if match]
-    for start, end, inside in _by_clause(masked, mentions):
-        for mention, is_denied in zip(inside, _denials(masked, start, end, inside, said), strict=True):
-            (denied if is_denied else affirmed).update(dict.fromkeys(mention.numbers))
+    text = final_answer(normal(text))
+    text, refused = without_refusals(text)
+    ledger = Ledger()
+    if _NOTHING.match(text):
+        return AUParse((), True, "says that there are none")
+    if not text.strip():
+        return AUParse((), False, "refuses" if refused else "names no action unit")
+    structure = _structure(text)
+    if structure is not None:
+        trouble = _enter(structure, ledger)
+        if trouble:
+            return AUParse((), False, trouble, trouble)
+        for piece in structure.texts:
+            read_prose(piece, ledger)
+    else:
+        read_prose(text, ledger)
+    if ledger.unclear:
+        reason = "unclear: " + ", ".join(f"AU{number}" for number in list(ledger.unclear)[:10])
+        return AUParse((), False, reason, reason)
+    value, parsed = ledger.result(structure is not None and structure.found)
+    if not parsed:
+        return AUParse((), False, "refuses" if refused else "names no action unit")
     known = set(vocabulary)
-    value = tuple(number for number in affirmed if number in known)
-    return AUParse(value, True, _evidence(value, affirmed, denied, known))
+    kept = tuple(number for number in value if number in known)
+    gone = tuple(number for number in ledger.denied if number not in value)
+    return AUParse(kept, True, _evidence(kept, value, gone, known), denied=gone)
 
 
-def _masked(text: str, mentions: Sequence[Mention]) -> str:
-    pieces: list[str] = []
-    position = 0
-    for mention in mentions:
-        pieces += [text[position : mention.start], _MARK * (mention.end - mention.start)]
-        position = mention.end
-    return "".join([*pieces, text[position:]])
+def mentions(text: str) -> list[Mention]:
+    """Places where a text names action units, by number or name."""
+    return find_mentions(normal(text))
 
 
-def _by_clause(text: str, mentions: Sequence[Mention]) -> Iterator[tuple[int, int, list[Mention]]]:
-    index = 0
-    for start, end in clauses(text):
-        inside: list[Mention] = []
-        while index < len(mentions) and mentions[index].start < end:
-            inside.append(mentions[index])
-            index += 1
-        if inside:
-            yield start, end, inside
+def _structure(text: str) -> Structure | None:
+    if "{" in text or "[" in text:
+        found = read_json_like(text, _LABELS)
+        if found is not None:
+            return found
+    if "|" in text or "\t" in text or "<" in text or "│" in text or ("\n" in text and ("," in text or ";" in text)):
+        return read_table(text, _LABELS)
+    return None
 
 
-def _denials(text: str, start: int, end: int, inside: Sequence[Mention], said: Sequence[tuple[int, int]]) -> list[bool]:
-    """Whether each mention of one clause is denied; `said` are the places of all states behind a mention."""
-    auxiliaries = list(_AUXILIARY_NOT.finditer(text, start, end))
-    forward, until = _forward_denial(text, start, end, inside[0].start, auxiliaries, said)
-    behind = [
-        match.start()
-        for match in auxiliaries
-        if not _DEGREE.match(text, match.end()) and not _COMPANY.match(text, match.end())
+def _enter(structure: Structure, ledger: Ledger) -> str:
+    """Write a structure's entries into the ledger; returns why it cannot be told, or ""."""
+    if structure.ambiguous:
+        return structure.ambiguous
+    coded = {number for entry in structure.entries if entry.source == "c" for number in entry.labels}
+    entries = [
+        entry for entry in structure.entries if not (entry.source == "r" and any(n in coded for n in entry.labels))
     ]
-    last_behind = behind[-1] if behind else -1
-    return [
-        forward < mention.start < until or mention.end <= last_behind or _covers(said, mention.end) or shared
-        for mention, shared in zip(inside, _shared_states(text, end, inside), strict=True)
-    ]
+    plain = [entry for entry in entries if entry.source not in ("r", "c")]
+    states = dict(
+        zip(map(id, plain), decide([entry.value for entry in plain], structure.intensities), strict=True)
+    )
+    said: dict[int, bool] = {}
+    for entry in entries:
+        state = states[id(entry)] if id(entry) in states else entry.value.state
+        for number in entry.labels:
+            if state is None:
+                return f"AU{number}: neither present nor absent"
+            if said.setdefault(number, state) != state:
+                return f"AU{number} is both present and absent"
+    for number, state in said.items():
+        ledger.structured(number, state)
+    return ""
 
 
-def _covers(spans: Sequence[tuple[int, int]], position: int) -> bool:
-    """Whether one of the spans, which are in order and apart, holds a position."""
-    index = bisect_right(spans, (position, sys.maxsize)) - 1
-    return index >= 0 and position < spans[index][1]
-
-
-def _shared_states(text: str, end: int, inside: Sequence[Mention]) -> list[bool]:
-    """Whether "are absent" stands behind each mention or behind the list of mentions that it is in."""
-    flags: list[bool] = []
-    following: Mention | None = None
-    for mention in reversed(inside):
-        joined = following is not None and _JOINED.fullmatch(text, mention.end, following.start) is not None
-        flags.append((joined and flags[-1]) or _STATE.match(text, mention.end, end) is not None)
-        following = mention
-    return flags[::-1]
-
-
-def _forward_denial(
-    text: str,
-    start: int,
-    end: int,
-    first_mention: int,
-    auxiliaries: Sequence[re.Match[str]],
-    said: Sequence[tuple[int, int]],
-) -> tuple[int, int]:
-    """From where to where the first negation denies that denies what follows it; nothing when there is none.
-
-    An auxiliary's "not" behind a mention denies that one and nothing further ("AU4 is not seen along with
-    AU7"), except in "AU6 is not accompanied by AU12".  Neither does a state that is `said` of one mention
-    ("AU4 not present, AU6 present").
-    """
-    backward = {match.end() for match in auxiliaries}
-    for match in NEGATOR.finditer(text, start, end):
-        if _covers(said, match.start()) or _DEGREE.match(text, match.end()):
-            continue
-        says_of_subject = match.start() > first_mention and match.end() in backward
-        if says_of_subject and not _COMPANY.match(text, match.end()):
-            continue
-        return match.start(), scope_end(text, match, end)
-    return end, end
-
-
-def _evidence(value: Sequence[int], affirmed: Collection[int], denied: Collection[int], known: Collection[int]) -> str:
+def _evidence(value: Sequence[int], affirmed: Collection[int], gone: Sequence[int], known: Collection[int]) -> str:
     parts = [", ".join(f"AU{number}" for number in value) or "none affirmed"]
-    gone = [number for number in denied if number not in affirmed]
     if gone:
         parts.append("denied: " + ", ".join(f"AU{number}" for number in gone[:20]))
     strange = [number for number in affirmed if number not in known]

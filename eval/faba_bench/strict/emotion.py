@@ -1,108 +1,248 @@
-"""Emotion recognition, read carefully: whole words, negation scoped to its clause, and no guessing."""
+"""Emotion recognition, read carefully: structure first, then prose; and no guessing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
 
 from faba_bench.parsing import EmotionParse
 from faba_bench.strict import lexicon
-from faba_bench.strict.negation import NEGATOR, clauses, plain, scope_end
+from faba_bench.strict.emotionprose import Voice, decide, read_prose
+from faba_bench.strict.final import final_answer
+from faba_bench.strict.jsonlike import read_json_like
+from faba_bench.strict.normal import normal
+from faba_bench.strict.pairs import leads, line_pairs
+from faba_bench.strict.refusal import without_refusals
+from faba_bench.strict.structure import Entry, Structure
+from faba_bench.strict.tables import read_table
 
-_WORD = re.compile(r"[^\W_]+")
-# A statement of the answer's verdict, as against a remark on the way to it.
-_VERDICT = re.compile(
-    r"\b(?:overall|in\s+conclusion|to\s+conclude|therefore|thus|hence|predominantly|primarily|mainly|"
-    r"(?:primary|dominant|main|predominant|overall|prevailing)\s+(?:emotion|expression|feeling)|"
-    r"emotions?\s+(?:\w+\s+){0,6}?(?:is|are|appears?|seems?)|"
-    r"expression\s+(?:is|of|appears|seems|conveys|suggests|indicates|shows))\b",
-    re.IGNORECASE,
+WORD = re.compile(r"[^\W\d_]+|[\u2600-\u27bf\U0001f300-\U0001faff]")
+_CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
+_FLUFF = re.compile(
+    r"(?i)\b(?:is|are|does|the|a|an|person|subject|face|man|woman|he|she|they|it|this|look|looks|feel|feels|feeling|show|shows|emotion|"
+    r"emotions|expression|score|probability|level|intensity|confidence|of|prob|class|label|being|in|image|appear|appears|to|be|"
+    r"percentage|any|there|value|presence|present)\b|[^\w]|[\d_]"
 )
-# A remark that grants something to another class: "although ...", "a hint of ...", "could be mistaken for".
-_ASIDE = re.compile(
-    r"\b(?:although|though|while|whereas|despite|(?:hint|touch|trace|bit|tinge)s?\s+of|mixed\s+with|tinged\s+with|"
-    r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly)\b",
-    re.IGNORECASE,
+_RANKED = re.compile(r"\s*[)\]]?\s*(?:>{1,2}|≫|→)\s*[(\[]?\s*")
+_FIELD = re.compile(
+    r"(?im)^[ \t\-*•#>\"']{0,12}(?P<rank>primary|dominant|main|predicted|overall|final|most\s+likely|top|detected|perceived|facial|predominant|"
+    r"identified|recognized|recognised|conveyed|displayed|estimated)?[ \t_]{0,3}(?:facial[ \t_]{1,3})?(?P<key>emotions?|expressions?|answer|label|prediction|class|"
+    r"verdict|category|conclusion|classification|result|mood|feeling|émotion|emotion|emoción|emozione|情绪|情感|表情|感情|感情|감정|эмоция)"
+    r"(?:[ \t]{1,3}(?:conveyed|expressed|shown|detected|displayed|label|class|category|is))?[ \t\"']{0,4}(?:[:=]|(?<=[ \t])[-–—][ \t]|->|→)(?P<body>[^\n]+)"
 )
-_CONCESSION = re.compile(r"\s*(?:although|though|while|whereas|despite)\b", re.IGNORECASE)
-_DENIED_BEHIND = re.compile(
-    r"(?:\s+\w+){0,1}?\s+(?:(?:is|are|was|were|does|do|can)(?:\s*n't|\s+not|\s+never)|isnt|cannot|can't)\b|"
-    r"\s+(?:is|are|was|were|seems?|appears?)\s+(?:\w+ly\s+)?(?:absent|lacking|missing|ruled\s+out|unlikely)\b",
-    re.IGNORECASE,
-)
-_MEANS = {3: "the verdict", 2: "a statement", 1: "an aside"}
+_FIRST_RANKS = frozenset(("primary", "dominant", "main", "predominant", "final", "top", "most likely", "overall"))
 
 
-class _Word(NamedTuple):
-    word: str
-    name: str
-    weight: int
+class EmotionLabels:
+    """Labels of the emotion task, for the readers of structure."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self.names = lexicon.names(classes)
+        self.signs = lexicon.signs(classes)
+        self.cues = lexicon.cues(classes)
+        self.foreign = tuple(word for word in self.names if _CJK.match(word))
+
+    def find(self, text: str) -> list[tuple[int, int, str, str]]:
+        """(start, end, word, kind) of all names, signs and cues in a text, in order."""
+        found: list[tuple[int, int, str, str]] = []
+        for match in WORD.finditer(text):
+            word = match.group().lower()
+            if word in self.names:
+                found.append((match.start(), match.end(), word, "name"))
+            elif word in self.signs:
+                found.append((match.start(), match.end(), word, "sign"))
+            elif word in self.cues:
+                found.append((match.start(), match.end(), word, "cue"))
+            elif _CJK.match(word):
+                found += [
+                    (match.start() + at, match.start() + at + len(name), name, "name")
+                    for name in self.foreign
+                    if (at := word.find(name)) >= 0
+                ]
+        return found
+
+    def class_of(self, word: str) -> str:
+        """The class that a word names or points to."""
+        return self.names.get(word) or self.signs.get(word) or self.cues[word]
+
+    def cell(self, text: str, bare: bool = False) -> tuple[Any, ...] | None:
+        """The classes of a cell that holds nothing else."""
+        if not text or len(text) > 80:
+            return None
+        found = [item for item in self.find(text.replace("_", " ")) if item[3] == "name"]
+        if not found or re.search(r"(?i)\b(?:not|no|n't|without)\b", text):
+            return None
+        rest = list(text)
+        for start, end, _, _ in found:
+            rest[start:end] = " " * (end - start)
+        if _FLUFF.sub(" ", "".join(rest)).strip():
+            return None
+        named = tuple(dict.fromkeys(self.class_of(word) for _, _, word, _ in found))
+        return named if len(named) == 1 else None
+
+    def spans(self, text: str) -> Sequence[tuple[int, int, tuple[Any, ...]]]:
+        """Places of class names."""
+        return [(start, end, (self.class_of(word),)) for start, end, word, kind in self.find(text) if kind == "name"]
 
 
 @lru_cache(maxsize=16)
-def _vocabulary(classes: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
-    return lexicon.names(classes), lexicon.cues(classes), lexicon.nouns(classes)
+def _labels(classes: tuple[str, ...]) -> EmotionLabels:
+    return EmotionLabels(classes)
 
 
 def read_emotion(text: str, classes: Sequence[str]) -> EmotionParse:
-    """The class that a text names, or None when it names none: nothing is guessed.
+    """The class that a text names, or None when it names none or cannot be told: nothing is guessed.
 
-    Words are whole words; those that their clause denies do not count.  Class names (nouns and adjectives)
-    decide: those in a verdict ("the emotion is ...", "overall ...") before those in other statements before
-    those in asides ("although ...", "a hint of ..."); among equals the most frequent class, then the one
-    named first.  A text without a name is decided by its cue words in the same way.  A text that is nothing
-    but a class index is that class.
+    Lists, tables, JSON and other "label: value" answers are read by their structure: the highest score wins, a label with
+    a negative or zero value is absent, and a structure that leaves several classes or none is `ambiguous`.  In prose,
+    words are whole words; those that their clause denies do not count.  Class names decide: those in a verdict ("the
+    emotion is ...", "overall ...") before those in other statements before those in asides ("although ...", "a hint of
+    ..."); among equals the most frequent class; a draw is None.  A text without a name is decided by what the face does
+    ("smiling"), or else by cue words.  A text that is nothing but a class index is that class.
     """
     bare = text.strip().rstrip(".")
     if len(bare) <= 2 and bare.isascii() and bare.isdigit() and int(bare) < len(classes):
         return EmotionParse(classes[int(bare)], f"class index {bare}")
-    names, cues, nouns = _vocabulary(tuple(classes))
-    text = plain(text)
-    named: list[_Word] = []
-    hinted: list[_Word] = []
-    denied: dict[str, None] = {}
-    for start, end, weight in _weighted_clauses(text):
-        negator = NEGATOR.search(text, start, end)
-        deny_from = negator.start() if negator else end
-        deny_until = scope_end(text, negator, end) if negator else end
-        for match in _WORD.finditer(text, start, end):
-            word = match.group().lower()
-            name = names.get(word) or cues.get(word)
-            if name is None:
+    labels = _labels(tuple(classes))
+    text = final_answer(normal(text))
+    text, refused = without_refusals(text)
+    structure = _structure(text, labels)
+    if structure is not None:
+        return _decide_structure(structure, labels)
+    field = _field(text, labels)
+    if field is not None:
+        return field
+    voices: list[Voice] = []
+    denied = read_prose(text, labels, voices)
+    found = decide(voices)
+    if found is not None:
+        return EmotionParse(found[0], found[1])
+    if voices:
+        return EmotionParse(None, "cannot tell " + " from ".join(dict.fromkeys(voice.name for voice in voices)))
+    if refused:
+        return EmotionParse(None, "refuses")
+    return EmotionParse(None, f"denies {', '.join(denied[:5])}" if denied else "names no emotion")
+
+
+def _structure(text: str, labels: EmotionLabels) -> Structure | None:
+    if "{" in text or "[" in text:
+        found = read_json_like(text, labels)
+        if found is not None:
+            return found
+    if "|" in text or "\t" in text or "<" in text or "│" in text or ("\n" in text and ("," in text or ";" in text)):
+        found = read_table(text, labels)
+        if found is not None:
+            return found
+    return _pair_list(text, labels)
+
+
+def _pair_list(text: str, labels: EmotionLabels) -> Structure | None:
+    """A list of classes with their values, or a ranking; None where a text is anything else."""
+    spans = labels.spans(text)
+    if not spans:
+        return None
+    if len(spans) > 1 and all(
+        _RANKED.fullmatch(text, first[1], second[0]) for first, second in zip(spans, spans[1:], strict=False)
+    ):
+        structure = Structure()
+        structure.texts = [spans[0][2][0]]
+        return structure
+    structure = Structure()
+    whole = loose = 0
+    open_ended = False
+    for line in text.split("\n"):
+        inside = labels.spans(line)
+        if not inside:
+            continue
+        pairs = line_pairs(line, inside, numbers_before=True)
+        first = pairs[0]
+        if all(pair is not None for pair in pairs) or (first is not None and first.strong and leads(line, inside)):
+            whole += 1
+            for pair in pairs:
+                if pair is not None:
+                    structure.add(pair.labels, pair.value)
+            open_ended = open_ended or None in pairs
+        else:
+            loose += 1
+    named = {label for entry in structure.entries for label in entry.labels}
+    everything = {label for _, _, found in spans for label in found}
+    if open_ended and not any(entry.value.state for entry in structure.entries):
+        return None
+    if len(named) >= 2 and whole > loose:
+        return structure
+    if len(named) == 1 and named == everything and whole and not loose and structure.entries[0].value.state:
+        return structure
+    return None
+
+
+def _decide_structure(structure: Structure, labels: EmotionLabels) -> EmotionParse:
+    if structure.ambiguous:
+        return EmotionParse(None, structure.ambiguous, structure.ambiguous)
+    for piece in structure.texts[:1]:
+        named = labels.cell(piece)
+        found = EmotionParse(named[0], "the answer's field") if named else _index(piece, labels) or read_emotion(piece, labels.classes)
+        if found.value is not None or not structure.entries:
+            return found
+    chosen, reason = _highest(structure.entries)
+    if chosen is None:
+        return EmotionParse(None, reason, reason)
+    return EmotionParse(chosen, reason)
+
+
+def _index(piece: str, labels: EmotionLabels) -> EmotionParse | None:
+    bare = piece.strip()
+    if len(bare) <= 2 and bare.isdigit() and int(bare) < len(labels.classes):
+        return EmotionParse(labels.classes[int(bare)], f"class index {bare}")
+    return None
+
+
+def _highest(entries: Sequence[Entry]) -> tuple[str | None, str]:
+    scores: dict[str, float] = {}
+    numeric = any(entry.value.number is not None for entry in entries)
+    for entry in entries:
+        value = entry.value
+        for name in entry.labels:
+            if value.state is None:
                 continue
-            behind = word in nouns and _DENIED_BEHIND.match(text, match.end(), end) is not None
-            if deny_from < match.start() < deny_until or behind:
-                denied[word] = None
+            if value.number is not None:
+                score = value.number / value.scale if value.scale else value.number
+                score = max(score, 0.0)
             else:
-                (named if word in names else hinted).append(_Word(word, name, weight))
-    found = named or hinted
-    if not found:
-        return EmotionParse(None, f"denies {', '.join(list(denied)[:5])}" if denied else "names no emotion")
-    return _decide(found, "name" if named else "cue")
+                score = 0.0 if not value.state else (value.strength if value.strength is not None else 0.6)
+                score = score if not numeric else score * 1e-3
+            if name in scores and scores[name] != score and entry.source != "list" and value.number is None:
+                return None, f"{name} is given twice with different values"
+            scores[name] = max(scores.get(name, 0.0), score)
+    if not scores:
+        return None, "no value can be told"
+    best = max(scores.values())
+    winners = [name for name, score in scores.items() if score == best]
+    if best <= 0:
+        return None, "every class is absent"
+    if len(winners) > 1:
+        return None, "several classes are given as present: " + ", ".join(winners)
+    return winners[0], "the only class present" if sum(s > 0 for s in scores.values()) == 1 else "the highest score"
 
 
-def _weighted_clauses(text: str) -> list[tuple[int, int, int]]:
-    """Clauses with 3 for a verdict, 1 for an aside, 2 otherwise."""
-    found = []
-    previous = 0
-    for start, end in clauses(text):
-        # The conjunction that opened the clause was cut off with the boundary: look back at it.
-        opening = _CONCESSION.match(text, previous, end) or _CONCESSION.match(text, start, end)
-        previous = end
-        aside = opening is not None or _ASIDE.search(text, start, end) is not None
-        verdict = _VERDICT.search(text, start, end) is not None
-        found.append((start, end, 1 if aside else 3 if verdict else 2))
-    return found
-
-
-def _decide(found: Sequence[_Word], kind: str) -> EmotionParse:
-    best = max(word.weight for word in found)
-    voices = [word for word in found if word.weight == best]
-    votes: dict[str, int] = {}
-    for word in voices:
-        votes[word.name] = votes.get(word.name, 0) + 1
-    winner = max(votes, key=lambda name: votes[name])  # the first named wins a tie: dicts keep their order
-    first = next(word.word for word in voices if word.name == winner)
-    return EmotionParse(winner, f"{kind} {first!r} in {_MEANS[best]}, {votes[winner]} of {len(voices)} votes")
+def _field(text: str, labels: EmotionLabels) -> EmotionParse | None:
+    """The class behind "Emotion:" or "Primary emotion:", where it stands alone or first."""
+    fields = list(_FIELD.finditer(text))
+    if not fields:
+        return None
+    fields.sort(key=lambda match: (match["rank"] or "").lower() not in _FIRST_RANKS)
+    for match in fields:
+        body = match["body"]
+        if not labels.spans(body):
+            continue
+        named = labels.cell(re.sub(r"\([^()]*\)|\d+(?:\.\d+)?\s*%?", " ", body).strip(" .,;-"))
+        if named:
+            return EmotionParse(named[0], f"behind {match['key']!r}")
+        voices: list[Voice] = []
+        read_prose(body, labels, voices)
+        found = decide([voice for voice in voices if voice.kind == "name"])
+        if found is not None:
+            return EmotionParse(found[0], f"behind {match['key']!r}")
+    return None

@@ -4,54 +4,44 @@ from __future__ import annotations
 
 import re
 
-#: AU number -> spellings, as regular expressions over lower-case text; a space is white space or hyphens, and "~"
-#: may also hold a verb ("cheeks are clearly raised").  Nothing denied fits: "the cheeks are not raised" is no name.
+#: AU number -> its name in FACS and close spellings, as regular expressions over lower-case text; a space is white
+#: space or hyphens.
 NAMES: dict[int, tuple[str, ...]] = {
-    1: (
-        r"inner (?:eye)?brows?~rais(?:er|ers|ing|ed)",
-        r"rais(?:ed|ing) (?:of )?(?:the )?inner (?:eye)?brows?",
-    ),
-    2: (
-        r"outer (?:eye)?brows?~rais(?:er|ers|ing|ed)",
-        r"rais(?:ed|ing) (?:of )?(?:the )?outer (?:eye)?brows?",
-    ),
-    4: (r"(?:eye)?brows?~lower(?:er|ers|ing|ed)", r"lower(?:ed|ing) (?:of )?(?:the )?(?:eye)?brows?"),
-    5: (r"upper (?:eye)?lids?~rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?upper (?:eye)?lids?"),
-    6: (r"cheeks?~rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?cheeks?"),
-    7: (r"(?:eye)?lids?~tighten(?:er|ers|ing|ed)", r"tighten(?:ed|ing) (?:of )?(?:the )?(?:eye)?lids?"),
-    9: (r"nose~wrinkl(?:er|ers|ing|ed)", r"wrinkl(?:ed|ing) (?:of )?(?:the )?nose"),
-    10: (r"upper lips?~rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?upper lips?"),
-    12: (
-        r"lip corners?~pull(?:er|ers|ing|ed)(?![\s-]+(?:down(?:wards?)?|apart|sideways|laterally|in(?:wards?)?)\b)",
-        r"pull(?:ed|ing) (?:of )?(?:the )?lip corners?(?![\s-]+down)",
-    ),
+    1: (r"inner (?:eye)?brows? rais(?:er|ers|ing)", r"inner (?:eye)?brows? lift"),
+    2: (r"outer (?:eye)?brows? rais(?:er|ers|ing)", r"outer (?:eye)?brows? lift"),
+    4: (r"(?:eye)?brows? lower(?:er|ers|ing)", r"(?:eye)?brows? furrow(?:er|ing)?"),
+    5: (r"upper (?:eye)?lids? rais(?:er|ers|ing)",),
+    6: (r"cheeks? rais(?:er|ers|ing)",),
+    7: (r"(?:eye)?lids? tighten(?:er|ers|ing)",),
+    9: (r"nose wrinkl(?:er|ers|ing|e)",),
+    10: (r"upper lips? rais(?:er|ers|ing)",),
+    11: (r"nasolabial (?:furrow )?deepener",),
+    12: (r"lip corners? pull(?:er|ers|ing)(?! (?:down(?:wards?)?|apart|sideways|laterally|in(?:wards?)?)\b)",),
+    13: (r"(?:cheek|sharp lip) puffer",),
     14: (r"dimplers?", r"dimpling"),
-    15: (
-        r"lip corners?~(?:depress(?:or|ors|ing|ed)|pulled down(?:wards?)?)",
-        r"(?:depress(?:ed|ing)|pulled down(?:wards?)?) (?:of )?(?:the )?lip corners?",
-    ),
-    16: (r"lower lips?~depress(?:or|ors|ing|ed)", r"depress(?:ed|ing) (?:of )?(?:the )?lower lips?"),
-    17: (r"chin rais(?:er|ers|ing|ed)", r"rais(?:ed|ing) (?:of )?(?:the )?chin"),
-    18: (r"lips?~pucker(?:er|ers|ing|ed)?", r"pucker(?:ed|ing) (?:of )?(?:the )?lips?"),
-    20: (r"lips?~stretch(?:er|ers|ing|ed)", r"stretch(?:ed|ing) (?:of )?(?:the )?lips?"),
-    23: (r"lips?~tighten(?:er|ers|ing|ed)", r"tighten(?:ed|ing) (?:of )?(?:the )?lips?"),
-    24: (r"lips?~press(?:or|ors|er|ing|ed)", r"press(?:ed|ing) (?:of )?(?:the )?lips?"),
-    25: (r"lips?~part(?:s|ed|ing)?", r"part(?:ed|ing) (?:of )?(?:the )?lips"),
-    26: (r"jaw~drop(?:s|ped|ping|per)?", r"drop(?:ped|ping) (?:of )?(?:the )?jaw"),
-    27: (r"mouth stretch(?:es|er|ed|ing)?",),
-    43: (r"eyes?~clos(?:ed|ure|ing|er)", r"clos(?:ed|ing) (?:of )?(?:the )?eyes?"),
+    15: (r"lip corners? depress(?:or|ors|ing|ion)", r"lip corners? puller? down(?:wards?)?"),
+    16: (r"lower lips? depress(?:or|ors|ing)",),
+    17: (r"chin rais(?:er|ers|ing)",),
+    18: (r"lips? pucker(?:er|ers|ing)?",),
+    19: (r"tongue show",),
+    20: (r"lips? stretch(?:er|ers|ing)",),
+    22: (r"lips? funnel(?:er|ers|ing)",),
+    23: (r"lips? tighten(?:er|ers|ing)",),
+    24: (r"lips? press(?:or|ors|er|ing)",),
+    25: (r"lips? part(?:s|ing)?(?! of\b)",),
+    26: (r"jaw drop(?:s|ping|per)?",),
+    27: (r"mouth stretch(?:es|er|ing)?",),
+    28: (r"lips? suck",),
+    43: (r"eyes? clos(?:ure|ing|er)",),
+    45: (r"blink",),
+    46: (r"wink",),
 }
-
-
-# The gap of a "~".  No two parts match the same white space, so that it stays linear.
-_VERB = r"(?:is|are|was|were|appears?|looks?|seems?)"
-_BETWEEN = rf"(?:[\s-]+|\s+{_VERB}\s+(?:(?!hardly|barely|scarcely)(?:also|both|\w+ly)\s+)?)"
 
 
 def _compile() -> re.Pattern[str]:
     branches = []
     for number, spellings in NAMES.items():
-        joined = "|".join(spelling.replace(" ", r"[\s-]+").replace("~", _BETWEEN) for spelling in spellings)
+        joined = "|".join(spelling.replace(" ", r"[\s-]+") for spelling in spellings)
         branches.append(f"(?P<n{number}>{joined})")
     return re.compile(rf"\b(?:{'|'.join(branches)})\b", re.IGNORECASE)
 

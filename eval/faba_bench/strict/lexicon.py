@@ -1,8 +1,8 @@
 """Words that name an emotion, and weaker words that only point to one.
 
-A class's own names decide; cue words are counted only where a text has no name at all.  The cues are the
-words of the authors' lists that stand in one class only and still say something alone ("mild", "focus",
-"bright", "serious" do not).
+A class's own names decide; where a text has none, what a face does ("smiling", "crying"); where it has none of these, cue
+words.  The cues are the words of the authors' lists that stand in one class only and still say something alone ("mild",
+"focus", "bright", "serious" do not).
 """
 
 from __future__ import annotations
@@ -22,15 +22,28 @@ NOUNS: dict[str, str] = {
 }
 
 _NAMES: dict[str, str] = {
-    "Happiness": "happy happily joyful joyous cheerful delighted glad elated ecstatic amused smile smiles "
-    "smiling laugh laughs laughing laughter grin grins grinning",
-    "Sadness": "sad sadly unhappy sorrowful melancholic mournful grieving dejected crying tearful heartbroken",
-    "Surprise": "surprised surprising astonished amazed startled",
-    "Anger": "angry angrily furious enraged irate outraged",
-    "Neutral": "neutral expressionless emotionless impassive",
-    "Disgust": "disgusted revolted repulsed",
-    "Fear": "afraid fearful fearfully scared frightened terrified",
-    "Contempt": "contemptuous scornful contemptuously",
+    "Happiness": "happy happily happier happiest joyful joyous joyfully cheerful cheerfully delighted glad elated ecstatic amused "
+    "overjoyed gleeful jubilant heureux heureuse joie glücklich freude feliz felicidad alegría felice gioia "
+    "счастье радость 高兴 快乐 开心 幸福 喜悦 高興 快樂 嬉しい 喜び 幸せ 행복 기쁨 😀 😃 😄 😁 😊 🙂 😂 😆",
+    "Sadness": "sad sadder sadly unhappy unhappily sorrowful melancholic mournful grieving dejected tearful heartbroken despondent "
+    "miserable triste tristesse traurig traurigkeit trauer tristeza tristezza грусть печаль "
+    "悲伤 伤心 难过 悲傷 悲しい 悲しみ 슬픔 😢 😭 😞 ☹ 🙁",
+    "Surprise": "surprised surprising astonished amazed startled stunned überrascht überraschung sorpresa sorprendido surpris "
+    "удивление 惊讶 吃惊 驚訝 驚き 驚いた 놀람 😮 😲 😯",
+    "Anger": "angry angrily angrier furious furiously enraged irate outraged livid wrathful colère wütend wut enojo ira enfado rabbia "
+    "гнев злость 愤怒 生气 憤怒 生氣 怒り 분노 😠 😡 🤬",
+    "Neutral": "neutral neutrally expressionless emotionless impassive neutre neutralität neutralidad neutrale нейтральное "
+    "нейтрально 中性 中立 平静 无表情 ニュートラル 無表情 중립 😐 😶",
+    "Disgust": "disgusted disgusting revolted repulsed grossed dégoût ekel asco disgusto nojo отвращение 厌恶 恶心 厭惡 嫌悪 혐오 🤢 🤮",
+    "Fear": "afraid fearful fearfully scared frightened terrified frightful peur angst miedo paura medo страх "
+    "恐惧 害怕 恐懼 恐怖 恐れ 두려움 공포 😨 😱 😰",
+    "Contempt": "contemptuous scornful contemptuously disdainful mépris verachtung desprecio 蔑视 轻蔑",
+}
+
+#: What a face does: weaker than a name, stronger than a cue.
+_SIGNS: dict[str, str] = {
+    "Happiness": "smile smiles smiling laugh laughs laughing laughter grin grins grinning beaming",
+    "Sadness": "crying cries weeping weeps sobbing sobs",
 }
 
 _CUES: dict[str, str] = {
@@ -52,6 +65,14 @@ def names(classes: Collection[str]) -> dict[str, str]:
         for name in classes:
             found.update(dict.fromkeys(table.get(name, "").split(), name))
     return found
+
+
+def signs(classes: Collection[str]) -> dict[str, str]:
+    """Word -> class, for what a face does."""
+    taken = names(classes)
+    return {
+        word: name for name in classes for word in _SIGNS.get(name, "").split() if word not in taken
+    }
 
 
 def nouns(classes: Collection[str]) -> frozenset[str]:

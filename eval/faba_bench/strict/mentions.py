@@ -41,6 +41,9 @@ _GLOSS_BEHIND = re.compile(r"(?:[\s(:,–—-]|\bi\.e\.|\bthe\b|\bor\b)*", re.IG
 _GLOSS_BEFORE = re.compile(r"\s*[(\[]\s*")
 
 
+_SUM = re.compile(r"(?<![\w.+])\d{1,2}(?:\s?\+\s?\d{1,2}){1,8}(?![\w%]|\.\d)")
+
+
 class Mention(NamedTuple):
     """AU numbers named together at `start`..`end` of the text."""
 
@@ -55,7 +58,7 @@ def find_mentions(text: str) -> list[Mention]:
     A name that only explains a number beside it ("AU9 (Lip Corner Puller)", "Jaw Drop (AU26)") belongs to
     that mention: where the two disagree, the number counts.
     """
-    if len(text) <= _LABEL_CHARACTERS and _BARE.fullmatch(text):
+    if is_bare_list(text):
         return [Mention(0, len(text), tuple(int(digits) for digits in re.findall(r"[0-9]+", text)))]
     named = [(match.start(), match.end(), facs.number_of(match)) for match in facs.NAME.finditer(text)]
     starts = [name[0] for name in named]
@@ -66,7 +69,17 @@ def find_mentions(text: str) -> list[Mention]:
         found.append(Mention(start, end, mention.numbers))
         covered[start:end] = b"\x01" * (end - start)
     found += [Mention(start, end, (number,)) for start, end, number in named if not any(covered[start:end])]
+    if "+" in text:  # "I would code 1+4+15"
+        for match in _SUM.finditer(text):
+            if not any(covered[match.start() : match.end()]):
+                numbers = tuple(int(digits) for digits in re.findall(r"\d+", match.group()))
+                found.append(Mention(match.start(), match.end(), numbers))
     return sorted(found)
+
+
+def is_bare_list(text: str) -> bool:
+    """Whether a text is nothing but numbers: "1, 4, 25"."""
+    return len(text) <= _LABEL_CHARACTERS and _BARE.fullmatch(text) is not None
 
 
 def _numbered(text: str) -> list[Mention]:

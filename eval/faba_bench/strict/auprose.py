@@ -1,0 +1,438 @@
+"""Prose about action units: lines, headings, items that explain a unit, and plain sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from faba_bench.strict import words
+from faba_bench.strict.clauses import finite, sentences
+from faba_bench.strict.descriptions import AT_REST, Description, find_descriptions
+from faba_bench.strict.emotionprose import OTHER, PAST, harmless
+from faba_bench.strict.explain import explain_sentence
+from faba_bench.strict.mentions import Mention, find_mentions
+from faba_bench.strict.pairs import Pair, leads, line_pairs, rest_of
+from faba_bench.strict.scope import Said, read_sentence
+from faba_bench.strict.tokens import Token, tokenise
+from faba_bench.strict.values import decide
+
+_COUNTER = re.compile(r"\s*(?:[-*•·#>▪◦‣]+\s+|\(?\d{1,3}[.)](?=\s)\s+)*")
+_ABSENT_WORDS = frozenset(("absent", "deny", "not", "dverb"))
+_QUESTION_WORDS = words.YES | words.NO
+
+
+_NUMBERED_HEADING = re.compile(
+    r"(?im)^(?P<head>[^\d:\n]{0,60}\b(?:present|active|absent|inactive|visible|detected|observed|missing|activated|found|excluded|seen|others?|positive|"
+    r"negative)\b[^\d:\n]{0,30}[:=-]\s*)(?P<list>\d{1,2}(?:\s*(?:[,;/+&]|and)\s*\d{1,2})*)(?=\s*(?:;|$|\.\s*$|\.\s+(?-i:[A-Z][a-z])))"
+)
+
+
+def _with_units(match: re.Match[str]) -> str:
+    """ "Present: 6, 12" with "AU" before its numbers."""
+    return match["head"] + re.sub(r"\d+", lambda number: "AU" + number.group(), match["list"])
+
+
+class Unit(NamedTuple):
+    """What a mention stands for; `how` is "named" for numbers and names, "facs" or "plain" for descriptions."""
+
+    units: tuple[int, ...]
+    how: str
+
+
+@dataclass
+class Ledger:
+    """What a text says of each unit, by how it names it."""
+
+    affirmed: dict[int, None] = field(default_factory=dict)
+    hedged: dict[int, None] = field(default_factory=dict)
+    denied: dict[int, None] = field(default_factory=dict)
+    described: dict[int, None] = field(default_factory=dict)
+    everyday: dict[int, None] = field(default_factory=dict)
+    mentioned: dict[int, None] = field(default_factory=dict)
+    unclear: dict[int, None] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
+    silent: bool = False
+    everything: bool = False
+
+    def structured(self, number: int, state: bool) -> None:
+        """A structure's word on a unit."""
+        (self.affirmed if state else self.denied)[number] = None
+
+    def say(self, unit: Unit, sign: int, hedged: bool = False) -> None:
+        """One mention with its sign."""
+        for number in unit.units:
+            if unit.how == "named":
+                self.mentioned[number] = None
+            if sign < 0:
+                self.denied[number] = None
+            elif sign > 0:
+                if unit.how == "named":
+                    (self.hedged if hedged else self.affirmed)[number] = None
+                else:
+                    (self.described if unit.how == "facs" else self.everyday)[number] = None
+
+    def result(self, structured: bool) -> tuple[tuple[int, ...], bool]:
+        """Units that are present, and whether the text says anything of units."""
+        found = dict(self.affirmed)
+        found.update((number, None) for number in self.hedged if number not in self.denied)
+        spoken = bool(found) or structured
+        found.update((number, None) for number in self.described)
+        if not spoken:
+            found.update((number, None) for number in self.everyday)
+        parsed = bool(found or self.denied or self.silent or structured)
+        if self.everything and not found:
+            return (), False
+        return tuple(found), parsed
+
+
+def read_prose(text: str, ledger: Ledger) -> None:
+    """Read a text without structure into the ledger."""
+    from faba_bench.strict.mentions import is_bare_list
+
+    if is_bare_list(text):
+        for mention in find_mentions(text):
+            ledger.say(Unit(mention.numbers, "named"), 1)
+        return
+    text = _NUMBERED_HEADING.sub(_with_units, harmless(text))
+    carried = 1
+    previous = 1
+    position = 0
+    asked: list[Unit] = []
+    for line in text.split("\n"):
+        position += len(line) + 1
+        if not line.strip():
+            if carried < 0 and not _list_goes_on(text, position):
+                carried = 1
+            continue
+        carried, previous, asked = _line(line, ledger, carried, previous, asked)
+    _settle(ledger)
+
+
+def _settle(ledger: Ledger) -> None:
+    """Decide the values of all "label: value" pairs together: whether they are probabilities shows only then."""
+    coded = {number for pair in ledger.pairs if pair.source == "c" for number in pair.labels}
+    pairs = [pair for pair in ledger.pairs if not (pair.source == "r" and any(n in coded for n in pair.labels))]
+    plain = [pair for pair in pairs if pair.source not in ("c", "r")]
+    states = decide([pair.value for pair in plain])
+    decided = {id(pair): state for pair, state in zip(plain, states, strict=True)}
+    for pair in pairs:
+        state = decided.get(id(pair), pair.value.state)
+        for number in pair.labels:
+            if state is None:
+                ledger.unclear[number] = None
+            else:
+                ledger.say(Unit((number,), "named"), 1 if state else -1)
+    ledger.pairs.clear()
+
+
+def _list_goes_on(text: str, position: int) -> bool:
+    rest = text[position : position + 80].lstrip()
+    return bool(re.match(r"[-*•·]|\(?\d{1,3}[.)]\s|AU", rest, re.IGNORECASE))
+
+
+def _line(
+    line: str, ledger: Ledger, carried: int, previous: int, asked: list[Unit]
+) -> tuple[int, int, list[Unit]]:
+    named = find_mentions(line)
+    spans = [(item.start, item.end, item.numbers) for item in named]
+    pairs = line_pairs(line, spans)
+    present = [pair for pair in pairs if pair is not None]
+    first = next(iter(pairs), None)
+    if present and all(pair is not None for pair in pairs) and not _is_prose(line, present):
+        ledger.pairs += present
+        return carried, previous, []
+    if first is not None and first.strong and leads(line, spans):
+        ledger.pairs.append(first)
+        rest = rest_of(line, first)
+        if not rest.strip():
+            return carried, previous, []
+        line = rest
+        named = find_mentions(line)
+    begin = _COUNTER.match(line)
+    start = begin.end() if begin else 0
+    marks = _marks(line, named)
+    tokens = tokenise(line, [mark for mark in marks if mark[0] >= start], start)
+    return _read_tokens(tokens, line, ledger, carried, previous, asked)
+
+
+def _is_prose(line: str, pairs: Sequence[Pair]) -> bool:
+    """Whether what looks like values is a sentence: "AU4 absent and AU12, which ..."."""
+    return any(not pair.strong and pair.value.number is None for pair in pairs) and bool(
+        re.search(r"\b(?:is|are|was|were|and)\b", line)
+    )
+
+
+def _marks(line: str, named: Sequence[Mention]) -> list[tuple[int, int, Any]]:
+    found: list[tuple[int, int, Any]] = [(item.start, item.end, Unit(item.numbers, "named")) for item in named]
+    described: list[Description] = find_descriptions(line)
+    if described:
+        taken = [(item.start, item.end) for item in named]
+        for item in described:
+            if not any(start < item.end and item.start < end for start, end in taken):
+                found.append((item.start, item.end, Unit(item.units, "facs" if item.facs else "plain")))
+    found.sort(key=lambda mark: mark[0])
+    return found
+
+
+def _read_tokens(
+    tokens: Sequence[Token], line: str, ledger: Ledger, carried: int, previous: int, asked: list[Unit]
+) -> tuple[int, int, list[Unit]]:
+    item: tuple[int, ...] = ()  # the unit that the current item explains
+    heading = carried
+    settled = True
+    for sentence, ended in sentences(tokens, line):
+        if asked and _answers(sentence, asked, ledger):
+            asked = []
+            if len(sentence) == 1 or len([t for t in sentence if t.kind != "p"]) == 1:
+                continue
+        elif ended == "?" and any(token.kind == "m" for token in sentence):
+            asked = [token.payload for token in sentence if token.kind == "m" and token.payload.how == "named"]
+            continue
+        for segment in _segments(sentence):
+            head, body, kind, sign = _heading(segment, line)
+            if kind == "item":
+                if item and not settled:
+                    _affirm_item(item, heading, ledger)
+                item, settled = tuple(n for token in head for n in token.payload.units), False
+                if body:
+                    verdict = explain_sentence(body, line, item)
+                    _settle_item(item, verdict, heading, ledger)
+                    settled = True
+                    _denied_inside(body, line, ledger, item)
+                continue
+            if kind == "list":
+                heading = sign
+                item = ()
+                if body:
+                    previous = _sentence(body, line, ledger, heading, previous, ())
+                continue
+            if item and not settled:
+                _settle_item(item, explain_sentence(segment, line, item), heading, ledger)
+                settled = True
+                _denied_inside(segment, line, ledger, item)
+                continue
+            previous = _sentence(segment, line, ledger, heading, previous, item)
+            if heading != carried and any(finite(segment, index) for index in range(len(segment))):
+                heading = 1
+    if item and not settled:
+        _affirm_item(item, heading, ledger)
+    ends_open = bool(tokens) and tokens[-1].text == ":" or (
+        heading != 1 and not any(token.kind == "m" for token in tokens) and len(tokens) <= 8
+    )
+    goes_on = carried if not ends_open and carried < 0 and _is_item(tokens, line) else 1
+    return (heading if ends_open else goes_on), previous, asked
+
+
+def _is_item(tokens: Sequence[Token], line: str) -> bool:
+    """Whether a line goes on with the list above it: a bullet, or nothing but mentions."""
+    bulleted = bool(re.match(r"\s*(?:[-*•·▪◦‣]|\(?\d{1,3}[.)])\s", line))
+    return bulleted or not any(finite(tokens, index) for index in range(len(tokens)))
+
+
+def _affirm_item(item: tuple[int, ...], heading: int, ledger: Ledger) -> None:
+    ledger.say(Unit(item, "named"), heading)
+
+
+def _settle_item(item: tuple[int, ...], verdict: int, heading: int, ledger: Ledger) -> None:
+    ledger.say(Unit(item, "named"), -1 if verdict < 0 or heading < 0 else 1)
+
+
+def _denied_inside(tokens: Sequence[Token], line: str, ledger: Ledger, item: tuple[int, ...]) -> None:
+    """Named units inside an explanation count as in any other sentence; descriptions there belong to the item."""
+    if any(token.kind == "m" and token.payload.how == "named" for token in tokens):
+        _sentence(tokens, line, ledger, 1, 1, item or (0,))
+
+
+def _answers(sentence: Sequence[Token], asked: Sequence[Unit], ledger: Ledger) -> bool:
+    first = sentence[0]
+    if first.text not in _QUESTION_WORDS and first.text not in ("not", "it", "they", "this"):
+        return False
+    negative = first.text in words.NO or first.text == "not" or any(token.kind in ("not", "absent") for token in sentence[:5])
+    if first.text in words.YES:
+        negative = False
+    for unit in asked:
+        ledger.say(unit, -1 if negative else 1)
+    return True
+
+
+def _segments(sentence: Sequence[Token]) -> list[list[Token]]:
+    """Parts of a sentence that may each have a heading: cut at semicolons, and before "absent:" behind a comma."""
+    cut: list[list[Token]] = []
+    current: list[Token] = []
+    headed = any(token.kind == "p" and token.text == ":" for token in sentence)
+    if not headed:
+        return [list(sentence)]
+    depth = 0
+    for index, token in enumerate(sentence):
+        if token.kind == "p":
+            depth += token.text in "([" and 1 or token.text in ")]" and -1 or 0
+        opens = token.text == ";" or (
+            token.text in (",", "and", "|", "-") and token.kind != "m" and _opens_heading(sentence, index + 1)
+        )
+        if opens and not depth:
+            if current:
+                cut.append(current)
+            current = []
+        else:
+            current.append(token)
+    if current:
+        cut.append(current)
+    return cut
+
+
+def _opens_heading(sentence: Sequence[Token], index: int) -> bool:
+    for token in sentence[index : index + 6]:
+        if token.kind == "p" and token.text == ":":
+            return True
+        if token.kind not in ("absent", "present", "not", "g", "deny", "word") and token.text not in ("and",):
+            return False
+    return False
+
+
+def _heading(segment: Sequence[Token], line: str) -> tuple[list[Token], list[Token], str, int]:
+    """What a segment begins with: an item ("AU4 (Brow Lowerer): ..."), a list's heading ("Absent: ..."), or neither."""
+    colon = next((i for i, token in enumerate(segment) if token.kind == "p" and token.text == ":"), -1)
+    if colon < 0:
+        dash = next((i for i, token in enumerate(segment) if token.kind == "p" and token.text in "-–—" and i and _free(line, token)), -1)
+        if dash > 0:
+            pre = segment[:dash]
+            if _is_item_head(pre) and not _only_mentions(segment[dash + 1 :]):
+                return [t for t in pre if t.kind == "m"], list(segment[dash + 1 :]), "item", 1
+            if not any(t.kind == "m" for t in pre) and len(pre) <= 5 and any(t.kind in ("absent", "present", "not", "deny") for t in pre):
+                return [], list(segment[dash + 1 :]), "list", heading_sign(pre)
+        head = _bracketed_head(segment)
+        if head:
+            return head
+        if not any(token.kind == "m" for token in segment) and len(segment) <= 7 and not any(finite(segment, i) for i in range(len(segment))):
+            if any(token.kind in ("absent", "present", "not", "deny", "g") for token in segment) and _title(segment):
+                return [], [], "list", heading_sign(segment)
+        return [], [], "", 1
+    pre, body = list(segment[:colon]), list(segment[colon + 1 :])
+    if _is_item_head(pre):
+        return [token for token in pre if token.kind == "m"], body, "item", 1
+    if not any(token.kind == "m" and token.payload.how == "named" for token in pre) and len(pre) <= 14:
+        if any(token.kind == "m" for token in pre):
+            return [], [], "", 1
+        return [], body, "list", heading_sign(pre)
+    return [], [], "", 1
+
+
+def _title(segment: Sequence[Token]) -> bool:
+    """A line such as "Absent action units", as against "No smile"."""
+    return all(
+        token.kind in ("absent", "present", "not", "deny", "g", "p") or token.text in ("the", "following", "facial", "clearly", "of", "list")
+        for token in segment
+    ) and any(token.kind in ("absent", "present") for token in segment)
+
+
+def _free(line: str, token: Token) -> bool:
+    return line[token.start - 1 : token.start].isspace() and line[token.end : token.end + 1].isspace()
+
+
+def _only_mentions(tokens: Sequence[Token]) -> bool:
+    return all(token.kind == "m" or token.text in (",", "and", "+", "/", "&", "(", ")", ":") for token in tokens)
+
+
+def _bracketed_head(segment: Sequence[Token]) -> tuple[list[Token], list[Token], str, int] | None:
+    if len(segment) > 4 and segment[0].text in ("(", "[") and segment[1].kind == "m" and segment[2].text in (")", "]"):
+        return [segment[1]], list(segment[3:]), "item", 1
+    return None
+
+
+def _is_item_head(pre: Sequence[Token]) -> bool:
+    marks = [token for token in pre if token.kind == "m" and token.payload.how == "named"]
+    if not marks or any(token.kind == "m" and token.payload.how != "named" for token in pre):
+        return False
+    depth = 0
+    for token in pre:
+        if token.text in ("(", "["):
+            depth += 1
+        elif token.text in (")", "]"):
+            depth -= 1
+        elif not depth and token.kind not in ("m", "p", "number") and token.text not in ("and", "the", "action", "unit", "g"):
+            return False
+    return True
+
+
+def heading_sign(tokens: Sequence[Token]) -> int:
+    sign = 1
+    negated = False
+    for index, token in enumerate(tokens):
+        if token.kind in ("absent", "rest"):
+            sign = -sign
+        elif token.kind == "dverb":
+            sign = -sign
+        elif token.kind in ("not", "deny") and not negated:
+            negated = True
+            sign = -sign
+    if len(tokens) == 1 and tokens[0].text in ("no", "none"):
+        return -1
+    return sign
+
+
+def _sentence(
+    tokens: Sequence[Token], line: str, ledger: Ledger, carried: int, previous: int, item: tuple[int, ...]
+) -> int:
+    outcome = read_sentence(tokens, line, carried, previous)
+    if -1 in outcome.generic:
+        ledger.silent = True
+    if not outcome.said:
+        if not ledger.silent and any(token.kind == "rest" or token.text in ("expressionless",) for token in tokens):
+            ledger.silent = ledger.silent or bool(re.search(r"(?i)\bface\b|\bmuscles?\b|\bexpression", line))
+        if item and outcome.claims and outcome.claims[0] < 0 and _existential(tokens):
+            for number in item:
+                ledger.affirmed.pop(number, None)
+                ledger.denied[number] = None
+    source = line[tokens[0].start : tokens[-1].end] if tokens else ""
+    elsewhere = {
+        number
+        for number, clause in enumerate(outcome.clauses)
+        if (PAST.search(source) or OTHER.search(source)) and _elsewhere(line[clause.tokens[0].start : clause.tokens[-1].end])
+    }
+    for said in outcome.said:
+        if said.sign > 0 and said.token.payload.how == "named" and _rests(said, outcome.clauses[said.clause].tokens):
+            said.sign = -1
+        if said.clause not in elsewhere:
+            _enter(said, ledger, item)
+    return outcome.last_sign
+
+
+def _rests(said: Said, tokens: Sequence[Token]) -> bool:
+    """ "The lips (AU25) are closed": a state of rest that denies the unit."""
+    behind = False
+    copula = False
+    for token in tokens:
+        if token is said.token:
+            behind = True
+        elif behind and token.kind == "copula":
+            copula = True
+        elif behind and token.kind in ("not", "deny"):
+            return False
+        elif copula and set(AT_REST.get(token.text, ())) & set(said.token.payload.units):
+            return True
+    return False
+
+
+def _elsewhere(source: str) -> bool:
+    """Whether a clause speaks of another person or another picture."""
+    return PAST.search(source) is not None or OTHER.search(source) is not None
+
+
+def _existential(tokens: Sequence[Token]) -> bool:
+    subject = [token.text for token in tokens[:3]]
+    return bool(subject) and subject[0] in ("it", "this", "absent", "not", "so", "therefore", "they") and any(
+        token.kind in ("present", "absent") for token in tokens
+    )
+
+
+def _enter(said: Said, ledger: Ledger, item: tuple[int, ...]) -> None:
+    unit: Unit = said.token.payload
+    if unit.how != "named" and item:
+        return  # it explains the item's unit
+    if said.sign == 0 and unit.how == "named":
+        for number in unit.units:
+            ledger.mentioned[number] = None
+        return
+    ledger.say(unit, said.sign, said.hedged)

@@ -1,0 +1,241 @@
+"""Prose about emotions: which classes a text claims, and how firmly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from faba_bench.strict.clauses import Clause, sentences
+from faba_bench.strict.scope import read_sentence
+from faba_bench.strict.tokens import Token, tokenise
+
+if TYPE_CHECKING:
+    from faba_bench.strict.emotion import EmotionLabels
+
+
+class Voice(NamedTuple):
+    """One word that speaks for a class: how firmly (`weight`), and whether it is a name, a sign or a cue."""
+
+    word: str
+    name: str
+    weight: float
+    kind: str
+
+
+_STRONG = re.compile(
+    r"(?i)\b(?:overall|in\s+conclusion|to\s+conclude|in\s+short|in\s+sum|in\s+summary|all\s+in\s+all|summing\s+up|therefore|thus|hence|predominantly|"
+    r"primarily|mainly|mostly|most\s+of\s+all|above\s+all|chiefly|largely|essentially|"
+    r"(?:primary|dominant|main|predominant|overall|prevailing|dominating|strongest|leading)|dominates?|prevails?|outweighs?|wins|"
+    r"(?:most|more|far\s+more|much\s+more)\s+(?:likely|plausible|probable|fitting|convincing|appropriate|apparent|accurate)|best|better|"
+    r"(?:i'd|i\s+would|i'll|i\s+will)\s+(?:say|go|call|choose|pick|opt|label|classify|describe)|i\s+(?:believe|think|conclude|lean|choose|pick)|lean(?:s|ing)?\s+towards?|"
+    r"favou?rs?|answer|verdict|conclude[ds]?|on\s+closer\s+(?:inspection|look)|in\s+fact|actually|in\s+reality|really|truly|true|leaves|"
+    r"stronger|decisive|unmistakabl[ye]|points?\s+to(?:wards?)?)\b"
+)
+_VERDICT = re.compile(
+    r"(?i)\b(?:emotions?\s+(?:\w+\s+){0,6}?(?:is|are|appears?|seems?)|expression\s+(?:is|of|appears|seems|conveys|suggests|indicates|shows)|"
+    r"so\b|which\s+makes)\b"
+)
+_ASIDE = re.compile(
+    r"(?i)\b(?:(?:hint|touch|trace|bit|tinge|element|undertone|note|dash|flicker|shade|suggestion|degree|amount)s?\s+of|mixed\s+(?:with|in)|tinged\s+with|"
+    r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly|almost|slightly|somewhat|second(?:ary|arily)?|"
+    r"second\s+most|at\s+first|initially|first\s+glance|first\s+sight|first\s+impression|some|bordering\s+on|verging\s+on|"
+    r"superficially|a\s+little|to\s+a\s+lesser\s+(?:extent|degree)|alternatively|also|as\s+well\s+as|along\s+with|accompanied\s+by|"
+    r"typical(?:ly)?\s+(?:in|of|for)\s+\w+\s+too|fit\s+\w+\s+too|hard\s+to|difficult\s+to|not\s+easy\s+to|tell\s+\w+\s+from|often|usually|either|seldom)\b"
+)
+_HEDGE = re.compile(
+    r"(?i)\b(?:might|may|could|perhaps|maybe|possible|one\s+(?:might|could|may)|you\s+(?:might|could|may)|expect(?:ed)?|"
+    r"can\s+(?:also\s+)?(?:suggest|indicate|signal|be|look|seem|mean|accompany|occur|point))\b"
+)
+PAST = re.compile(
+    r"(?i)\b(?:previous(?:ly)?|earlier|formerly|in\s+the\s+(?:last|first|preceding|other|previous)\s+(?:frame|picture|image|photo|clip)|used\s+to|"
+    r"a\s+moment\s+ago|before)\b"
+)
+OTHER = re.compile(
+    r"(?i)\b(?:background|next\s+to|beside|behind|(?:the\s+)?other\s+(?:person|man|woman|face|people|child)|(?:his|her|their)\s+"
+    r"(?:friend|neighbou?r|companion|partner|mother|father|wife|husband|son|daughter|brother|sister|colleague)s?|people\s+around|bystanders?|viewers?|observers?|someone\s+else|others)\b"
+)
+_CONCESSIONS = frozenset(
+    ("although", "though", "even though", "while", "whereas", "despite", "in spite of", "albeit", "whilst", "when", "where", "until", "before")
+)
+_BODY = re.compile(r"(?i)\b(?:lips?|mouth|brows?|eyebrows?|eyes?|cheeks?|jaw|forehead|nose|chin|eyelids?|gaze|corners|posture|head|body|position|background|tone|colou?rs?)\b")
+_HARMLESS = re.compile(
+    r"(?i)(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"
+    r"\b(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|"
+    r"nothing\s+(?:but|other\s+than|short\s+of|less\s+than)|none\s+other\s+than|no\s+one\s+but|no\s+other\s+than|no\s+wonder|"
+    r"can(?:not|'t|\s+not)\s+(?:help\s+)?but|could(?:n't|\s+not)\s+be\s+(?=\w+er\b|more\b|any\s+more)|never\s+been\s+(?=\w+er\b)|"
+    r"can(?:not|'t)\s+(?:hide|conceal|suppress|contain|hold\s+back|disguise|mask)|undoubtedly|doubtlessly|doubtless|undeniabl[ye]|unmistakabl[ye]|can(?:not|'t)\s+be\s+(?:denied|overlooked|missed|mistaken)|"
+    r"(?:is|are)\s+(?:hard|impossible|difficult)\s+to\s+(?:miss|overlook|deny))\b"
+)
+
+
+def harmless(text: str) -> str:
+    """The text with "not only" and other negations that deny nothing blanked out."""
+    return _HARMLESS.sub(lambda match: " " * len(match.group()), text)
+
+
+def read_prose(text: str, labels: EmotionLabels, voices: list[Voice]) -> list[str]:
+    """Add what a text claims to `voices`; returns the words that it denies."""
+    text = harmless(text)
+    found = labels.find(text)
+    denied: dict[str, None] = {}
+    if not found:
+        return []
+    marks = [(start, end, (word, kind)) for start, end, word, kind in found]
+    previous = 1
+    carried = 1
+    position = index = 0
+    for line in text.split("\n"):
+        end = position + len(line)
+        own: list[tuple[int, int, tuple[str, str]]] = []
+        while index < len(marks) and marks[index][0] < end:
+            own.append(marks[index])
+            index += 1
+        if own or carried < 0:
+            previous, carried = _line(text, position, end, own, labels, voices, denied, previous, carried)
+        elif re.search(r"(?i)\b(?:absent|not\s+\w+|no|excluded|ruled\s+out)\b[^.]*:\s*$", line):
+            carried = -1
+        position = end + 1
+    return list(denied)
+
+
+def _line(
+    text: str,
+    start: int,
+    end: int,
+    marks: Sequence[tuple[int, int, tuple[str, str]]],
+    labels: EmotionLabels,
+    voices: list[Voice],
+    denied: dict[str, None],
+    previous: int,
+    carried: int,
+) -> tuple[int, int]:
+    tokens = tokenise(text, marks, start, end)
+    if carried < 0 and (not marks or any(token.kind in ("verb", "copula") for token in tokens)):
+        carried = 1
+    asked = False
+    for sentence, ended in sentences(tokens, text):
+        if asked and sentence[0].text in ("yes", "no", "yep", "nope"):
+            asked = False
+            if len(sentence) == 1:
+                continue
+        if not any(token.kind == "m" for token in sentence):
+            continue
+        if ended == "?":
+            asked = True
+            denied.update((token.payload[0], None) for token in sentence if token.kind == "m")
+            continue
+        sign = carried
+        colon = next((i for i, token in enumerate(sentence) if token.text == ":"), -1)
+        if 0 < colon <= 6 and not any(token.kind == "m" for token in sentence[:colon]):
+            from faba_bench.strict.auprose import heading_sign
+
+            if heading_sign(sentence[:colon]) < 0 and not any(token.kind in ("copula", "modal", "verb") for token in sentence[:colon]):
+                sign, sentence = -1, sentence[colon + 1 :]
+        outcome = read_sentence(sentence, text, sign, previous)
+        previous = outcome.last_sign
+        frames: dict[int, _Frame] = {}
+        compared = _comparison(sentence)
+        for said in outcome.said:
+            word, kind = said.token.payload
+            verdict = said.sign * compared.get(said.token.start, 1)
+            if verdict < 0:
+                denied[word] = None
+            elif verdict > 0:
+                frame = frames.get(said.clause)
+                if frame is None:
+                    frame = frames[said.clause] = _frame(outcome.clauses, said.clause, text)
+                weight = 0.5 if frame.past else _weight(frame, text, said.token)
+                if kind == "name" and word == "neutral" and frame.bodily:
+                    kind = "cue"
+                voices.append(Voice(word, labels.class_of(word), weight, kind))
+    return previous, carried
+
+
+def _concedes(clause: Clause) -> bool:
+    return clause.opened in _CONCESSIONS or clause.tokens[0].text in _CONCESSIONS
+
+
+def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
+    """Marks that a comparison speaks against: behind "than" and "over", and between "less" and "than"."""
+    found: dict[int, int] = {}
+    for index, token in enumerate(sentence):
+        if token.text == "than" or (token.text == "over" and any(item.kind == "m" for item in sentence[max(0, index - 3) : index])):
+            less = any(item.text == "less" for item in sentence[max(0, index - 6) : index])
+            for item in sentence[index + 1 : index + 5]:
+                if item.kind == "p" or item.kind in ("copula", "contrast"):
+                    break
+                if item.kind == "m":
+                    found[item.start] = 1 if less else -1
+    return found
+
+
+class _Frame(NamedTuple):
+    """What a clause as a whole says of the claims in it."""
+
+    weight: float
+    past: bool
+    bodily: bool
+
+
+def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
+    clause = clauses_[number]
+    source = text[clause.tokens[0].start : clause.tokens[-1].end]
+    lowered = source.lower()
+    body = _BODY.search(source) is not None
+    bodily = body and "face" not in lowered and "expression" not in lowered
+    past = PAST.search(source) is not None
+    if OTHER.search(source):
+        return _Frame(0.5, past, bodily)
+    if _concedes(clause) or (clause.opened == "which" and number and _concedes(clauses_[number - 1])):
+        return _Frame(1.0, past, bodily)
+    if _HEDGE.search(source):
+        return _Frame(1.5, past, bodily)
+    weight = 3.0
+    if _STRONG.search(source):
+        weight = 5.0
+    elif _VERDICT.search(source) or clause.opened in ("so", "therefore", "thus", "hence"):
+        weight = 4.0
+    if clause.opened in ("but", "yet", "however", "but rather", "but instead", "and yet", "nevertheless", "nonetheless"):
+        weight += 0.5
+    if weight == 3.0 and body:
+        weight = 2.75  # "the eyes show fear" says less than "he is happy"
+    return _Frame(weight, past, bodily)
+
+
+def _weight(frame: _Frame, text: str, token: Token) -> float:
+    if frame.weight > 1 and (_ASIDE.search(text[max(0, token.start - 40) : token.start].rpartition(". ")[2]) or _LESS.match(text, token.end)):
+        return 1.0
+    return frame.weight
+
+
+_LESS = re.compile(
+    r"(?i)\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
+)
+
+
+def decide(voices: Sequence[Voice]) -> tuple[str, str] | None:
+    """The class that the voices speak for and why; None for a draw or without voices."""
+    for kind in ("name", "sign", "cue"):
+        speaking = [voice for voice in voices if voice.kind == kind]
+        if speaking:
+            break
+    else:
+        return None
+    best = max(voice.weight for voice in speaking)
+    leading = [voice for voice in speaking if voice.weight == best]
+    votes: dict[str, int] = {}
+    for voice in leading:
+        votes[voice.name] = votes.get(voice.name, 0) + 1
+    ordered = sorted(votes.values(), reverse=True)
+    winner = max(votes, key=lambda name: votes[name])
+    if len(ordered) > 1 and ordered[0] == ordered[1]:
+        tied = {name for name, count in votes.items() if count == ordered[0]}
+        total = {name: sum(voice.weight for voice in voices if voice.name == name) for name in tied}
+        ranked = sorted(total.values(), reverse=True)
+        if ranked[0] == ranked[1]:
+            return None
+        winner = max(total, key=lambda name: total[name])
+    means = "the verdict" if best >= 4 else "a statement" if best > 2 else "an aside"
+    first = next(voice.word for voice in leading if voice.name == winner)
+    return winner, f"{kind} {first!r} in {means}, {votes[winner]} of {len(leading)} votes"

@@ -1,0 +1,100 @@
+"""Cutting a text into tokens of a few kinds, for the grammar.
+
+Kinds: ``m`` a mention (its payload is what the reader looks for), ``g`` "action units" and the like without a number,
+``deny``, ``not``, ``dverb``, ``absent``, ``present``, ``rest``, ``unreal``, ``except``, ``contrast``, ``relative``, ``reset``,
+``copula``, ``modal``, ``verb``, ``base``, ``pronoun``, ``word``, ``number`` and ``p`` (punctuation).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from faba_bench.strict import words
+
+_SINGLE: dict[str, str] = {}
+_PHRASES: dict[str, str] = {}
+
+
+def _fill() -> None:
+    tables: list[tuple[str, Any]] = [
+        ("base", words.BASE_VERB),
+        ("verb", words.VERB),
+        ("pronoun", words.PRONOUN),
+        ("g", words.GENERIC),
+        ("modal", words.MODAL),
+        ("copula", words.COPULA),
+        ("reset", words.RESET),
+        ("relative", words.RELATIVE),
+        ("present", words.PRESENT),
+        ("rest", words.REST),
+        ("dverb", words.DENYING_VERB),
+        ("absent", words.ABSENT),
+        ("contrast", words.CONTRAST),
+        ("except", words.EXCEPT),
+        ("unreal", words.UNREAL),
+        ("deny", words.DENY),
+        ("not", words.NOT),
+    ]
+    for kind, table in tables:
+        for entry in table:
+            word = entry.strip()
+            (_PHRASES if " " in word else _SINGLE)[word] = kind
+    for phrase in ("action units", "action unit", "facial action units", "facial action", "facial actions"):
+        _PHRASES[phrase] = "g"
+
+
+_fill()
+_PHRASE = "|".join(re.escape(phrase).replace(r"\ ", r"[ \t]+") for phrase in sorted(_PHRASES, key=len, reverse=True))
+_TOKEN = re.compile(
+    rf"(?P<phrase>\b(?:{_PHRASE})\b(?!['-]\w))|(?P<nt>n't\b)|(?P<word>[^\W\d_]+?(?=n't\b)|[^\W\d_]+(?:-[^\W\d_]+)*)|"
+    r"(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|(?P<number>\d+(?:\.\d+)?)|(?P<dots>\.\.\.)|(?P<p>[^\s\w])",
+    re.IGNORECASE,
+)
+_SPACE = re.compile(r"\s+")
+
+
+class Token(NamedTuple):
+    """One token: its kind, lower-case text, place, and what a mention stands for."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    payload: Any = None
+
+
+def tokenise(text: str, marks: Sequence[tuple[int, int, Any]], start: int = 0, end: int | None = None) -> list[Token]:
+    """Tokens of ``text[start:end]``; `marks` are (start, end, payload) in order, each one token of kind ``m``."""
+    end = len(text) if end is None else end
+    found: list[Token] = []
+    position = start
+    for begin, until, payload in marks:
+        if begin < position:
+            continue
+        _plain(text, position, begin, found)
+        found.append(Token("m", text[begin:until].lower(), begin, until, payload))
+        position = until
+    _plain(text, position, end, found)
+    return found
+
+
+def _plain(text: str, start: int, end: int, found: list[Token]) -> None:
+    for match in _TOKEN.finditer(text, start, end):
+        group = match.lastgroup
+        raw = match.group().lower()
+        if group == "word":
+            kind = _SINGLE.get(raw, "word")
+        elif group == "phrase":
+            raw = _SPACE.sub(" ", raw)
+            kind = _PHRASES[raw]
+        elif group == "nt":
+            kind = "not"
+        elif group == "clitic":
+            kind = "modal" if raw in ("'d", "'ll", "'ve") else "copula" if raw in ("'s", "'re", "'m") else "word"
+        elif group == "number":
+            kind = "number"
+        else:
+            kind = "p"
+        found.append(Token(kind, raw, match.start(), match.end()))

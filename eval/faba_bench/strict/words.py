@@ -1,0 +1,129 @@
+"""Words of the small grammar that reads scope: data only.
+
+Every entry is a word or phrase in lower case; phrases are one token.  The kinds are explained in `tokens`.
+"""
+
+from __future__ import annotations
+
+#: Denies the noun phrase behind it: "no AU4", "without AU4", "rather than anger".
+DENY = """
+no|without|neither|nor|none of|none|nothing|lack of|a lack of|absence of|an absence of|rather than|instead of|in place of|
+in lieu of|as opposed to|as against|unlike|devoid of|free of|free from|far from|short of|anything but|little to no|
+little or no|little if any|hardly any|barely any|scarcely any|almost no|nearly no|virtually no|practically no|no longer any|
+zero|minus|sans|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
+loss of|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of
+""".replace("\n", "").split("|")
+
+#: Denies the predicate that it stands in: "is not", "never", "hardly".
+NOT = """
+not|n't|never|hardly|barely|scarcely|rarely|seldom|no longer|by no means|in no way|not at all|cannot|cant|dont|doesnt|didnt|
+isnt|arent|wasnt|werent|wont|wouldnt|couldnt|hasnt|havent|aint|nowhere|unable to|not yet|anything but
+""".replace("\n", "").split("|")
+
+#: Verbs that deny their object, and themselves under a subject of "fails".
+DENYING_VERB = """
+lack|lacks|lacked|lacking|exclude|excludes|excluding|rule out|rules out|ruling out|preclude|precludes|precluding|dismiss|
+dismisses|reject|rejects|rejecting|deny|denies|negate|negates|contradict|contradicts|speak against|speaks against|
+speaking against|argue against|argues against|arguing against|point away from|points away from|omit|omits|discard|
+discards|refute|refutes|misses|eliminate|eliminates|eliminating|discount|discounts|disconfirms|count out|
+fail|fails|failed|failing|refuse to|refuses to|avoid|avoids|doubt|doubts|militates against
+""".replace("\n", "").split("|")
+
+#: Predicates that say that something is not there.
+ABSENT = """
+absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
+dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
+negligible|nonexistent|non-existent|gone|at rest|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
+nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
+unsupported|unwarranted|lacked|omitted|precluded|resting|too weak to|too faint to|too subtle to|wanting|crossed out|
+ruled out completely|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than
+""".replace("\n", "").split("|")
+
+#: Predicates that say that something is there: they complete a clause and carry over to "AU4 is not".
+PRESENT = """
+present|active|activated|visible|detected|observed|seen|shown|evident|apparent|engaged|involved|there|displayed|expressed|
+noticeable|perceptible|discernible|recognizable|recognisable|detectable|observable|coded|found|noted|identified|positive|
+clear|obvious|likely|probable|strong|weak|slight|faint|subtle|moderate|intense|pronounced|marked|mild|prominent|
+dominant|conveyed|depicted|scored|confirmed|triggered|recruited|contracted|in play|at play|exhibited|implicated|indicated
+""".replace("\n", "").split("|")
+
+#: A state of rest, which denies an action unit that is explained by it.
+REST = "relaxed neutral smooth flat unchanged normal still calm level unwrinkled resting loose".split()
+
+#: Frames in which nothing is claimed.
+UNREAL = """
+if|unless|whether|as if|as though|even if|were it|had it|in case|should there|provided that|assuming|supposing|
+might be confused with|confused with|mistaken for|mistaken as|misread as|misread for|misinterpreted as|mistook for|taken for|
+not to be confused with|mimic|mimics|resemble|resembles|reminiscent of
+""".replace("\n", "").split("|")
+
+#: Exceptions: their sign is the opposite of what they are an exception to.
+EXCEPT = """
+except|except for|excepting|with the exception of|with exception of|apart from|aside from|other than|besides|save for|but for|
+barring|everything but|in addition to|save|with the sole exception of|with the only exception of
+""".replace("\n", "").split("|")
+#: Of these, those that add where nothing is denied: "apart from AU6, AU12 is active".
+ADDING = frozenset({"apart from", "aside from", "besides", "in addition to"})
+
+#: Open a new claim.
+CONTRAST = """
+but|but rather|but also|but instead|however|although|though|even though|whereas|while|yet|because|since|so that|hence|therefore|
+thus|despite|in spite of|albeit|whilst|as for|when|where|and yet|nevertheless|nonetheless|given that|until|before|after
+""".replace("\n", "").split("|")
+RELATIVE = frozenset({"which", "who", "whose"})
+#: End a denial inside a clause.
+RESET = ["so much as", "more like", *"only just instead rather solely merely simply exclusively leaving leaves remains leave alone".split()]
+
+COPULA = frozenset("is are was were be been being am 's 're appear appears appeared seem seems seemed look looks looked "
+                   "remain remains stay stays become becomes feel feels proves".split())  # fmt: skip
+MODAL = frozenset("can could may might will would shall should must do does did has have had ca wo 'd 'll 've".split())
+#: Finite verbs that are hardly ever anything else.
+VERB = frozenset(
+    "shows showed displays displayed exhibits exhibited conveys conveyed expresses suggests suggested indicates indicated "
+    "reveals revealed reflects signals implies means involves contains includes demonstrates demonstrated exists occurs "
+    "contributes dominates dominated prevails outweighs accompanies corresponds fits matches depicts portrays presents "
+    "produces creates gives makes made leads points comes goes gets takes tells says see detect observe notice find code "
+    "recognize recognise believe think say know conclude pulls raises lifts lowers draws presses tightens stretches wrinkles "
+    "parts drops opens closes smiles frowns squints grins laughs cries weeps scowls pouts glares beams favors favours "
+    "supports needs wants rules lacks fails excludes leaves represents constitutes forms combines stands results causes "
+    "evokes betrays hints speaks argues considered rejected scores reads radiates wins hangs has helps shines run runs "
+    "spreads works plays holds keeps sees reaches touches follows precedes lean go choose pick opt doubt doubts saw "
+    "appears remains feels looks fill fills exclude carries bears warrants describes describe signify signifies identifies".split()
+)
+#: Verbs in their plain form, which may be nouns: verbs behind a plural, a pronoun or a mention.
+BASE_VERB = frozenset(
+    "show display exhibit convey express suggest indicate reveal reflect signal imply mean involve contain include "
+    "demonstrate exist occur contribute dominate prevail outweigh accompany correspond fit match depict portray present "
+    "produce create give make lead point come get take tell pull raise lift lower draw press tighten stretch wrinkle "
+    "part drop open close smile frown squint grin laugh cry support favor favour need lack fail leave represent form "
+    "combine stand result cause glare argue speak hint read work fire play hold keep exclude rule".split()
+)
+PRONOUN = frozenset("i we you he she it they this these that those one there what none both neither".split())
+PEOPLE = frozenset("woman man person girl boy child face lady guy subject individual baby people men women eyes".split())
+DEGREE = frozenset(
+    "very fully entirely completely strongly particularly overly too as so extremely highly pronounced intense strong "
+    "limited intensely heavily exaggerated especially only just merely solely simply necessarily all quite overwhelmingly "
+    "dominant prominent alone isolated pure mild weak subtle slight faint symmetric symmetrical bilateral unilateral "
+    "always maximal maximum massive".split()
+)
+COMPANY = frozenset("accompanied combined paired coupled joined mixed followed supported matched complemented".split())
+#: Things whose denial denies what they are said of.
+ACTIVITY = frozenset(
+    "activity activation activations sign signs evidence trace traces indication indications movement movements tension "
+    "contraction contractions involvement engagement hint hints intensity role contribution part action actions "
+    "muscle muscles change changes presence visibility".split()
+)
+#: All units at once.
+GENERIC = frozenset("au aus unit units others other else rest muscles muscle movement movements activity activation "
+                    "actions".split())  # fmt: skip
+PARTICIPLE = frozenset(
+    "showing displaying exhibiting conveying expressing indicating suggesting revealing leaving making creating producing "
+    "giving reflecting signaling signalling hinting pointing implying resulting excluding ruling lacking confirming "
+    "with without meaning".split()
+)
+FRONTED = frozenset(
+    "with without in at on despite due given except apart aside unlike instead rather besides of as for from based "
+    "considering compared contrary like by under among around although because since while whereas if besides overall".split()
+)
+YES = frozenset("yes yep yeah y true present active affirmative indeed correct".split())
+NO = frozenset("no nope n false absent inactive none negative never".split())
