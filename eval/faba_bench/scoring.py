@@ -31,6 +31,7 @@ class Parsed:
     evidence: str
     rouge_l: float | None
     had_thoughts: bool = False
+    ambiguous: bool = False
 
 
 Reader = Callable[[str, str | None], Parsed]
@@ -82,7 +83,7 @@ def score(
         "seed": seed,
         "bootstrap": bootstrap,
         "n_with_thoughts": sum(item.had_thoughts for item in parsed["strict"]),
-        "warnings": [*_thought_warnings(parsed["strict"]), *_warnings(rules_of, task, modes, empty, missing)],
+        "warnings": [*_reading_warnings(records, parsed["strict"]), *_warnings(rules_of, task, modes, empty, missing)],
         "modes": modes,
     }
 
@@ -136,7 +137,7 @@ def _strict_au(rules: AUTask) -> Reader:
         found = read_aus(answer.text, vocabulary)
         rouge = None if reference is None else rouge_l_strict(answer.text, reference)
         evidence = _UNFINISHED if answer.unfinished else found.evidence
-        return Parsed(list(found.value), not found.parsed, evidence, rouge, answer.had_thoughts)
+        return Parsed(list(found.value), not found.parsed, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
 
     return read
 
@@ -150,7 +151,7 @@ def _strict_emotion(rules: EmotionTask) -> Reader:
         found = read_emotion(answer.text, rules.classes)
         rouge = None if reference is None else rouge_l_strict(answer.text, reference)
         evidence = _UNFINISHED if answer.unfinished else found.evidence
-        return Parsed(found.value, found.value is None, evidence, rouge, answer.had_thoughts)
+        return Parsed(found.value, found.value is None, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
 
     return read
 
@@ -312,15 +313,23 @@ def _warnings(
     return found
 
 
-def _thought_warnings(strict: Sequence[Parsed]) -> list[str]:
+def _reading_warnings(records: Sequence[Record], strict: Sequence[Parsed]) -> list[str]:
+    """What strict mode met while reading: thoughts, and structures that it could not tell."""
+    found: list[str] = []
     held = sum(item.had_thoughts for item in strict)
-    if not held:
-        return []
-    endless = sum(item.evidence == _UNFINISHED for item in strict)
-    text = (
-        f"{held} of {len(strict)} answers held a model's thoughts; strict mode leaves them out, reference mode does not"
-    )
-    return [f"{text}; in {endless} they never end, which is no answer" if endless else text]
+    if held:
+        endless = sum(item.evidence == _UNFINISHED for item in strict)
+        text = (
+            f"{held} of {len(strict)} answers held a model's thoughts; strict mode leaves them out, reference mode not"
+        )
+        found.append(f"{text}; in {endless} they never end, which is no answer" if endless else text)
+    unclear = [record.question_id for record, item in zip(records, strict, strict=True) if item.ambiguous]
+    if unclear:
+        found.append(
+            f"strict: {_count(unclear, 'answer')} with a list, table or JSON that cannot be told (several classes, none, "
+            f"or neither present nor absent), unparsed: {quote_ids(unclear)}"
+        )
+    return found
 
 
 def _count(items: Sequence[Any], noun: str) -> str:

@@ -18,13 +18,10 @@ class AUReading(NamedTuple):
 def read_aus(text: str, extra: frozenset[int] = frozenset()) -> AUReading:
     """Read every FACS number and those in ``extra``; ``says_something`` also for "no action units"."""
     from faba_bench.strict.au import read_aus as read
-    from faba_bench.strict.mentions import find_mentions
-    from faba_bench.strict.negation import plain
 
     parse = read(text, frozenset(AU_NAMES) | extra)
     stated = frozenset(parse.value)
-    mentioned = {number for mention in find_mentions(plain(text)) for number in mention.numbers}
-    return AUReading(stated, frozenset(mentioned - stated), parse.parsed)
+    return AUReading(stated, frozenset(parse.denied) - stated, parse.parsed)
 
 
 def read_emotion(text: str) -> str | None:

@@ -21,3 +21,30 @@ def test_thoughts_are_no_part_of_a_strict_answer_and_are_counted() -> None:
     assert result["modes"]["strict"]["s_re"] == 100
     assert (result["n_with_thoughts"], clean["n_with_thoughts"]) == (2, 0)
     assert any("2 of 3 answers held a model's thoughts" in text for text in result["warnings"])
+
+
+def test_one_value_a_label_is_read_by_its_structure() -> None:
+    for task, folder in (
+        ("emotion", "score-emotion-yes-no"),
+        ("au", "score-au-openface"),
+        ("au", "score-au-no-because"),
+    ):
+        assert scored(task, folder)["modes"]["strict"]["s_re"] == 100, folder
+
+
+def test_an_ambiguous_structure_is_unparsed_and_warned_about() -> None:
+    records = [{"id": "a", "image": "a.jpg", "label": "Anger", "gpt4": "Anger."}]
+    answers = [{"question_id": "a", "text": "Anger: yes\nFear: yes"}]
+    result = faba_bench.score("emotion", "faba", records, answers, bootstrap=0)
+    assert result["modes"]["strict"]["samples"][0]["parsed"] is None
+    assert any("cannot be told" in text for text in result["warnings"])
+
+
+def test_absent_lists_leave_perfect_answers_perfect() -> None:
+    scored_units = (1, 2, 4, 5, 6, 10, 12, 17, 24, 25, 26, 43)
+    records, answers = [], []
+    for index, unit in enumerate(scored_units):
+        records.append({"id": str(index), "image": "a.jpg", "label": str(unit), "gpt4": "x"})
+        absent = ", ".join(f"AU{other}" for other in scored_units if other != unit)
+        answers.append({"question_id": str(index), "text": f"AU{unit} is active.\n\nAbsent: {absent}."})
+    assert faba_bench.score("au", "faba", records, answers, bootstrap=0)["modes"]["strict"]["s_re"] == 100

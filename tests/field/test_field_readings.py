@@ -1,7 +1,7 @@
-"""Strict mode reads answers as a FACS coder does: `answers.json` and texts of the same styles (tests/data/field/readings).
+"""Strict mode reads answers as a FACS coder does: `answers.json`, and texts of the same styles in `readings/`.
 
-A line of a readings file is the right reading, a tab, and the text: AU numbers (none: no unit is active), a class, or "null"
-for a text that cannot be told.
+A line of a readings file is the right reading, a tab, and the text: AU numbers (nothing: no unit is active), a class,
+or "null" for a text that cannot be told.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def cases() -> Iterator[tuple[str, str, list[int] | str | None]]:
         task = path.name.partition("_")[0]
         for line in path.read_text(encoding="utf-8").splitlines():
             label, _, raw = line.partition("\t")
-            text = raw.replace("\\n", "\n").replace("\\t", "\t").replace("\\u2019", "\u2019").replace("\\u2014", "\u2014")
+            text = (
+                raw.replace("\\n", "\n").replace("\\t", "\t").replace("\\u2019", "\u2019").replace("\\u2014", "\u2014")
+            )
             text = text.replace("\\\\", "\\")
             if label == "null":
                 yield task, text, None

@@ -1,5 +1,6 @@
 """Action units, read carefully: many spellings, FACS names, structure first and then prose."""
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import re
@@ -24,7 +25,10 @@ _FLUFF = re.compile(
 _BARE_NUMBER = re.compile(r"\s*(?:AU\s*)?0*(\d{1,2})\s*\Z", re.IGNORECASE)
 _BARE_LIST = re.compile(r"\s*\d{1,2}(?:\s*(?:[,;+/&]|and)\s*\d{1,2})+\s*\.?\s*\Z")
 _MARKED = re.compile(r"[✓✔✅☑✗✘❌✕✖×☐⬜👍👎🟢🔴]|\[[ xX]?\]")
-_NOTHING = re.compile(r"\s*(?:(?:active\s+|present\s+)?(?:aus?|action\s+units?)\s*[:=]\s*)?(?:\[\s*\]|\{\s*\}|\(\s*\)|none|no|nothing|nil|n/?a|zero|0|no\s+aus?|无|なし|없음|-|/)\s*[.!]?\s*\Z", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"\s*(?:(?:active\s+|present\s+)?(?:aus?|action\s+units?)\s*[:=]\s*)?(?:\[\s*\]|\{\s*\}|\(\s*\)|none|no|nothing|nil|n/?a|zero|0|no\s+aus?|无|なし|없음|-|/)\s*[.!]?\s*\Z",
+    re.IGNORECASE,
+)
 
 
 class AULabels:
@@ -42,7 +46,7 @@ class AULabels:
                 return tuple(int(digits) for digits in re.findall(r"\d+", text))
         elif text.strip().isdigit():
             return None
-        found = [item for item in find_mentions(text)]
+        found = list(find_mentions(text))
         if not found:
             return None
         rest = list(text)
@@ -125,12 +129,10 @@ def _enter(structure: Structure, ledger: Ledger) -> str:
         entry for entry in structure.entries if not (entry.source == "r" and any(n in coded for n in entry.labels))
     ]
     plain = [entry for entry in entries if entry.source not in ("r", "c")]
-    states = dict(
-        zip(map(id, plain), decide([entry.value for entry in plain], structure.intensities), strict=True)
-    )
+    states = dict(zip(map(id, plain), decide([entry.value for entry in plain], structure.intensities), strict=True))
     said: dict[int, bool] = {}
     for entry in entries:
-        state = states[id(entry)] if id(entry) in states else entry.value.state
+        state = states.get(id(entry), entry.value.state)
         for number in entry.labels:
             if state is None:
                 return f"AU{number}: neither present nor absent"

@@ -132,9 +132,7 @@ def _list_goes_on(text: str, position: int) -> bool:
     return bool(re.match(r"[-*•·]|\(?\d{1,3}[.)]\s|AU", rest, re.IGNORECASE))
 
 
-def _line(
-    line: str, ledger: Ledger, carried: int, previous: int, asked: list[Unit]
-) -> tuple[int, int, list[Unit]]:
+def _line(line: str, ledger: Ledger, carried: int, previous: int, asked: list[Unit]) -> tuple[int, int, list[Unit]]:
     named = find_mentions(line)
     spans = [(item.start, item.end, item.numbers) for item in named]
     pairs = line_pairs(line, spans)
@@ -218,7 +216,7 @@ def _read_tokens(
                 heading = 1
     if item and not settled:
         _affirm_item(item, heading, ledger)
-    ends_open = bool(tokens) and tokens[-1].text == ":" or (
+    ends_open = (bool(tokens) and tokens[-1].text == ":") or (
         heading != 1 and not any(token.kind == "m" for token in tokens) and len(tokens) <= 8
     )
     goes_on = carried if not ends_open and carried < 0 and _is_item(tokens, line) else 1
@@ -249,7 +247,9 @@ def _answers(sentence: Sequence[Token], asked: Sequence[Unit], ledger: Ledger) -
     first = sentence[0]
     if first.text not in _QUESTION_WORDS and first.text not in ("not", "it", "they", "this"):
         return False
-    negative = first.text in words.NO or first.text == "not" or any(token.kind in ("not", "absent") for token in sentence[:5])
+    negative = (
+        first.text in words.NO or first.text == "not" or any(token.kind in ("not", "absent") for token in sentence[:5])
+    )
     if first.text in words.YES:
         negative = False
     for unit in asked:
@@ -267,7 +267,7 @@ def _segments(sentence: Sequence[Token]) -> list[list[Token]]:
     depth = 0
     for index, token in enumerate(sentence):
         if token.kind == "p":
-            depth += token.text in "([" and 1 or token.text in ")]" and -1 or 0
+            depth += (token.text in "([" and 1) or (token.text in ")]" and -1) or 0
         opens = token.text == ";" or (
             token.text in (",", "and", "|", "-") and token.kind != "m" and _opens_heading(sentence, index + 1)
         )
@@ -295,19 +295,37 @@ def _heading(segment: Sequence[Token], line: str) -> tuple[list[Token], list[Tok
     """What a segment begins with: an item ("AU4 (Brow Lowerer): ..."), a list's heading ("Absent: ..."), or neither."""
     colon = next((i for i, token in enumerate(segment) if token.kind == "p" and token.text == ":"), -1)
     if colon < 0:
-        dash = next((i for i, token in enumerate(segment) if token.kind == "p" and token.text in "-–—" and i and _free(line, token)), -1)
+        dash = next(
+            (
+                i
+                for i, token in enumerate(segment)
+                if token.kind == "p" and token.text in "-–—" and i and _free(line, token)
+            ),
+            -1,
+        )
         if dash > 0:
             pre = segment[:dash]
             if _is_item_head(pre) and not _only_mentions(segment[dash + 1 :]):
                 return [t for t in pre if t.kind == "m"], list(segment[dash + 1 :]), "item", 1
-            if not any(t.kind == "m" for t in pre) and len(pre) <= 5 and any(t.kind in ("absent", "present", "not", "deny") for t in pre):
+            if (
+                not any(t.kind == "m" for t in pre)
+                and len(pre) <= 5
+                and any(t.kind in ("absent", "present", "not", "deny") for t in pre)
+            ):
                 return [], list(segment[dash + 1 :]), "list", heading_sign(pre)
         head = _bracketed_head(segment)
         if head:
             return head
-        if not any(token.kind == "m" for token in segment) and len(segment) <= 7 and not any(finite(segment, i) for i in range(len(segment))):
-            if any(token.kind in ("absent", "present", "not", "deny", "g") for token in segment) and _title(segment):
-                return [], [], "list", heading_sign(segment)
+        if (
+            (
+                not any(token.kind == "m" for token in segment)
+                and len(segment) <= 7
+                and not any(finite(segment, i) for i in range(len(segment)))
+            )
+            and any(token.kind in ("absent", "present", "not", "deny", "g") for token in segment)
+            and _title(segment)
+        ):
+            return [], [], "list", heading_sign(segment)
         return [], [], "", 1
     pre, body = list(segment[:colon]), list(segment[colon + 1 :])
     if _is_item_head(pre):
@@ -322,7 +340,8 @@ def _heading(segment: Sequence[Token], line: str) -> tuple[list[Token], list[Tok
 def _title(segment: Sequence[Token]) -> bool:
     """A line such as "Absent action units", as against "No smile"."""
     return all(
-        token.kind in ("absent", "present", "not", "deny", "g", "p") or token.text in ("the", "following", "facial", "clearly", "of", "list")
+        token.kind in ("absent", "present", "not", "deny", "g", "p")
+        or token.text in ("the", "following", "facial", "clearly", "of", "list")
         for token in segment
     ) and any(token.kind in ("absent", "present") for token in segment)
 
@@ -351,7 +370,11 @@ def _is_item_head(pre: Sequence[Token]) -> bool:
             depth += 1
         elif token.text in (")", "]"):
             depth -= 1
-        elif not depth and token.kind not in ("m", "p", "number") and token.text not in ("and", "the", "action", "unit", "g"):
+        elif (
+            not depth
+            and token.kind not in ("m", "p", "number")
+            and token.text not in ("and", "the", "action", "unit", "g")
+        ):
             return False
     return True
 
@@ -359,10 +382,8 @@ def _is_item_head(pre: Sequence[Token]) -> bool:
 def heading_sign(tokens: Sequence[Token]) -> int:
     sign = 1
     negated = False
-    for index, token in enumerate(tokens):
-        if token.kind in ("absent", "rest"):
-            sign = -sign
-        elif token.kind == "dverb":
+    for _index, token in enumerate(tokens):
+        if token.kind in ("absent", "rest") or token.kind == "dverb":
             sign = -sign
         elif token.kind in ("not", "deny") and not negated:
             negated = True
@@ -389,7 +410,8 @@ def _sentence(
     elsewhere = {
         number
         for number, clause in enumerate(outcome.clauses)
-        if (PAST.search(source) or OTHER.search(source)) and _elsewhere(line[clause.tokens[0].start : clause.tokens[-1].end])
+        if (PAST.search(source) or OTHER.search(source))
+        and _elsewhere(line[clause.tokens[0].start : clause.tokens[-1].end])
     }
     for said in outcome.said:
         if said.sign > 0 and said.token.payload.how == "named" and _rests(said, outcome.clauses[said.clause].tokens):
@@ -422,8 +444,10 @@ def _elsewhere(source: str) -> bool:
 
 def _existential(tokens: Sequence[Token]) -> bool:
     subject = [token.text for token in tokens[:3]]
-    return bool(subject) and subject[0] in ("it", "this", "absent", "not", "so", "therefore", "they") and any(
-        token.kind in ("present", "absent") for token in tokens
+    return (
+        bool(subject)
+        and subject[0] in ("it", "this", "absent", "not", "so", "therefore", "they")
+        and any(token.kind in ("present", "absent") for token in tokens)
     )
 
 

@@ -4,6 +4,7 @@ A comma or an "and" ends a clause only where the clause before is whole and a ne
 follows; brackets hold clauses of their own, unless they only name what stands before them.
 """
 
+# ruff: noqa: SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,9 @@ _SUBORDINATE = frozenset("as since because if when although though while whereas
 _THE_REST = frozenset("others other rest remaining else".split())
 _DEEPEST = 3
 _LONGEST_SENTENCE = 300
-_FUSED = frozenset("cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt couldnt hasnt havent aint".split())
+_FUSED = frozenset(
+    "cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt couldnt hasnt havent aint".split()
+)
 
 
 @dataclass
@@ -179,7 +182,7 @@ def _names_only(inside: Sequence[Token]) -> bool:
     return all(
         token.kind == "m"
         or token.text in ("and", "or", ",", "+", "/", "&", "i", "e", "g", ".", "-", "the", "namely", "both")
-        or token.kind in ("word", "number") and not any(t.kind == "m" for t in inside)
+        or (token.kind in ("word", "number") and not any(t.kind == "m" for t in inside))
         for token in inside
     )
 
@@ -210,7 +213,10 @@ def _relative_that(tokens: Sequence[Token], index: int) -> bool:
 def _clause_as(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     """ "as the brows are raised", not "as well as" or "as visible as"."""
     behind = tokens[index + 1]
-    if behind.text in ("well", "if", "in", "a", "an", "such", "though", "opposed") or behind.kind in ("present", "absent"):
+    if behind.text in ("well", "if", "in", "a", "an", "such", "though", "opposed") or behind.kind in (
+        "present",
+        "absent",
+    ):
         return False
     if behind.kind in ("copula", "modal"):
         return True
@@ -235,18 +241,28 @@ def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     behind = tokens[ahead]
     fronted = comma and current.tokens[0].text.split(" ")[0] in words.FRONTED and not is_complete(current.tokens)
     whole = is_complete(current.tokens)
-    if comma and behind.text in ("all", "the", "every") and ahead + 1 < len(tokens) and tokens[ahead + 1].text in _THE_REST:
+    if (
+        comma
+        and behind.text in ("all", "the", "every")
+        and ahead + 1 < len(tokens)
+        and tokens[ahead + 1].text in _THE_REST
+    ):
         return True
-    if comma and whole and (current.opened in _SUBORDINATE or current.tokens[0].text in _SUBORDINATE):
-        if behind.kind != "m" or not any(token.kind == "m" for token in current.tokens):
-            return True
+    subordinate = whole and (current.opened in _SUBORDINATE or current.tokens[0].text in _SUBORDINATE)
+    if comma and subordinate and (behind.kind != "m" or not any(token.kind == "m" for token in current.tokens)):
+        return True
     if comma and current.opened in _SUBORDINATE and behind.kind in ("copula", "modal", "verb"):
         return True
     if comma and behind.text in words.PARTICIPLE and current.tokens:
         return True
     if behind.text in ("nor", "neither") and ahead + 1 < len(tokens) and tokens[ahead + 1].kind in ("copula", "modal"):
         return True
-    if comma and behind.text in ("in", "overall") and ahead + 1 < len(tokens) and tokens[ahead + 1].text in ("short", "sum"):
+    if (
+        comma
+        and behind.text in ("in", "overall")
+        and ahead + 1 < len(tokens)
+        and tokens[ahead + 1].text in ("short", "sum")
+    ):
         return True
     if not (whole or fronted):
         # "AU4 was, the picture ..." does not occur; "Mouth closed, AU25 absent" does.
@@ -304,13 +320,17 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
         if word.endswith("s") or word.endswith("ed"):
             return not (index and tokens[index - 1].kind == "copula")
         before = tokens[index - 1] if index else token
-        return index > 0 and not word.endswith("ing") and (before.kind in ("m", "g", "pronoun") or before.text.endswith("s"))
+        return (
+            index > 0
+            and not word.endswith("ing")
+            and (before.kind in ("m", "g", "pronoun") or before.text.endswith("s"))
+        )
     if token.kind in _FINITE:
         if token.text == "been" or token.text == "being" or token.text == "be":
             return False
-        if token.kind == "verb" and index and tokens[index - 1].text in ("to", "the", "a", "of", "her", "his", "no"):
-            return False
-        return True
+        return not (
+            token.kind == "verb" and index and tokens[index - 1].text in ("to", "the", "a", "of", "her", "his", "no")
+        )
     if token.kind != "base" or not index:
         return False
     if token.text in _NEVER_NOUNS and tokens[index - 1].text != "to":

@@ -4,6 +4,7 @@ A description is a part of the face and what it does.  What it does is the menti
 are not parted" as it reads any other sentence.
 """
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import re
@@ -93,7 +94,9 @@ AT_REST: dict[str, tuple[int, ...]] = {
 _LONGEST_GAP = 60
 _PART = re.compile(rf"\b(?:{'|'.join(f'(?P<{name}>{pattern})' for name, pattern in PARTS.items())})\b", re.IGNORECASE)
 _ACTION = {
-    part: [(re.compile(rf"\b(?:{pattern})\b", re.I), units, facs) for name, pattern, units, facs in ACTIONS if name == part]
+    part: [
+        (re.compile(rf"\b(?:{pattern})\b", re.I), units, facs) for name, pattern, units, facs in ACTIONS if name == part
+    ]
     for part in PARTS
 }
 _ALONE = [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), units) for pattern, units in ALONE]
@@ -145,8 +148,10 @@ def _owner(text: str, match: re.Match[str], parts: list[re.Match[str]], ends: li
     index = bisect_right(ends, match.start())
     if index < len(parts):
         behind = parts[index]
-        acting = match.group().lower().endswith(("s", "ing")) and _POSSESSED.fullmatch(text, match.end(), behind.start())
-        if acting or behind.start() >= match.end() and _ADJECTIVAL.match(text, match.end(), behind.start()):
+        acting = match.group().lower().endswith(("s", "ing")) and _POSSESSED.fullmatch(
+            text, match.end(), behind.start()
+        )
+        if acting or (behind.start() >= match.end() and _ADJECTIVAL.match(text, match.end(), behind.start())):
             return str(behind.lastgroup)
     if index:
         before = parts[index - 1]

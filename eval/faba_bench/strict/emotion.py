@@ -1,7 +1,9 @@
 """Emotion recognition, read carefully: structure first, then prose; and no guessing."""
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -145,7 +147,7 @@ def _pair_list(text: str, labels: EmotionLabels) -> Structure | None:
     if not spans:
         return None
     if len(spans) > 1 and all(
-        _RANKED.fullmatch(text, first[1], second[0]) for first, second in zip(spans, spans[1:], strict=False)
+        _RANKED.fullmatch(text, first[1], second[0]) for first, second in itertools.pairwise(spans)
     ):
         structure = Structure()
         structure.texts = [spans[0][2][0]]
@@ -183,7 +185,11 @@ def _decide_structure(structure: Structure, labels: EmotionLabels) -> EmotionPar
         return EmotionParse(None, structure.ambiguous, structure.ambiguous)
     for piece in structure.texts[:1]:
         named = labels.cell(piece)
-        found = EmotionParse(named[0], "the answer's field") if named else _index(piece, labels) or read_emotion(piece, labels.classes)
+        found = (
+            EmotionParse(named[0], "the answer's field")
+            if named
+            else _index(piece, labels) or read_emotion(piece, labels.classes)
+        )
         if found.value is not None or not structure.entries:
             return found
     chosen, reason = _highest(structure.entries)

@@ -56,9 +56,25 @@ OTHER = re.compile(
     r"(?:friend|neighbou?r|companion|partner|mother|father|wife|husband|son|daughter|brother|sister|colleague)s?|people\s+around|bystanders?|viewers?|observers?|someone\s+else|others)\b"
 )
 _CONCESSIONS = frozenset(
-    ("although", "though", "even though", "while", "whereas", "despite", "in spite of", "albeit", "whilst", "when", "where", "until", "before")
+    (
+        "although",
+        "though",
+        "even though",
+        "while",
+        "whereas",
+        "despite",
+        "in spite of",
+        "albeit",
+        "whilst",
+        "when",
+        "where",
+        "until",
+        "before",
+    )
 )
-_BODY = re.compile(r"(?i)\b(?:lips?|mouth|brows?|eyebrows?|eyes?|cheeks?|jaw|forehead|nose|chin|eyelids?|gaze|corners|posture|head|body|position|background|tone|colou?rs?)\b")
+_BODY = re.compile(
+    r"(?i)\b(?:lips?|mouth|brows?|eyebrows?|eyes?|cheeks?|jaw|forehead|nose|chin|eyelids?|gaze|corners|posture|head|body|position|background|tone|colou?rs?)\b"
+)
 _HARMLESS = re.compile(
     r"(?i)(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"
     r"\b(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|"
@@ -130,7 +146,9 @@ def _line(
         if 0 < colon <= 6 and not any(token.kind == "m" for token in sentence[:colon]):
             from faba_bench.strict.auprose import heading_sign
 
-            if heading_sign(sentence[:colon]) < 0 and not any(token.kind in ("copula", "modal", "verb") for token in sentence[:colon]):
+            if heading_sign(sentence[:colon]) < 0 and not any(
+                token.kind in ("copula", "modal", "verb") for token in sentence[:colon]
+            ):
                 sign, sentence = -1, sentence[colon + 1 :]
         outcome = read_sentence(sentence, text, sign, previous)
         previous = outcome.last_sign
@@ -160,7 +178,9 @@ def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
     """Marks that a comparison speaks against: behind "than" and "over", and between "less" and "than"."""
     found: dict[int, int] = {}
     for index, token in enumerate(sentence):
-        if token.text == "than" or (token.text == "over" and any(item.kind == "m" for item in sentence[max(0, index - 3) : index])):
+        if token.text == "than" or (
+            token.text == "over" and any(item.kind == "m" for item in sentence[max(0, index - 3) : index])
+        ):
             less = any(item.text == "less" for item in sentence[max(0, index - 6) : index])
             for item in sentence[index + 1 : index + 5]:
                 if item.kind == "p" or item.kind in ("copula", "contrast"):
@@ -196,7 +216,16 @@ def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
         weight = 5.0
     elif _VERDICT.search(source) or clause.opened in ("so", "therefore", "thus", "hence"):
         weight = 4.0
-    if clause.opened in ("but", "yet", "however", "but rather", "but instead", "and yet", "nevertheless", "nonetheless"):
+    if clause.opened in (
+        "but",
+        "yet",
+        "however",
+        "but rather",
+        "but instead",
+        "and yet",
+        "nevertheless",
+        "nonetheless",
+    ):
         weight += 0.5
     if weight == 3.0 and body:
         weight = 2.75  # "the eyes show fear" says less than "he is happy"
@@ -204,7 +233,9 @@ def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
 
 
 def _weight(frame: _Frame, text: str, token: Token) -> float:
-    if frame.weight > 1 and (_ASIDE.search(text[max(0, token.start - 40) : token.start].rpartition(". ")[2]) or _LESS.match(text, token.end)):
+    if frame.weight > 1 and (
+        _ASIDE.search(text[max(0, token.start - 40) : token.start].rpartition(". ")[2]) or _LESS.match(text, token.end)
+    ):
         return 1.0
     return frame.weight
 

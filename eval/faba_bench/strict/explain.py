@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from faba_bench.strict import words
+from faba_bench.strict.clauses import sentences
 from faba_bench.strict.descriptions import AT_REST, find_descriptions
 from faba_bench.strict.scope import Outcome, read_sentence
-from faba_bench.strict.clauses import sentences
 from faba_bench.strict.tokens import Token, tokenise
 
 
@@ -29,9 +29,7 @@ def explain_sentence(tokens: Sequence[Token], text: str, units: Collection[int] 
         return -1
     outcome = read_sentence(tokens, text)
     own = [
-        said.sign
-        for said in outcome.said
-        if said.sign and set(getattr(said.token.payload, "units", ())) & set(units)
+        said.sign for said in outcome.said if said.sign and set(getattr(said.token.payload, "units", ())) & set(units)
     ]
     if own:
         return 1 if any(sign > 0 for sign in own) else -1

@@ -1,11 +1,18 @@
 """The part of an answer that says that it is the answer: ``<answer>``, "Final answer:"."""
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import re
 
-_TAG = re.compile(r"<\s*(?P<name>answer|final_answer|final|response|output|solution)\s*>(?P<body>.*?)(?:<\s*/\s*(?P=name)\s*>|\Z)", re.I | re.S)
-_LINE = re.compile(r"(?:\A|\n|[.!?]\s)[#> \t]{0,8}(?:the\s+|my\s+|so\s+(?:the\s+|my\s+)?)*final\s+(?:answer|verdict|coding|decision|result|label|prediction)\s*(?:is|:|=|-)+\s*(?P<body>\S.*)", re.I | re.S)
+_TAG = re.compile(
+    r"<\s*(?P<name>answer|final_answer|final|response|output|solution)\s*>(?P<body>.*?)(?:<\s*/\s*(?P=name)\s*>|\Z)",
+    re.I | re.S,
+)
+_LINE = re.compile(
+    r"(?:\A|\n|[.!?]\s)[#> \t]{0,8}(?:the\s+|my\s+|so\s+(?:the\s+|my\s+)?)*final\s+(?:answer|verdict|coding|decision|result|label|prediction)\s*(?:is|:|=|-)+\s*(?P<body>\S.*)",
+    re.I | re.S,
+)
 _MARKUP = re.compile(r"<\s*/?\s*(?:answer|final_answer|response|output|solution)\s*>", re.IGNORECASE)
 
 

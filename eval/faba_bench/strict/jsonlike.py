@@ -1,5 +1,6 @@
 """Answers in JSON, fenced or inside a text, and in what models take for it (Python's dicts, trailing commas)."""
 
+# ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import ast
@@ -159,7 +160,9 @@ def _leaf(item: Any, labels: Labels, into: Structure, present: bool | None) -> N
             into.texts.append(text)
 
 
-def _object(pairs: Sequence[tuple[str, Any]], labels: Labels, into: Structure, present: bool | None, depth: int) -> None:
+def _object(
+    pairs: Sequence[tuple[str, Any]], labels: Labels, into: Structure, present: bool | None, depth: int
+) -> None:
     keys = {_normal_key(key): item for key, item in pairs}
     if _entry(keys, labels, into, present):
         return
@@ -188,9 +191,13 @@ def _object(pairs: Sequence[tuple[str, Any]], labels: Labels, into: Structure, p
             if not _REASONS.search(name) or name in _ANSWER_KEYS:
                 into.found = into.found or (isinstance(item, list) and not item and ("au" in name or "unit" in name))
                 _walk(item, labels, into, present, depth + 1)
-        elif name == chosen or (not _REASONS.search(name) and isinstance(item, str) and (name in _ANSWER_KEYS) is False):
+        elif name == chosen or (
+            not _REASONS.search(name) and isinstance(item, str) and (name in _ANSWER_KEYS) is False
+        ):
             if name == chosen:
-                into.texts.insert(0, str(item)) if isinstance(item, str | int | float) and not isinstance(item, bool) else None
+                into.texts.insert(0, str(item)) if isinstance(item, str | int | float) and not isinstance(
+                    item, bool
+                ) else None
             elif labels.cell(str(item), bare=False) or "au" in name.split("_") or "aus" in name.split("_"):
                 _leaf(item, labels, into, present)
 
@@ -205,7 +212,13 @@ def _entry(keys: dict[str, Any], labels: Labels, into: Structure, present: bool 
                 continue
             value = _state_of(keys, skip=name)
             if value is None:
-                if any(key in _ANSWER_KEYS for key in keys) and name in ("emotion", "label", "class", "expression", "category"):
+                if any(key in _ANSWER_KEYS for key in keys) and name in (
+                    "emotion",
+                    "label",
+                    "class",
+                    "expression",
+                    "category",
+                ):
                     return False
                 value = Value(present is not False)
             into.add(named, value)

@@ -5,6 +5,7 @@ words.  The cues are the words of the authors' lists that stand in one class onl
 "focus", "bright", "serious" do not).
 """
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -70,9 +71,7 @@ def names(classes: Collection[str]) -> dict[str, str]:
 def signs(classes: Collection[str]) -> dict[str, str]:
     """Word -> class, for what a face does."""
     taken = names(classes)
-    return {
-        word: name for name in classes for word in _SIGNS.get(name, "").split() if word not in taken
-    }
+    return {word: name for name in classes for word in _SIGNS.get(name, "").split() if word not in taken}
 
 
 def nouns(classes: Collection[str]) -> frozenset[str]:

@@ -27,7 +27,9 @@ _EMPHASIS = re.compile(r"\*\*+|__+|(?<![\w*])\*(?=[^\s*])|(?<=[^\s*])\*(?![\w*])
 _BOXED = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _BREAK = re.compile(r"<\s*(?:br|/p|/div|/li|/ul|/ol|/h[1-6])\s*/?\s*>", re.IGNORECASE)
 _ITEM = re.compile(r"<\s*li\b[^<>]*>", re.IGNORECASE)
-_MARKUP = re.compile(r"</?(?:p|div|ul|ol|b|i|em|strong|span|u|code|pre|h[1-6]|html|body|section)\b[^<>]*>", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"</?(?:p|div|ul|ol|b|i|em|strong|span|u|code|pre|h[1-6]|html|body|section)\b[^<>]*>", re.IGNORECASE
+)
 
 
 def normal(text: str) -> str:

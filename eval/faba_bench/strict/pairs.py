@@ -20,16 +20,28 @@ _LEAD = re.compile(
     r"(?P<mark>\s*)(?=[^\w\s,.;])|(?P<space>\s+))",
     re.IGNORECASE,
 )
-_IN_BRACKET = re.compile(r"\s*(?:(?:intensity|level|score|value|presence|state|status|grade)\s*(?:of|is|=|:)?\s*)?", re.IGNORECASE)
+_IN_BRACKET = re.compile(
+    r"\s*(?:(?:intensity|level|score|value|presence|state|status|grade)\s*(?:of|is|=|:)?\s*)?", re.IGNORECASE
+)
 _SUFFIX = re.compile(r"\s*(?:[-_]\s*(?P<sign>[+-])(?=\s*(?:[,;]|$))|(?P<tight>[+-])(?=\s*(?:[,;.)]|\s*$|\s+\x01)))")
 _MARKS_BEFORE = re.compile(
     rf"(?:(?P<yes>[\[(]\s*[xX✓✔√]\s*[\])]|[{re.escape(YES_MARKS)}√])|(?P<no>[\[(]\s*[\])]|[{re.escape(NO_MARKS)}])|(?P<box>☒))\s*[\"'*_(:]*\s*\Z"
 )
-_NUMBER_BEFORE = re.compile(r"(?<![\w.])(?P<number>\d{1,3}(?:[.,]\d+)?)\s*(?P<percent>%|percent\b)\s*(?:of\s+)?\Z", re.IGNORECASE)
-_WORD_BEFORE = re.compile(r"(?P<no>没有|沒有|不存在|未见|未见到|无|無|未检测到|看不到)\s*\Z|(?P<yes>存在|可见|检测到|有)\s*\Z")
-_BULLET = re.compile(r"\s*(?:(?:[-*•·>#+▪◦‣–—]+|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+|#+\s*|\d{1,2}[.)]\s*)*(?:is\s+|are\s+|the\s+)?[\"'(\[{]*", re.IGNORECASE)
+_NUMBER_BEFORE = re.compile(
+    r"(?<![\w.])(?P<number>\d{1,3}(?:[.,]\d+)?)\s*(?P<percent>%|percent\b)\s*(?:of\s+)?\Z", re.IGNORECASE
+)
+_WORD_BEFORE = re.compile(
+    r"(?P<no>没有|沒有|不存在|未见|未见到|无|無|未检测到|看不到)\s*\Z|(?P<yes>存在|可见|检测到|有)\s*\Z"
+)
+_BULLET = re.compile(
+    r"\s*(?:(?:[-*•·>#+▪◦‣–—]+|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+|#+\s*|\d{1,2}[.)]\s*)*(?:is\s+|are\s+|the\s+)?[\"'(\[{]*",
+    re.IGNORECASE,
+)
 _CLOSES = re.compile(r"\s*[)\]}\"'*_,;.|/!]*\s*\Z")
-_EXPLAINS = re.compile(r"\s*[)\]}\"'*_]*\s*(?:[,;.(\[:!|/]|-{1,2}\s|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\n)", re.IGNORECASE)
+_EXPLAINS = re.compile(
+    r"\s*[)\]}\"'*_]*\s*(?:[,;.(\[:!|/]|-{1,2}\s|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\n)",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"[.;]\s+|\n")
 
 
@@ -44,7 +56,9 @@ class Pair(NamedTuple):
     strong: bool
 
 
-def line_pairs(line: str, spans: Sequence[tuple[int, int, tuple[Any, ...]]], numbers_before: bool = False) -> list[Pair | None]:
+def line_pairs(
+    line: str, spans: Sequence[tuple[int, int, tuple[Any, ...]]], numbers_before: bool = False
+) -> list[Pair | None]:
     """For each label of a line its pair, or None."""
     if not spans:
         return []
@@ -115,7 +129,9 @@ def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]
                 return Pair(labels, second, source, start, second.end, True)
         if value.state and value.number is None and value.strength is None:
             return None
-        return Pair(labels, value, source, start, value.end, bool(_CLOSES.match(rest)) or _EXPLAINS.match(rest) is not None)
+        return Pair(
+            labels, value, source, start, value.end, bool(_CLOSES.match(rest)) or _EXPLAINS.match(rest) is not None
+        )
     if strong:
         if not tail or _EXPLAINS.match(tail) or _CLOSES.match(tail) or value.number is not None:
             return Pair(labels, value, source, start, value.end, True)
@@ -125,7 +141,11 @@ def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]
     # Only a space between: "AU4 0", "AU4 absent".
     if lead["space"] is not None and (_CLOSES.match(tail) or re.match(r"\s*[,;.]", tail)):
         worded = value.number is None
-        return Pair(labels, value, source, start, value.end, False) if not worded or not re.search(r"\w\s+\w", line[value.end:]) else None
+        return (
+            Pair(labels, value, source, start, value.end, False)
+            if not worded or not re.search(r"\w\s+\w", line[value.end :])
+            else None
+        )
     return None
 
 
@@ -134,7 +154,7 @@ def _marked_before(line: str, spans: Sequence[tuple[int, int, tuple[Any, ...]]])
     position = 0
     for start, end, labels in spans:
         match = _MARKS_BEFORE.search(line, max(position, start - 40), start)
-        if match and match.end() == start or (match and not line[match.end() : start].strip(" \"'*_(")):
+        if (match and match.end() == start) or (match and not line[match.end() : start].strip(" \"'*_(")):
             yes = bool(match["yes"] or match["box"])
             pairs.append(Pair(labels, Value(yes, strength=float(yes)), "", match.start(), end, True))
         else:

@@ -1,5 +1,6 @@
 """Sentences that refuse the task: what they name is neither claimed nor denied."""
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import re
@@ -35,8 +36,14 @@ _POLICY = re.compile(
 )
 _LONGEST = 600
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?=\s|$)|\n|$)")
-_HINT = re.compile(r"sorry|apolog|\bunable\b|cannot|can\s?not|can't|\bcant\b|couldn't|not\s+able|declin|as\s+an\s+AI|impossible|not\s+possible|guidelines|polic|won't|don't|do\s+not|not\s+comfortable|will\s+not|not\s+something", re.IGNORECASE)
-_EVIDENTIAL = re.compile(r"\b(?:see|observe|detect|find|spot|notice|make\s+out)\b\s+(?!the\s+(?:image|picture|photo)|any\s+(?:image|picture|photo))", re.IGNORECASE)
+_HINT = re.compile(
+    r"sorry|apolog|\bunable\b|cannot|can\s?not|can't|\bcant\b|couldn't|not\s+able|declin|as\s+an\s+AI|impossible|not\s+possible|guidelines|polic|won't|don't|do\s+not|not\s+comfortable|will\s+not|not\s+something",
+    re.IGNORECASE,
+)
+_EVIDENTIAL = re.compile(
+    r"\b(?:see|observe|detect|find|spot|notice|make\s+out)\b\s+(?!the\s+(?:image|picture|photo)|any\s+(?:image|picture|photo))",
+    re.IGNORECASE,
+)
 
 
 def without_refusals(text: str) -> tuple[str, bool]:
@@ -55,8 +62,16 @@ def without_refusals(text: str) -> tuple[str, bool]:
         if refuses(sentence):
             refused = True
             # "I can't tell who this is, but AU12 is active": what follows the "but" is an answer.
-            behind = re.search(r"[,;]\s*(?:but|however|though)\b(?!\s+I\s+(?:can|am|'m))(?P<rest>.*)", sentence, re.IGNORECASE | re.DOTALL)
-            if behind and not refuses(behind["rest"]) and not re.match(r"(?is)\s*(?:I'?\s?m\s+)?sorry\b", behind["rest"]):
+            behind = re.search(
+                r"[,;]\s*(?:but|however|though)\b(?!\s+I\s+(?:can|am|'m))(?P<rest>.*)",
+                sentence,
+                re.IGNORECASE | re.DOTALL,
+            )
+            if (
+                behind
+                and not refuses(behind["rest"])
+                and not re.match(r"(?is)\s*(?:I'?\s?m\s+)?sorry\b", behind["rest"])
+            ):
                 kept.append(behind["rest"])
             else:
                 kept.append("\n" if sentence.endswith("\n") else " ")
@@ -71,7 +86,11 @@ def refuses(sentence: str) -> bool:
     match = _REFUSAL.search(sentence)
     if match:
         rest = match["rest"] or match["rest2"] or ""
-        if _ALWAYS.search(match.group()[: len(match.group()) - len(rest)]) or _ABOUT_TASK.search(rest) or not rest.strip():
+        if (
+            _ALWAYS.search(match.group()[: len(match.group()) - len(rest)])
+            or _ABOUT_TASK.search(rest)
+            or not rest.strip()
+        ):
             return not _EVIDENTIAL.search(match.group()[: len(match.group()) - len(rest)])
     found = _POLICY.search(sentence)
     return found is not None and not _EVIDENTIAL.search(sentence)

@@ -5,11 +5,11 @@ Goes through the clauses of a sentence from left to right.  A mention before the
 "shows no", "fails to show").  A heading ("Absent:") opens a list; "if" and the like claim nothing.
 """
 
+# ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from faba_bench.strict import words
 from faba_bench.strict.clauses import Clause, clauses, finite
@@ -67,7 +67,9 @@ def read_sentence(tokens: Sequence[Token], text: str, carried: int = 1, previous
     for number, clause in enumerate(parts):
         _read_clause(clause, number, carried, state, outcome)
     denied_at_large = -1 in outcome.generic or any(
-        token.kind in ("absent", "rest") or token.text == "expressionless" for clause in parts for token in clause.tokens
+        token.kind in ("absent", "rest") or token.text == "expressionless"
+        for clause in parts
+        for token in clause.tokens
     )
     for said, word in state.exceptions:
         said.sign = 1 if denied_at_large or word in words.ADDING else -1
@@ -87,7 +89,15 @@ def _read_clause(clause: Clause, number: int, carried: int, state: _State, outco
     unreal = _is_unreal(clause)
     if state.supposed and any(token.text in ("would", "'d", "could", "might") for token in clause.tokens):
         unreal = True
-    state.supposed = unreal and clause.tokens[0].text in ("if", "had", "were", "unless", "were it", "had it", "should there")
+    state.supposed = unreal and clause.tokens[0].text in (
+        "if",
+        "had",
+        "were",
+        "unless",
+        "were it",
+        "had it",
+        "should there",
+    )
     base = _inherited(clause, carried, state)
     verb = _main_verb(tokens)
     subjects: list[Said] = []
@@ -151,7 +161,12 @@ def _read_clause(clause: Clause, number: int, carried: int, state: _State, outco
             less = token.text == "less"
             comma_deny = index > 0 and tokens[index - 1].text == ","
             deny = -1
-        elif kind == "number" and token.text in ("0", "0.0") and index and tokens[index - 1].text in ("is", "at", "to", "are", "of", "be"):
+        elif (
+            kind == "number"
+            and token.text in ("0", "0.0")
+            and index
+            and tokens[index - 1].text in ("is", "at", "to", "are", "of", "be")
+        ):
             predicate, stated = -predicate, True
         elif kind == "not":
             behind = tokens[index + 1] if index + 1 < count else None
@@ -161,13 +176,11 @@ def _read_clause(clause: Clause, number: int, carried: int, state: _State, outco
                 continue
             if before_verb and verb >= 0 and index + 1 == verb and subjects:
                 negated = True
-            elif before_verb and verb >= 0:
-                deny = -1
-                comma_deny = index > 0 and tokens[index - 1].text == ","
-            elif (objects or stated) and not (behind and behind.kind == "present" and not objects):
-                deny = -1
-                comma_deny = index > 0 and tokens[index - 1].text == ","
-            elif verb < 0 and subjects and not (behind and behind.kind in ("present", "absent", "rest")) and behind:
+            elif (
+                (before_verb and verb >= 0)
+                or ((objects or stated) and not (behind and behind.kind == "present" and not objects))
+                or (verb < 0 and subjects and not (behind and behind.kind in ("present", "absent", "rest")) and behind)
+            ):
                 deny = -1
                 comma_deny = index > 0 and tokens[index - 1].text == ","
             elif verb < 0 and not subjects:
@@ -189,7 +202,7 @@ def _read_clause(clause: Clause, number: int, carried: int, state: _State, outco
                 for said in objects or subjects or state.recent:
                     said.sign = -1
             elif not objects and not subjects and index + 1 == count:
-                for said in state.recent if not subjects else subjects:
+                for said in subjects if subjects else state.recent:
                     said.sign = said.sign
         elif kind == "absent":
             if index + 1 < count and tokens[index + 1].text in ("it", "them", "this", "these", "that"):
@@ -301,7 +314,12 @@ def _finish(
                 targets = state.recent
         elif _is_pronoun(tokens, verb) and not objects and (stated or negated or elliptic) and sign < 0:
             targets = state.recent
-    elif verb < 0 and not subjects and clause.opened in ("(", "-", "–", "—", ":") and (stated or negated or attribute < 0):
+    elif (
+        verb < 0
+        and not subjects
+        and clause.opened in ("(", "-", "–", "—", ":")
+        and (stated or negated or attribute < 0)
+    ):
         targets = state.recent if clause.opened == "(" else []
         sign = predicate * attribute * (-1 if negated or deny < 0 else 1)
     if not unreal and (verb >= 0 or stated or negated):
@@ -343,9 +361,9 @@ def _finish(
         state.recent = _adjacent(tokens, [*subjects, *objects])
         state.subject = subjects
     state.running = base * (-1 if negated else 1) * deny * verbs * predicate * (attribute if not subjects else 1)
-    if generic_subject and not objects and generic_subject[-1] * sign < 0 and deny > 0:
-        state.running = -base
-    elif generic_subject and sign < 0 and not objects:
+    if (generic_subject and not objects and generic_subject[-1] * sign < 0 and deny > 0) or (
+        generic_subject and sign < 0 and not objects
+    ):
         state.running = -base
 
 
@@ -434,14 +452,32 @@ def _bare(tokens: Sequence[Token], verb: int) -> bool:
     if tokens[verb].text in ("appear", "appears", "look", "looks", "seem", "seems", "has", "have"):
         return False
     return all(
-        token.kind == "not" or token.text in ("too", "either", "also", "however", "though", "indeed", ",", "not", "here")
+        token.kind == "not"
+        or token.text in ("too", "either", "also", "however", "though", "indeed", ",", "not", "here")
         for token in tokens[verb + 1 :]
     )
 
 
 def _is_pronoun(tokens: Sequence[Token], verb: int) -> bool:
     return all(
-        token.text in ("it", "they", "this", "these", "both", "neither", "none", "au", "aus", "unit", "units", "one", "the", "that", "clearly")
+        token.text
+        in (
+            "it",
+            "they",
+            "this",
+            "these",
+            "both",
+            "neither",
+            "none",
+            "au",
+            "aus",
+            "unit",
+            "units",
+            "one",
+            "the",
+            "that",
+            "clearly",
+        )
         for token in tokens[:verb]
     )
 

@@ -18,11 +18,17 @@ _STATE_HEAD = re.compile(
     r"(?i)\b(?:present|presence|active|activated|activation|status|state|detected|visible|observed|occurrence|shown|yes/no|"
     r"exists?|found|result|value|prediction|answer|on/off)\b|^\?$|存在|状态|是否|présent|vorhanden|presente"
 )
-_ABSENT_HEAD = re.compile(r"(?i)\b(?:absent|inactive|not\s+(?:present|active|visible|detected|observed|shown)|missing|undetected|no)\b|不存在")
+_ABSENT_HEAD = re.compile(
+    r"(?i)\b(?:absent|inactive|not\s+(?:present|active|visible|detected|observed|shown)|missing|undetected|no)\b|不存在"
+)
 _PRESENT_HEAD = re.compile(r"(?i)^\W*(?:present|active|visible|detected|observed|activated|shown|yes)\b")
-_INTENSITY_HEAD = re.compile(r"(?i)\b(?:intensity|level|score|strength|probability|prob|likelihood|percent(?:age)?|%)\b|%|分数|强度|score")
+_INTENSITY_HEAD = re.compile(
+    r"(?i)\b(?:intensity|level|score|strength|probability|prob|likelihood|percent(?:age)?|%)\b|%|分数|强度|score"
+)
 _CONFIDENCE_HEAD = re.compile(r"(?i)\b(?:confidence|certainty|conf)\b")
-_UNIT_HEAD = re.compile(r"(?i)^\W*(?:aus?|action\s*units?|units?|code|number|no\.?|#|facs(?:\s*code)?|au\s*(?:number|code|no\.?|#|id))\W*$")
+_UNIT_HEAD = re.compile(
+    r"(?i)^\W*(?:aus?|action\s*units?|units?|code|number|no\.?|#|facs(?:\s*code)?|au\s*(?:number|code|no\.?|#|id))\W*$"
+)
 
 
 def find_rows(text: str) -> tuple[list[list[str]], str] | None:
@@ -30,9 +36,7 @@ def find_rows(text: str) -> tuple[list[list[str]], str] | None:
     if "<" in text:
         match = _HTML.search(text)
         if match:
-            rows = [
-                [_TAGS.sub("", cell).strip() for cell in _CELL.findall(row)] for row in _ROW.findall(match.group())
-            ]
+            rows = [[_TAGS.sub("", cell).strip() for cell in _CELL.findall(row)] for row in _ROW.findall(match.group())]
             return [row for row in rows if row], "html"
     lines = text.split("\n")
     piped = [line for line in lines if line.count("|") >= 1 or "│" in line]
@@ -174,7 +178,9 @@ def _upright(rows: Sequence[Sequence[str]], labels: Labels, into: Structure, kin
     column, hits = -1, 0
     for number in range(width):
         bare = number < len(heads_units) and heads_units[number]
-        count = sum(1 for row in rows if number < len(row) and labels.cell(row[number], bare=bare and row is not rows[0]))
+        count = sum(
+            1 for row in rows if number < len(row) and labels.cell(row[number], bare=bare and row is not rows[0])
+        )
         if count > hits:
             column, hits = number, count
     if column < 0 or (kind == "csv" and hits < 2 and hits < len(rows) - 1):
@@ -207,7 +213,9 @@ def _described(row: Sequence[str], column: int) -> Value:
     return Value(not any(explained(cell) < 0 for cell in rest))
 
 
-def _state_columns(head: Sequence[str], column: int, width: int, body: Sequence[Sequence[str]]) -> list[tuple[int, bool]]:
+def _state_columns(
+    head: Sequence[str], column: int, width: int, body: Sequence[Sequence[str]]
+) -> list[tuple[int, bool]]:
     """Columns in the order in which they decide, each with whether it says what is present or what is absent."""
     ranked: list[tuple[int, int, bool]] = []
     for number in range(width):

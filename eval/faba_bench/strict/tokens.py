@@ -5,6 +5,7 @@ Kinds: ``m`` a mention (its payload is what the reader looks for), ``g`` "action
 ``copula``, ``modal``, ``verb``, ``base``, ``pronoun``, ``word``, ``number`` and ``p`` (punctuation).
 """
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import re

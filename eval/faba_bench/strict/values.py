@@ -1,14 +1,13 @@
 """What a cell, a field or the end of a line says of its label: present, absent, a number, or unclear."""
 
+# ruff: noqa: E501  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_WAYS = (
-    r"(?:clearly|visibly|really|currently|noticeably|strongly|apparently|at\s+all|very|fully|being)\s+"
-)
+_WAYS = r"(?:clearly|visibly|really|currently|noticeably|strongly|apparently|at\s+all|very|fully|being)\s+"
 _SEEN = (
     r"present|active|activated|visible|detected|observed|seen|shown|evident|apparent|engaged|involved|there|displayed|"
     r"expressed|noticeable|perceptible|discernible|found|noted|coded|observable|detectable|triggered|on|identified|used|"
@@ -41,7 +40,9 @@ _UNCLEAR = (
 )
 YES_MARKS = "✓✔✅☑🗹🟢🟩👍⭕●◉■+"
 NO_MARKS = "✗✘❌✕✖×☐⬜🚫👎⛔🔴🟥❎○◯□⨯☓🅇-–—"
-_MARK = re.compile(rf"(?P<yes>\[\s*[xX✓✔√]\s*\]|[{re.escape(YES_MARKS)}√])|(?P<no>\[\s*[-–✗✘]?\s*\]|[{re.escape(NO_MARKS)}])|(?P<box>☒)")
+_MARK = re.compile(
+    rf"(?P<yes>\[\s*[xX✓✔√]\s*\]|[{re.escape(YES_MARKS)}√])|(?P<no>\[\s*[-–✗✘]?\s*\]|[{re.escape(NO_MARKS)}])|(?P<box>☒)"
+)
 _END = r"(?=\s*(?:$|[.,;:!|)\]}(\[/\n\"'<&\x01]|-{1,2}(?:\s|$)|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\d))"
 _CJK_END = r"(?=\s*(?:$|\W)|[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
 _LETTER = r"(?P<letter>[a-e])(?:-level)?"
@@ -95,7 +96,13 @@ def match_value(text: str, start: int = 0, end: int | None = None) -> Value | No
         return Value(None, end=match.end())
     if match["number"]:
         number = float(match["number"].replace(",", "."))
-        return Value(number > 0, number, bool(match["percent"]), float(match["scale"]) if match["scale"] else None, end=match.end())
+        return Value(
+            number > 0,
+            number,
+            bool(match["percent"]),
+            float(match["scale"]) if match["scale"] else None,
+            end=match.end(),
+        )
     if match["absent"]:
         return Value(False, strength=0.0, end=match.end())
     if match["letter"]:
@@ -115,7 +122,11 @@ def cell_value(cell: str) -> Value | None:
     if value is None:
         return None
     rest = text[value.end :].strip(" .,;:)(]['\"-–—")
-    if rest and value.number is not None and not re.match(r"(?i)intensity|/|\(|level|[a-e]\b|present|absent|not|of\b|out\b", rest):
+    if (
+        rest
+        and value.number is not None
+        and not re.match(r"(?i)intensity|/|\(|level|[a-e]\b|present|absent|not|of\b|out\b", rest)
+    ):
         return None if len(rest.split()) > 3 else value
     return value
 

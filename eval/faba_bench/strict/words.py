@@ -3,6 +3,7 @@
 Every entry is a word or phrase in lower case; phrases are one token.  The kinds are explained in `tokens`.
 """
 
+# ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 #: Denies the noun phrase behind it: "no AU4", "without AU4", "rather than anger".
@@ -72,7 +73,11 @@ thus|despite|in spite of|albeit|whilst|as for|when|where|and yet|nevertheless|no
 """.replace("\n", "").split("|")
 RELATIVE = frozenset({"which", "who", "whose"})
 #: End a denial inside a clause.
-RESET = ["so much as", "more like", *"only just instead rather solely merely simply exclusively leaving leaves remains leave alone".split()]
+RESET = [
+    "so much as",
+    "more like",
+    *"only just instead rather solely merely simply exclusively leaving leaves remains leave alone".split(),
+]
 
 COPULA = frozenset("is are was were be been being am 's 're appear appears appeared seem seems seemed look looks looked "
                    "remain remains stay stays become becomes feel feels proves".split())  # fmt: skip
@@ -99,7 +104,9 @@ BASE_VERB = frozenset(
     "combine stand result cause glare argue speak hint read work fire play hold keep exclude rule".split()
 )
 PRONOUN = frozenset("i we you he she it they this these that those one there what none both neither".split())
-PEOPLE = frozenset("woman man person girl boy child face lady guy subject individual baby people men women eyes".split())
+PEOPLE = frozenset(
+    "woman man person girl boy child face lady guy subject individual baby people men women eyes".split()
+)
 DEGREE = frozenset(
     "very fully entirely completely strongly particularly overly too as so extremely highly pronounced intense strong "
     "limited intensely heavily exaggerated especially only just merely solely simply necessarily all quite overwhelmingly "
