@@ -326,8 +326,8 @@ def _reading_warnings(records: Sequence[Record], strict: Sequence[Parsed]) -> li
     unclear = [record.question_id for record, item in zip(records, strict, strict=True) if item.ambiguous]
     if unclear:
         found.append(
-            f"strict: {_count(unclear, 'answer')} with a list, table or JSON that cannot be told (several classes, none, "
-            f"or neither present nor absent), unparsed: {quote_ids(unclear)}"
+            f"strict: {_count(unclear, 'answer')} with a list, table or JSON that is unclear: several classes or none, "
+            f"or neither yes nor no; unparsed: {quote_ids(unclear)}"
         )
     return found
 

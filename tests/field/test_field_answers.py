@@ -37,7 +37,7 @@ def test_an_ambiguous_structure_is_unparsed_and_warned_about() -> None:
     answers = [{"question_id": "a", "text": "Anger: yes\nFear: yes"}]
     result = faba_bench.score("emotion", "faba", records, answers, bootstrap=0)
     assert result["modes"]["strict"]["samples"][0]["parsed"] is None
-    assert any("cannot be told" in text for text in result["warnings"])
+    assert any("list, table or JSON" in text for text in result["warnings"])
 
 
 def test_absent_lists_leave_perfect_answers_perfect() -> None:
