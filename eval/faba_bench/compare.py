@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from faba_bench.bootstrap import METRICS, paired_bootstrap
 from faba_bench.errors import ResultError
-from faba_bench.result import MODES, load_result
+from faba_bench.result import MODES, check_comparable, load_result
 from faba_bench.tables import latex_table, markdown_table, number, text_table, with_interval
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def compare(
                 f"{name} is task {result['task']}, protocol {result['protocol']}; "
                 f"{names[0]} is task {first['task']}, protocol {first['protocol']}"
             )
+    for name in names[1:]:
+        check_comparable(first, results[name])
     rows = [_row(name, results[name], None if index == 0 else first, samples, seed) for index, name in enumerate(names)]
     return {
         "task": first["task"],

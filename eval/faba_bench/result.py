@@ -115,6 +115,7 @@ def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any], mode: 
     for key in ("task", "protocol"):
         if first[key] != second[key]:
             raise ResultError(f"the results differ in {key}: {first[key]!r} and {second[key]!r}")
+    _check_rules(first, second)
     ours = {str(row["question_id"]): row["target"] for row in first["modes"][mode]["samples"]}
     theirs = {str(row["question_id"]): row["target"] for row in second["modes"][mode]["samples"]}
     only_ours = [key for key in ours if key not in theirs]
@@ -129,3 +130,15 @@ def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any], mode: 
     changed = [key for key in ours if ours[key] != theirs[key]]
     if changed:
         raise ResultError(f"the results have different targets for question ids {quote_ids(changed)}")
+
+
+def _check_rules(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+    """Raise `ResultError` for two versions of a protocol, or other scored labels."""
+    versions = [result.get("protocol_version") for result in (first, second)]
+    if versions[0] != versions[1]:
+        raise ResultError(
+            f"the results are of two versions of the protocol, {versions[0]} and {versions[1]}: score again"
+        )
+    labels = [list(result["modes"]["strict"]["per_label"]) for result in (first, second)]
+    if labels[0] != labels[1]:
+        raise ResultError(f"the results score other labels: {', '.join(labels[0])} and {', '.join(labels[1])}")

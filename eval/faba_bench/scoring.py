@@ -128,14 +128,14 @@ def _reference_emotion() -> Reader:
 
 def _strict_au(rules: AUTask) -> Reader:
     from faba_bench.strict.au import read_aus
-    from faba_bench.strict.rouge import rouge_l_strict
+    from faba_bench.strict.rouge import has_rouge, rouge_l_strict
 
     vocabulary = frozenset(rules.vocabulary)
 
     def read(text: str, reference: str | None) -> Parsed:
         answer = strip_thoughts(text)
         found = read_aus(answer.text, vocabulary)
-        rouge = None if reference is None else rouge_l_strict(answer.text, reference)
+        rouge = None if reference is None or not has_rouge(reference) else rouge_l_strict(answer.text, reference)
         evidence = _UNFINISHED if answer.unfinished else found.evidence
         return Parsed(list(found.value), not found.parsed, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
 
@@ -144,12 +144,12 @@ def _strict_au(rules: AUTask) -> Reader:
 
 def _strict_emotion(rules: EmotionTask) -> Reader:
     from faba_bench.strict.emotion import read_emotion
-    from faba_bench.strict.rouge import rouge_l_strict
+    from faba_bench.strict.rouge import has_rouge, rouge_l_strict
 
     def read(text: str, reference: str | None) -> Parsed:
         answer = strip_thoughts(text)
         found = read_emotion(answer.text, rules.classes)
-        rouge = None if reference is None else rouge_l_strict(answer.text, reference)
+        rouge = None if reference is None or not has_rouge(reference) else rouge_l_strict(answer.text, reference)
         evidence = _UNFINISHED if answer.unfinished else found.evidence
         return Parsed(found.value, found.value is None, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
 
@@ -300,7 +300,7 @@ def _warnings(
             row = body["per_label"][str(label)]
             extra = f", {row['false_positives']} false positives" if row["false_positives"] else ""
             found.append(f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean")
-    if all(sample["rouge_l"] is None for sample in modes["strict"]["samples"]):
+    if all(sample["rouge_l"] is None for mode in MODES for sample in modes[mode]["samples"]):
         found.append("the annotations hold no reference texts: S_ge and REGE have no value")
     if task == "emotion" and protocol.emotion:
         from faba_bench.reference.emotion import CLASSES
@@ -323,6 +323,14 @@ def _reading_warnings(records: Sequence[Record], strict: Sequence[Parsed]) -> li
             f"{held} of {len(strict)} answers held a model's thoughts; strict mode leaves them out, reference mode not"
         )
         found.append(f"{text}; in {endless} they never end, which is no answer" if endless else text)
+    foreign = sum(
+        record.reference is not None and item.rouge_l is None for record, item in zip(records, strict, strict=True)
+    )
+    if foreign:
+        found.append(
+            f"strict: {foreign} reference texts are not in Latin letters, which ROUGE-L's words are made of: no value "
+            "for them; the reference mode's value counts white space as the end of a word"
+        )
     unclear = [record.question_id for record, item in zip(records, strict, strict=True) if item.ambiguous]
     if unclear:
         found.append(

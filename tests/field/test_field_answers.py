@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import faba_bench
+import pytest
+from faba_bench.compare import compare
 
 FIELD = Path(__file__).resolve().parents[1] / "data" / "field"
 
@@ -48,3 +51,19 @@ def test_absent_lists_leave_perfect_answers_perfect() -> None:
         absent = ", ".join(f"AU{other}" for other in scored_units if other != unit)
         answers.append({"question_id": str(index), "text": f"AU{unit} is active.\n\nAbsent: {absent}."})
     assert faba_bench.score("au", "faba", records, answers, bootstrap=0)["modes"]["strict"]["s_re"] == 100
+
+
+def test_rouge_of_a_text_without_latin_words_has_no_value() -> None:
+    result = scored("emotion", "score-chinese-emotion")
+    assert result["modes"]["strict"]["s_ge"] is None
+    assert any("not in Latin letters" in text for text in result["warnings"])
+
+
+def test_two_protocol_versions_and_other_labels_are_not_compared() -> None:
+    result = scored("au", "score-au-openface")
+    with pytest.raises(faba_bench.ResultError, match="two versions"):
+        faba_bench.paired_bootstrap(result, {**result, "protocol_version": 2}, samples=10)
+    other = copy.deepcopy(result)
+    del other["modes"]["strict"]["per_label"]["43"]
+    with pytest.raises(faba_bench.ResultError, match="other labels"):
+        compare({"a": result, "b": other}, samples=10)

@@ -22,3 +22,16 @@ def rouge_l_strict(hypothesis: str, reference: str) -> float:
     precision = common / len(ours)
     recall = common / len(theirs)
     return 2 * precision * recall / (precision + recall)
+
+
+def has_rouge(reference: str) -> bool:
+    """Whether the package's words (Latin letters and digits) can compare with this reference text.
+
+    Chinese, Arabic and the like hold none: an equal text would score 0, and one shared number 100.  Text in which less
+    than half of the letters are Latin has no value.
+    """
+    if reference.isascii():
+        return True
+    letters = [letter for letter in reference if letter.isalpha()]
+    latin = sum(letter < "\u0250" for letter in letters)
+    return 2 * latin >= len(letters)
