@@ -7,7 +7,7 @@ sample, so memory grows with the number of annotations and not with the length o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
 from faba_bench.records import Record, iterate_answers, load_annotations
 from faba_bench.result import MODES, SCHEMA_VERSION
+from faba_bench.templates import are_templates
 from faba_bench.thoughts import strip_thoughts
 
+_TEMPLATES = "the reference texts are a converter's sentences about the labels: no S_ge and no REGE against them"
 _UNFINISHED = "thoughts that never end: no answer"
 
 
@@ -70,6 +72,9 @@ def score(
     rules_of = load_protocol(protocol)
     records = load_annotations(annotations, task, rules_of)
     rules = rules_of.require(task)
+    templates = rules_of.reference_texts != "required" and are_templates(records)
+    if templates:
+        records = [replace(record, reference=None) for record in records]
     readers = {mode: _reader(mode, rules) for mode in MODES}
     parsed, empty, missing = _read_all(records, answers, readers, allow_missing)
     modes = {mode: _mode_body(task, mode, rules, records, parsed[mode]) for mode in MODES}
@@ -83,7 +88,11 @@ def score(
         "seed": seed,
         "bootstrap": bootstrap,
         "n_with_thoughts": sum(item.had_thoughts for item in parsed["strict"]),
-        "warnings": [*_reading_warnings(records, parsed["strict"]), *_warnings(rules_of, task, modes, empty, missing)],
+        "warnings": [
+            *([_TEMPLATES] if templates else []),
+            *_reading_warnings(records, parsed["strict"]),
+            *_warnings(rules_of, task, modes, empty, missing),
+        ],
         "modes": modes,
     }
 

@@ -67,3 +67,21 @@ def test_two_protocol_versions_and_other_labels_are_not_compared() -> None:
     del other["modes"]["strict"]["per_label"]["43"]
     with pytest.raises(faba_bench.ResultError, match="other labels"):
         compare({"a": result, "b": other}, samples=10)
+
+
+def test_no_rouge_against_a_converters_own_sentences() -> None:
+    records = [
+        {
+            "id": "0",
+            "image": "a.jpg",
+            "label": "1, 4",
+            "gpt4": "The action units conveyed by this face are AU1 and AU4.",
+        },
+        {"id": "1", "image": "b.jpg", "label": "", "gpt4": "No action units are conveyed by this face."},
+    ]
+    answers = [{"question_id": "0", "text": "AU1."}, {"question_id": "1", "text": "AU4."}]
+    result = faba_bench.score("au", "bp4d", records, answers, bootstrap=0)
+    assert [result["modes"][mode][key] for mode in ("reference", "strict") for key in ("s_ge", "s_rege")] == [None] * 4
+    records[0]["gpt4"] = "Her brows are drawn together and raised in the middle (AU1, AU4)."
+    result = faba_bench.score("au", "bp4d", records, answers, bootstrap=0)
+    assert result["modes"]["strict"]["s_ge"] is not None
