@@ -406,7 +406,7 @@ def _sentence(
             for number in item:
                 ledger.affirmed.pop(number, None)
                 ledger.denied[number] = None
-    source = line[tokens[0].start : tokens[-1].end] if tokens else ""
+    source = line[tokens[0].start : tokens[-1].end] if outcome.said else ""
     elsewhere = {
         number
         for number, clause in enumerate(outcome.clauses)

@@ -47,7 +47,17 @@ def _fill() -> None:
 
 
 _fill()
-_PHRASE = "|".join(re.escape(phrase).replace(r"\ ", r"[ \t]+") for phrase in sorted(_PHRASES, key=len, reverse=True))
+
+
+def _by_letter() -> str:
+    """All phrases, longest first, grouped by their first letter: a word is compared with those of its letter only."""
+    groups: dict[str, list[str]] = {}
+    for phrase in sorted(_PHRASES, key=len, reverse=True):
+        groups.setdefault(phrase[0], []).append(re.escape(phrase[1:]).replace(r"\ ", r"[ \t]+"))
+    return "|".join(f"{letter}(?:{'|'.join(rest)})" for letter, rest in groups.items())
+
+
+_PHRASE = _by_letter()
 _TOKEN = re.compile(
     rf"(?P<phrase>\b(?:{_PHRASE})\b(?!['-]\w))|(?P<nt>n't\b)|(?P<word>[^\W\d_]+?(?=n't\b)|[^\W\d_]+(?:-[^\W\d_]+)*)|"
     r"(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|(?P<number>\d+(?:\.\d+)?)|(?P<dots>\.\.\.)|(?P<p>[^\s\w])",
