@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from faba_bench.errors import ProtocolError
+from faba_bench.files.jsonfiles import parse_json
 
 SCHEMA_VERSION = 1
 TASKS = ("au", "emotion")
@@ -104,7 +105,7 @@ def load_protocol(name: str) -> Protocol:
 
 def _parse(text: str, where: str) -> Protocol:
     try:
-        data = json.loads(text)
+        data = parse_json(text, where, error=ProtocolError)
         if data["schema_version"] != SCHEMA_VERSION:
             raise ProtocolError(
                 f"{where}: schema_version {data['schema_version']!r}, this release reads {SCHEMA_VERSION}"

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.jsonfiles import read_json
+
 from llava_faba.align.crop import align_face
 from llava_faba.errors import UserError
 from llava_faba.experts import PriorExpert, PriorStatus, create_expert
@@ -82,7 +84,7 @@ def _check_same(path: Path, made: dict[str, Any]) -> None:
     text = json.dumps(made, indent=2) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise UserError(
-            f"{path.parent} holds crops that were made otherwise: {json.dumps(json.loads(path.read_text()))}, now "
+            f"{path.parent} holds crops that were made otherwise: {json.dumps(read_json(path, error=UserError))}, now "
             f"{json.dumps(made)}. Choose another folder for --out."
         )
     write_atomically(path, text.encode())
@@ -102,7 +104,7 @@ def _read_log(path: Path) -> dict[str, str]:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 value = json.loads(line)
-                done[value["image"]] = value["status"]
-            except (ValueError, KeyError):
+                done[str(value["image"])] = str(value["status"])
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
     return done

@@ -26,6 +26,6 @@ def settings_of(pairs: Iterable[str]) -> dict[str, Any]:
             raise ExpertError(f"--set {pair}: expected KEY=VALUE.")
         try:
             settings[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             settings[key] = value
     return settings

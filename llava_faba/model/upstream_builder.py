@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.building import building_modules
-from llava_faba.errors import UserError
+from llava_faba.errors import CheckpointError, UserError
 from llava_faba.model.checkpoints import Checkpoint, inspect_checkpoint
 from llava_faba.model.handing_over import hand_over, hand_over_path, restore_loaded
 from llava_faba.vetting.folder import original_of
@@ -70,6 +70,8 @@ def _load_plain(
     **kwargs: Any,
 ) -> Any:
     """As upstream does it, by the folder's name, from vetted files."""
+    if not checkpoint.config and "llava" in model_name.lower():
+        raise CheckpointError(f"{checkpoint.folder}: not a model folder, config.json is missing.")
     checkpoint.check_weights()
     base = model_base
     if model_base is not None and checkpoint.needs_base:

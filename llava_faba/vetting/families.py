@@ -243,6 +243,8 @@ _OF_NO_EFFECT_TEXT = """
 """
 _OF_NO_EFFECT = frozenset(_OF_NO_EFFECT_TEXT.split())
 _DECODER_NEEDS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
+# Absent, LLaVA takes the first for true, and adds a token whose weights are drawn at random.
+_EMOLA_NEEDS = ("mm_use_im_patch_token", "mm_use_im_start_end")
 _LLAVA_NEEDS = ("mm_hidden_size", "mm_vision_select_layer")
 
 
@@ -289,6 +291,8 @@ def tower_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 def _check_decoder(config: dict[str, Any], where: Path) -> None:
     # A config that does not say how large its model is takes the size of a LLaMA-7B, whatever its weights are.
     needed = (*_DECODER_NEEDS, *(_LLAVA_NEEDS if config.get("mm_vision_tower") else ()))
+    if config.get("landmark_feature_hidden_size") is not None:
+        needed += _EMOLA_NEEDS
     missing = [key for key in needed if key not in config]
     if missing:
         raise CheckpointError(f"{where}: {', '.join(missing)} missing; the file is not whole, copy it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -46,6 +47,11 @@ def run(
     except OSError as error:
         tell(f"{name}: {sentence(error)}")
         _discard_if_full()
+    except RuntimeError as error:  # what Path.resolve makes of a circle of links before Python 3.13
+        name_of_loop = str(error).removeprefix("Symlink loop from ")
+        if name_of_loop == str(error):
+            raise
+        tell(f"{name}: {sentence(OSError(errno.ELOOP, os.strerror(errno.ELOOP), name_of_loop.strip(chr(39))))}")
     return USER_ERROR
 
 

@@ -7,10 +7,10 @@ import errno
 import fcntl
 import glob
 import os
+import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,24 +36,21 @@ def new_folder(target: str | Path, *, error: type[Exception] = FileProblem) -> I
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name[:60]}."
     _sweep(target.parent, prefix)
-    draft = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
-    handle = os.open(draft, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # tells others that this draft is being written
-        with _guarded(draft):
-            try:
-                mask = os.umask(0)
-                os.umask(mask)
-                draft.chmod(0o777 & ~mask)
-                yield draft
-                _sync(draft)
-                _take_place(draft, target, error)
-                sync_folder(target.parent)
-            except BaseException:
-                shutil.rmtree(draft, ignore_errors=True)
-                raise
-    finally:
-        os.close(handle)
+    draft = target.parent / f"{prefix}{secrets.token_hex(6)}{_SUFFIX}"
+    with _guarded(draft):  # before it is there
+        draft.mkdir()
+        handle = os.open(draft, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # tells others that this draft is being written
+            yield draft
+            _sync(draft)
+            _take_place(draft, target, error)
+            sync_folder(target.parent)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        finally:
+            os.close(handle)
 
 
 def check_new(target: Path, *, error: type[Exception] = FileProblem) -> None:
