@@ -115,8 +115,6 @@ PLACES = {"long": "n" * 300, "below a file": "file/x", "loop": "loop", "nothing"
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", READ)
 def test_what_cannot_be_read_is_a_sentence(name, place, inputs, monkeypatch, capsys):
-    if (name, place) == ("bench questions", "pipe"):
-        pytest.skip("its reader is being replaced by the one of faba_bench.files, which opens no pipe")
     text = run([PLACES[place] if one == "@" else one for one in READ[name]], inputs, monkeypatch, capsys)
     assert PLACES[place][:60].split("/")[0] in text, text
 
