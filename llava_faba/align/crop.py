@@ -25,10 +25,12 @@ _BACKGROUND = (122, 116, 104)  # CLIP's mean colour, which LLaVA pads with too
 
 @dataclass(frozen=True)
 class Crop:
-    """``image``: the crop, or the untouched photograph when there is no face. ``status``: the expert's word."""
+    """``image``: the crop, or the untouched photograph when there is no face. ``status``: the expert's word. ``face``:
+    the box of the face that was cropped, (left, top, right, bottom) in pixels of the photograph."""
 
     image: Any
     status: PriorStatus
+    face: tuple[float, float, float, float] | None = None
 
 
 def align_face(image: Any, expert: PriorExpert, size: int = 336) -> Crop:
@@ -51,7 +53,8 @@ def align_face(image: Any, expert: PriorExpert, size: int = 336) -> Crop:
         )
     if points is None:
         return Crop(image, result.statuses[0])
-    return Crop(crop_to_landmarks(image, points[:, :2], size), result.statuses[0])
+    (left, top), (right, bottom) = points[:, :2].min(axis=0).tolist(), points[:, :2].max(axis=0).tolist()
+    return Crop(crop_to_landmarks(image, points[:, :2], size), result.statuses[0], (left, top, right, bottom))
 
 
 def to_picture(image: Any) -> Picture:

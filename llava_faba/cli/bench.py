@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from faba_bench.console.output import save, say, show
+from faba_bench.console.output import save, say, show, tell
 
 from llava_faba.cli import options
 
@@ -89,13 +89,12 @@ def run_generate(args: argparse.Namespace) -> int:
 
     from llava_faba.cli.progress import progress_bar
     from llava_faba.devices import gpu_or_cpu_count
-    from llava_faba.inference.conversations import conversation_of_checkpoint
     from llava_faba.inference.generate import GenerateSettings, generate_answers
     from llava_faba.records.questions import read_jsonl
 
     questions = read_jsonl(Path(args.question_file))
     settings = GenerateSettings(
-        conversation=args.conv_mode or conversation_of_checkpoint(args.model_path),
+        conversation=args.conv_mode,
         max_new_tokens=args.max_new_tokens,
         dtype=args.dtype,
         device=args.device,
@@ -119,9 +118,22 @@ def run_generate(args: argparse.Namespace) -> int:
         "answered": summary.answered,
         "before": summary.before,
         "failures": [{"question_id": question, "error": error} for question, error in summary.failures],
+        "cut": summary.cut,
+        "note": summary.note,
+        "errors_log": None if summary.log is None else str(summary.log),
     }
     lines = [f"answered {summary.answered} now, {summary.before} before, {len(summary.failures)} failed"]
+    if summary.cut:
+        lines.append(
+            f"{len(summary.cut)} of {summary.answered + summary.before} answers were cut at --max-new-tokens "
+            f'{args.max_new_tokens}, before their end ("finish_reason": "length" in their lines), first question '
+            f"{summary.cut[0]}: raise it, or they are scored as they are"
+        )
     lines += [f"  question {question}: {error}" for question, error in summary.failures[:20]]
+    if summary.log is not None:
+        lines.append(f"tracebacks of errors that are none of llava-faba's: {summary.log}")
+    if summary.note:
+        tell(f"note: {summary.note}")
     if not args.json:
         say("\n".join(lines))  # before the verification, which takes its time
     fine, text = (True, "") if args.verify == 0 else _verify(args, questions, settings, result)
@@ -162,5 +174,7 @@ def _verify(args: argparse.Namespace, questions: Any, settings: Any, result: dic
         f"best logits lie within {TOLERANCE:g}, {len(found.different)} differ otherwise"
     ]
     for item in [*found.different, *found.near_ties][:20]:
-        lines.append(f"  question {item.question_id}: token {item.position}, margin {item.margin:.2g}")
-    return not found.different or settings.dtype != "float32", "\n".join(lines)
+        what = f"token {item.position}, margin {item.margin:.2g}" if item.position >= 0 else item.alone
+        lines.append(f"  question {item.question_id}: {what}")
+    fine = not any(settings.dtype == "float32" or item.position < 0 for item in found.different)
+    return fine, "\n".join(lines)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faba_bench.console.output import say
+from faba_bench.console.output import say, tell
 
 from llava_faba.cli import options
 
@@ -36,6 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import warnings
+
     import llava_faba
     from llava_faba.images import open_image
 
@@ -43,12 +45,28 @@ def run(args: argparse.Namespace) -> int:
     loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
     from llava_faba.inference.aligning import aligned
     from llava_faba.inference.chat import Chat
+    from llava_faba.inference.conversations import template_of
 
-    picture = aligned(picture, loaded[1]) if args.align else picture
-    chat = Chat(loaded, picture, args.conv_mode)
-    say(_about_prior(chat, picture, args), flush=True)
+    crop = aligned(picture, loaded[1]) if args.align else None
+    picture = picture if crop is None else crop.image
+    name = template_of(loaded[1].config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the template: that was said
+        chat = Chat(loaded, picture, name)
+    say(_about_prior(chat, picture, args) + _about_faces(chat, crop), flush=True)
     _talk(chat, args)
     return 0
+
+
+def _about_faces(chat: Chat, crop: Any) -> str:
+    """Which of several faces was read: in the picture that was given, also when a crop of it was made."""
+    from llava_faba.inference.prediction import Prediction, box_around
+
+    if crop is not None and crop.face is not None:
+        said = Prediction("", None, crop.status.value, crop.face).about_faces
+    else:
+        said = Prediction("", None, chat.status, box_around(chat.landmarks)).about_faces
+    return f" {said[0].upper()}{said[1:]}." if said else ""
 
 
 def _about_prior(chat: Chat, picture: Any, args: argparse.Namespace) -> str:
@@ -57,12 +75,11 @@ def _about_prior(chat: Chat, picture: Any, args: argparse.Namespace) -> str:
     if chat.status == "not_found":
         hint = "" if args.align else " For a photograph that is not a face crop, try --align."
         return f"No face was found in {args.image}: the answers come without a facial prior.{hint}"
-    several = " The picture shows several faces; this is the main one." if chat.status == "several_faces" else ""
     if chat.landmarks is None:
-        return f"A facial prior was computed; its expert places no landmarks.{several}"
+        return "A facial prior was computed; its expert places no landmarks."
     target = Path(args.landmarks_file or Path(args.image).with_suffix(".landmarks.png").name)
     _draw(chat, picture, target)
-    return f"A face was found; its {len(chat.landmarks)} landmarks are drawn in {target}.{several}"
+    return f"A face was found; its {len(chat.landmarks)} landmarks are drawn in {target}."
 
 
 def _draw(chat: Chat, picture: Any, target: Path) -> None:

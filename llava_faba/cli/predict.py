@@ -24,24 +24,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from faba_bench.console.output import emit
+    import warnings
+
+    from faba_bench.console.output import emit, tell
 
     import llava_faba
+    from llava_faba.inference.conversations import template_of
 
     loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
-    prediction = llava_faba.predict(
-        loaded,
-        args.image,
-        args.question,
-        align=args.align,
-        conversation=args.conv_mode,
-        max_new_tokens=args.max_new_tokens,
-    )
+    template_of(loaded[1].config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the template: that was said
+        prediction = llava_faba.predict(
+            loaded,
+            args.image,
+            args.question,
+            align=args.align,
+            conversation=args.conv_mode,
+            max_new_tokens=args.max_new_tokens,
+        )
     landmarks = None if prediction.landmarks is None else prediction.landmarks.tolist()
     remark = "" if prediction.status in ("found", "no_prior") else f"\n[facial prior: {prediction.status}]"
+    if prediction.about_faces:
+        remark = f"\n[{prediction.about_faces}]"
     emit(
         args,
-        {"text": prediction.text, "status": prediction.status, "landmarks": landmarks},
+        {"text": prediction.text, "status": prediction.status, "landmarks": landmarks, "face": prediction.face},
         prediction.text + remark,
     )
     return 0

@@ -8,7 +8,7 @@ from llava_faba.errors import UserError
 
 
 def aligned(picture: Any, model: Any) -> Any:
-    """The aligned crop of the (largest) face in an RGB PIL image; the image itself where no face is found.
+    """The aligned ``Crop`` of the (largest) face in an RGB PIL image; of the image itself where no face is found.
 
     Raises UserError for a model without a facial prior, and for one whose expert cannot align.
     """
@@ -20,4 +20,4 @@ def aligned(picture: Any, model: Any) -> Any:
             "--align crops by the landmarks of the model's own expert, and this model has none (it is plain LLaVA): "
             "make a crop first, llava-faba align DIR --expert mediapipe-478 --out CROPS, and ask about that."
         )
-    return align_face(picture, model.facial_prior_expert()).image
+    return align_face(picture, model.facial_prior_expert())

@@ -18,16 +18,18 @@ from llava.conversation import conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 
 from llava_faba.errors import UserError, nearest
-from llava_faba.inference.prediction import DEFAULT_CONVERSATION, Prediction
+from llava_faba.inference.conversations import choose_template
+from llava_faba.inference.prediction import Prediction, box_around
 from llava_faba.model.config import has_prior
 
 
-def prompt_ids(question: str, tokenizer: Any, config: Any, conversation: str = DEFAULT_CONVERSATION) -> list[int]:
+def prompt_ids(question: str, tokenizer: Any, config: Any, conversation: str | None = None) -> list[int]:
     """Token ids of a one-turn conversation about one image, the image as -200; as LLaVA's CLI builds it.
 
-    Raises UserError for an unknown conversation template.
+    ``conversation``: name of the template; None: the model's own (``templates``).
+    Raises UserError for an unknown conversation template, and for a question that places the image itself.
     """
-    template = conversation_template(conversation)
+    template = conversation_template(conversation or choose_template(config, None).name)
     template.append_message(template.roles[0], with_image(question, config))
     template.append_message(template.roles[1], None)
     return tokenizer_image_token(template.get_prompt(), tokenizer, IMAGE_TOKEN_INDEX)
@@ -67,7 +69,8 @@ def answer_one(loaded: tuple[Any, Any, Any, int], picture: Any, question: str, *
     result = model.compute_facial_priors(images, [picture.size])
     priors = torch.from_numpy(result.features)
     text = answer_batch(loaded, images, [question], priors, image_sizes=[picture.size], **options)[0]
-    return Prediction(text, result.landmarks[0] if result.landmarks else None, result.statuses[0].value)
+    points, status = result.landmarks[0] if result.landmarks else None, result.statuses[0].value
+    return Prediction(text, points, status, box_around(points) if status == "several_faces" else None)
 
 
 def preprocess(pictures: Sequence[Any], processor: Any, model: Any) -> Any:
@@ -84,10 +87,14 @@ def to_model(images: Any, model: Any) -> Any:
 
 @dataclass(frozen=True)
 class Answer:
-    """``text``, and ``token_ids`` that it was decoded from: the end token included, padding not."""
+    """``text``, and ``token_ids`` that it was decoded from: the end token included, padding not.
+
+    ``is_cut``: it has no end token, for ``max_new_tokens`` were all that it might have.
+    """
 
     text: str
     token_ids: list[int]
+    is_cut: bool = False
 
 
 def answer_batch(
@@ -97,7 +104,7 @@ def answer_batch(
     facial_priors: torch.Tensor | None,
     *,
     image_sizes: Any = None,
-    conversation: str = DEFAULT_CONVERSATION,
+    conversation: str | None = None,
     max_new_tokens: int = 512,
 ) -> list[str]:
     """Greedy answers to one question per image.
@@ -123,7 +130,7 @@ def generate_batch(
     facial_priors: torch.Tensor | None,
     *,
     image_sizes: Any = None,
-    conversation: str = DEFAULT_CONVERSATION,
+    conversation: str | None = None,
     max_new_tokens: int = 512,
     with_logits: bool = False,
 ) -> tuple[list[Answer], list[torch.Tensor] | None]:
@@ -152,21 +159,29 @@ def generate_batch(
             **extra,
         )
     rows = new_tokens(output.sequences if with_logits else output, tokenizer, model)
-    answers = [Answer(text, row) for text, row in zip(texts(rows, tokenizer), rows, strict=True)]
+    stops = _end_tokens(tokenizer, model)
+    answers = [
+        Answer(text, row, is_cut=not (row and row[-1] in stops))
+        for text, row in zip(texts(rows, tokenizer), rows, strict=True)
+    ]
     return answers, list(output.scores) if with_logits else None
 
 
 def new_tokens(sequences: torch.Tensor, tokenizer: Any, model: Any) -> list[list[int]]:
     """Each row's tokens up to its end token; transformers 4.37 puts a BOS before them, which no model said."""
-    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = tokenizer.eos_token_id if ends is None else ends
-    stops = set(ends) if isinstance(ends, list | tuple) else {ends}
+    stops = _end_tokens(tokenizer, model)
     rows = []
     for row in sequences.tolist():
         tokens = row[1:] if row and row[0] == tokenizer.bos_token_id else row
         end = next((index for index, token in enumerate(tokens) if token in stops), None)
         rows.append(tokens if end is None else tokens[: end + 1])
     return rows
+
+
+def _end_tokens(tokenizer: Any, model: Any) -> set[int]:
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = tokenizer.eos_token_id if ends is None else ends
+    return set(ends) if isinstance(ends, list | tuple) else {ends}
 
 
 def texts(rows: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,18 +19,21 @@ from llava_faba.inference.answer import generate_batch, prompt_ids, to_model
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.model.config import expert_name, has_prior, prior_size
 from llava_faba.priors.store import PriorStore
+from llava_faba.priors.writer import comparable_settings
 
 Question = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One question's answer, or the reason why it has none (``error``)."""
+    """One question's answer, or the reason why it has none (``error``, with its traceback where it is no UserError)."""
 
     question_id: str
     text: str = ""
     token_ids: tuple[int, ...] = ()
     error: str | None = None
+    trace: str = ""
+    is_cut: bool = False
     prior_status: str | None = None
 
 
@@ -124,10 +128,10 @@ class Answerer:
             answers, _ = self.decode(prepared)
         except Exception as error:  # one bad image, or too little memory: the others of the batch must not suffer
             if len(batch) == 1:
-                return [Result(_id(batch[0]), error=_reason(error))]
+                return [Result(_id(batch[0]), error=_reason(error), trace=_trace(error))]
             return [result for question in batch for result in self._alone(question)]
         return [
-            Result(_id(question), answer.text, tuple(answer.token_ids), prior_status=status)
+            Result(_id(question), answer.text, tuple(answer.token_ids), prior_status=status, is_cut=answer.is_cut)
             for question, answer, status in zip(batch, answers, prepared.statuses, strict=True)
         ]
 
@@ -152,10 +156,21 @@ def check_store(store: PriorStore, config: Any) -> None:
             f"{store.path} was made by the expert '{store.expert}', but the model was trained on priors of '{named}'; "
             f"run 'llava-faba priors extract --expert {named}'."
         )
+    trained, made = getattr(config, "facial_prior_expert_settings", None) or {}, comparable_settings(store.settings)
+    other = [name for name, value in comparable_settings(trained).items() if made.get(name, value) != value]
+    if other and named == store.expert:
+        raise PriorError(
+            f"{store.path} was made with {other[0]}={made[other[0]]!r}, but the model was trained on priors with "
+            f"{other[0]}={trained[other[0]]!r}; extract them with the model's settings (--set)."
+        )
 
 
 def _id(question: Question) -> str:
     return str(question["question_id"])
+
+
+def _trace(error: Exception) -> str:
+    return "" if isinstance(error, UserError) else "".join(traceback.format_exception(error))
 
 
 def _reason(error: Exception) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from llava.constants import IMAGE_TOKEN_INDEX
+from llava.conversation import SeparatorStyle
 from llava.mm_utils import tokenizer_image_token
 from transformers import TextStreamer
 
+from llava_faba.errors import UserError
 from llava_faba.inference.answer import (
     conversation_template,
     new_tokens,
@@ -20,7 +22,7 @@ from llava_faba.inference.answer import (
     with_image,
     without_token,
 )
-from llava_faba.inference.conversations import conversation_of
+from llava_faba.inference.conversations import template_of
 from llava_faba.model.config import has_prior
 
 
@@ -34,7 +36,7 @@ class Chat:
 
     def __init__(self, loaded: Any, picture: Any, conversation: str | None = None) -> None:
         self._tokenizer, self._model, processor, _ = loaded
-        self._template = conversation_template(conversation or conversation_of(self._model.config))
+        self._template = conversation_template(template_of(self._model.config, conversation))
         self._sizes = [picture.size]
         self._images = preprocess([picture], processor, self._model)
         self._extra: dict[str, Any] = {}
@@ -61,6 +63,8 @@ class Chat:
         An answer that is interrupted leaves the conversation as it was before the question.
         """
         before = [list(message) for message in self._template.messages]
+        if before and self._template.sep_style is SeparatorStyle.PLAIN and self._template.sep2 is None:
+            raise UserError("this model's conversation template has no turns: it takes one question about a picture.")
         text = without_token(question) if before else with_image(question, self._model.config)
         self._template.append_message(self.roles[0], text)
         self._template.append_message(self.roles[1], None)

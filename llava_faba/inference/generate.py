@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llava_faba.errors import RecordError
 from llava_faba.images import MISSING, ImageFolder
+from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.journal import AnswerJournal
 from llava_faba.inference.keys import answer_key, fingerprint, model_folders
 from llava_faba.inference.settings import GenerateSettings
-from llava_faba.inference.workers import Job, answer_in_processes
+from llava_faba.inference.workers import Job, answer_in_processes, write_log
 from llava_faba.records.questions import check_questions
 
 __all__ = ["GenerateSettings", "GenerateSummary", "generate_answers"]
@@ -24,11 +25,18 @@ __all__ = ["GenerateSettings", "GenerateSummary", "generate_answers"]
 
 @dataclass(frozen=True)
 class GenerateSummary:
-    """``answered`` in this run, ``before`` by earlier ones, and the questions that failed (id, reason)."""
+    """``answered`` in this run, ``before`` by earlier ones, and the questions that failed (id, reason).
+
+    ``cut``: questions whose answers, of this run or an earlier one, ``max_new_tokens`` cut off. ``note``: what is worth
+    saying of the conversation template. ``log``: where the tracebacks of failures are that are no ``UserError``.
+    """
 
     answered: int
     before: int
     failures: list[tuple[str, str]]
+    cut: list[str] = field(default_factory=list)
+    note: str = ""
+    log: Path | None = None
 
 
 def generate_answers(
@@ -53,6 +61,12 @@ def generate_answers(
     """
     check_questions(questions)
     _check_image_paths(questions, ImageFolder(image_folder, allow_outside=allow_outside))
+    from llava_faba.model.checkpoints import inspect_checkpoint
+
+    template = choose_template(inspect_checkpoint(model_path).config, settings.conversation)
+    settings = replace(settings, conversation=template.name)
+    log = answers_file.with_name(answers_file.name + ".errors.log")
+    log.unlink(missing_ok=True)
     keys = _keys(model_path, model_base, questions, image_folder, settings)
     model_id = Path(model_path).resolve().name
     failures: list[tuple[str, str]] = []
@@ -63,19 +77,23 @@ def generate_answers(
         left = [question for question in questions if str(question["question_id"]) not in journal.done]
         by_id = {str(question["question_id"]): question for question in left}
         job = Job(model_path, model_base, str(image_folder), settings)
-        for done, result in enumerate(answer_in_processes(job, left) if left else (), before + 1):
+        for done, result in enumerate(answer_in_processes(job, left, log) if left else (), before + 1):
             if result.error is None:
-                metadata = {"dtype": settings.dtype, "token_ids": list(result.token_ids)}
+                reason = "length" if result.is_cut else "stop"
+                metadata = {"dtype": settings.dtype, "token_ids": list(result.token_ids), "finish_reason": reason}
                 if result.prior_status is not None:
                     metadata["prior_status"] = result.prior_status
                 journal.append(by_id[result.question_id], result.text, model_id, metadata)
             else:
                 failures.append((result.question_id, result.error))
+                if result.trace:
+                    write_log(log, f"question {result.question_id}", result.trace)
             if progress:
                 progress(done, len(questions))
-        journal.sort([str(question["question_id"]) for question in questions])
+        cut = journal.sort([str(question["question_id"]) for question in questions])
     _write_failures(answers_file, failures)
-    return GenerateSummary(len(left) - len(failures), before, failures)
+    answered = len(left) - len(failures)
+    return GenerateSummary(answered, before, failures, cut, template.note, log if log.exists() else None)
 
 
 def _keys(
@@ -87,9 +105,12 @@ def _keys(
 ) -> dict[str, str]:
     """Question id (as text) to the key of its answer."""
     from llava_faba.priors.store import PriorStore
+    from llava_faba.priors.verify import check_pictures
 
     model = fingerprint(model_folders(model_path, model_base))
     store = PriorStore.open(settings.store) if settings.store else None
+    if store is not None:
+        check_pictures(store, [question["image"] for question in questions], image_folder)
     keys = {}
     for question in questions:
         image = question["image"]

@@ -63,8 +63,11 @@ class AnswerJournal:
         self._file.write(_line(line))
         self._sync()
 
-    def sort(self, order: Sequence[str]) -> None:
-        """Put the answers into the order of the questions, atomically. The journal takes no more answers then."""
+    def sort(self, order: Sequence[str]) -> list[str]:
+        """Put the answers into the order of the questions, atomically. The journal takes no more answers then.
+
+        Returns the questions whose answers were cut off.
+        """
         position = {question: index for index, question in enumerate(order)}
         answers, _ = self._content()
         answers.sort(key=lambda answer: position[str(answer["question_id"])])
@@ -74,6 +77,7 @@ class AnswerJournal:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
+        return [str(one["question_id"]) for one in answers if one["metadata"].get("finish_reason") == "length"]
 
     def _lock(self) -> None:
         try:

@@ -52,7 +52,7 @@ def model_folders(model_path: str, model_base: str | None) -> list[Path]:
 
     checkpoint = inspect_checkpoint(model_path)
     folders = [checkpoint.folder]
-    if checkpoint.is_adapter:
+    if checkpoint.needs_base:
         folders.append(inspect_checkpoint(checkpoint.base(model_base)).folder)
     config = SimpleNamespace(**checkpoint.config)
     resolve_vision_tower(config, *folders)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llava_faba.inference.conversations import conversation_of
+from llava_faba.inference.conversations import template_of
 from llava_faba.inference.prediction import Prediction
 
 _loading = threading.Lock()
@@ -29,7 +30,8 @@ def predict(
     ``model_or_path``: what ``load_model`` returned, or a checkpoint folder or hub id (kept loaded between calls).
     ``image``: a path or a PIL image. ``align``: crop and align the face first (see ``llava_faba.align``),
     after turning a file's picture as its EXIF data say.
-    ``conversation``: name of the LLaVA conversation template; default: the checkpoint's.
+    ``conversation``: name of the LLaVA conversation template; default: the checkpoint's. Another one than it
+    names gives a warning that says both.
     ``device``, ``dtype``: of a model that is loaded here; "auto" as in ``load_model``.
 
     Raises UserError subclasses: unreadable image, incomplete checkpoint, missing expert, unknown template, and
@@ -39,13 +41,17 @@ def predict(
     picture = _open(image, upright=align)
     from llava_faba.inference.answer import answer_one
 
-    model = loaded[1]
+    model, crop = loaded[1], None
+    name = template_of(model.config, conversation)
     if align:
         from llava_faba.inference.aligning import aligned
 
-        picture = aligned(picture, model)
-    conversation = conversation or conversation_of(model.config)
-    return answer_one(loaded, picture, question, conversation=conversation, max_new_tokens=max_new_tokens)
+        crop = aligned(picture, model)
+        picture = crop.image
+    found = answer_one(loaded, picture, question, conversation=name, max_new_tokens=max_new_tokens)
+    if crop is not None and crop.status.value == "several_faces":  # of which the crop shows one
+        return replace(found, status=crop.status.value, face=crop.face)
+    return found
 
 
 def _loaded(path: str, device: str, dtype: str) -> Any:

@@ -15,9 +15,29 @@ class Prediction:
 
     ``text``: the answer. ``landmarks``: float32 (points, 2 or 3) in pixels of the picture that the model saw, or None
     when there is no face or no landmarks behind the prior. ``status``: "found", "not_found" or "several_faces";
-    "no_prior" for a plain LLaVA model.
+    "no_prior" for a plain LLaVA model. ``face``: with several faces, the box of the one that was read, (left, top,
+    right, bottom) in pixels of the picture that was given (where its expert places landmarks).
     """
 
     text: str
     landmarks: np.ndarray | None
     status: str
+    face: tuple[float, float, float, float] | None = None
+
+    @property
+    def about_faces(self) -> str:
+        """A sentence about which of several faces was read; empty where there were not several."""
+        if self.status != "several_faces":
+            return ""
+        if self.face is None:
+            return "the picture shows several faces; the main one was read"
+        left, top, right, bottom = (round(edge) for edge in self.face)
+        return f"the picture shows several faces; the one at x {left} to {right}, y {top} to {bottom} was read"
+
+
+def box_around(points: np.ndarray | None) -> tuple[float, float, float, float] | None:
+    """(left, top, right, bottom) of landmarks (points, 2 or 3)."""
+    if points is None:
+        return None
+    (left, top), (right, bottom) = points[:, :2].min(axis=0).tolist(), points[:, :2].max(axis=0).tolist()
+    return left, top, right, bottom

@@ -7,7 +7,6 @@ from typing import Any
 
 from llava_faba.devices import AUTO, DTYPES, choose_device, choose_dtype
 from llava_faba.errors import UserError, nearest
-from llava_faba.inference.prediction import DEFAULT_CONVERSATION
 
 DEVICES = ("cpu", "cuda")
 
@@ -16,6 +15,7 @@ DEVICES = ("cpu", "cuda")
 class GenerateSettings:
     """What an answer depends on besides model, image and prompt, and how fast it is made.
 
+    ``conversation``: name of LLaVA's conversation template; None: the one that the checkpoint was trained with.
     ``dtype``: "float32", "float16" or "bfloat16". ``store``: a priors store to read priors from; without it the model
     computes them. ``device``: "cpu" or "cuda" or "cuda:N"; with "cuda", worker k uses GPU k.
     "auto" becomes what it stands for on this machine (``llava_faba.devices``), in both.
@@ -23,7 +23,7 @@ class GenerateSettings:
     Raises UserError for values that cannot be.
     """
 
-    conversation: str = DEFAULT_CONVERSATION
+    conversation: str | None = None
     max_new_tokens: int = 512
     dtype: str = "float32"
     device: str = "cpu"

@@ -23,10 +23,11 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Difference:
-    """An answer that is another one when asked for alone.
+    """An answer that is another one when asked for alone, or whose text is not what its own tokens say.
 
-    ``position``: of the first token that differs, from 0. ``margin``: by how much the logit of the token chosen alone
-    exceeds that of the token in the file. ``near_tie``: the margin is at most ``TOLERANCE``. ``alone``: the other text.
+    ``position``: of the first token that differs, from 0; -1 where the text was changed (``alone`` says how).
+    ``margin``: by how much the logit of the token chosen alone exceeds that of the token in the file. ``near_tie``: the
+    margin is at most ``TOLERANCE``. ``alone``: the other text.
     """
 
     question_id: str
@@ -67,8 +68,11 @@ def verify_answers(
     answered = [question for question in questions if str(question["question_id"]) in stored]
     chosen = _spread(answered, count)
     answerer = Answerer(model_path, model_base, image_folder, settings)
-    differences = []
+    differences = _changed_texts(answered, stored, answerer.loaded[0])
+    changed = {difference.question_id for difference in differences}
     for done, question in enumerate(chosen, 1):
+        if str(question["question_id"]) in changed:
+            continue
         line = stored[str(question["question_id"])]
         answers, logits = answerer.decode(answerer.prepare([question]), with_logits=True)
         difference = compare(line, answers[0], logits or [])
@@ -77,7 +81,7 @@ def verify_answers(
         if progress:
             progress(done, len(chosen))
     verification = Verification(
-        len(chosen),
+        len(changed | {str(question["question_id"]) for question in chosen}),
         [difference for difference in differences if difference.near_tie],
         [difference for difference in differences if not difference.near_tie],
     )
@@ -87,17 +91,40 @@ def verify_answers(
     return verification
 
 
+def _changed_texts(
+    questions: Sequence[dict[str, Any]], stored: dict[str, dict[str, Any]], tokenizer: Any
+) -> list[Difference]:
+    """All answers whose text is not what their tokens decode to, or whose prompt is not the question."""
+    from llava_faba.inference.answer import texts
+
+    found = []
+    for question in questions:
+        line = stored[str(question["question_id"])]
+        tokens, name = _tokens_of(line), str(question["question_id"])
+        if line.get("text") != texts([tokens], tokenizer)[0]:
+            found.append(Difference(name, -1, 0.0, False, "its text is not what its tokens decode to"))
+        elif line.get("prompt") != question["text"]:
+            found.append(Difference(name, -1, 0.0, False, "its prompt is not the question"))
+    return found
+
+
+def _tokens_of(stored: dict[str, Any]) -> list[int]:
+    metadata = stored.get("metadata")
+    tokens = metadata.get("token_ids") if isinstance(metadata, dict) else None
+    if not isinstance(tokens, list) or any(type(token) is not int or token < 0 for token in tokens):
+        raise UserError(
+            f"the answer to question {stored['question_id']} holds no token ids to compare with; it was not written "
+            "by 'llava-faba bench generate'."
+        )
+    return tokens
+
+
 def compare(stored: dict[str, Any], alone: Any, logits: Sequence[torch.Tensor]) -> Difference | None:
     """The difference between a stored answer line and the ``Answer`` given alone, None when their tokens are equal.
 
     ``logits``: per position (1, vocabulary), from which ``alone`` was chosen.
     """
-    tokens = stored.get("metadata", {}).get("token_ids")
-    if tokens is None:
-        raise UserError(
-            f"the answer to question {stored['question_id']} holds no token ids to compare with; it was not written "
-            "by 'llava-faba bench generate'."
-        )
+    tokens = _tokens_of(stored)
     if tokens == alone.token_ids:
         return None
     pairs = enumerate(zip(tokens, alone.token_ids, strict=False))

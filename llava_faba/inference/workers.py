@@ -5,9 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llava_faba.compat.package_versions import remembered_package_versions
@@ -31,10 +34,19 @@ class Job:
     settings: GenerateSettings
 
 
-def answer_in_processes(job: Job, questions: Sequence[dict[str, Any]]) -> Iterator[Result]:
+@dataclass(frozen=True)
+class Failure:
+    """What ended a worker: an error of ours as its text, any other as its name, text and traceback."""
+
+    error: str
+    trace: str = ""
+
+
+def answer_in_processes(job: Job, questions: Sequence[dict[str, Any]], log: Path) -> Iterator[Result]:
     """The result of every question, in the order of completion.
 
-    Raises UserError when the model cannot be loaded, and when a worker dies.
+    Raises UserError when the model cannot be loaded, when a worker ends with an error (which is named, its traceback
+    written to ``log``), and when it is killed.
     """
     batches = batches_by_length(questions, job.settings.batch_size)
     context = multiprocessing.get_context("spawn")
@@ -49,7 +61,7 @@ def answer_in_processes(job: Job, questions: Sequence[dict[str, Any]]) -> Iterat
         worker.start()
     try:
         for _ in range(len(questions)):
-            yield _next(results, workers)
+            yield _next(results, workers, log)
         for worker in workers:  # they have nothing left to do and end by themselves
             worker.join(_END_SECONDS)
     finally:
@@ -65,7 +77,13 @@ def batches_by_length(questions: Sequence[dict[str, Any]], size: int) -> list[li
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def _next(results: Any, workers: Sequence[Any]) -> Result:
+def write_log(log: Path, where: str, trace: str) -> None:
+    """Add a traceback to a log file."""
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{where}\n{trace}\n")
+
+
+def _next(results: Any, workers: Sequence[Any], log: Path) -> Result:
     while True:
         try:
             result = results.get(timeout=_POLL_SECONDS)
@@ -73,27 +91,43 @@ def _next(results: Any, workers: Sequence[Any]) -> Result:
             dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
             if dead:
                 raise UserError(
-                    f"a worker process ended with exit code {dead[0]} (killed for memory? try a smaller --batch-size "
-                    "or fewer --workers); answers so far are kept, the same command goes on from there."
+                    f"a worker process {_how(dead[0])}; answers so far are kept, the same command goes on from there."
                 ) from None
             continue
-        if isinstance(result, str):
-            raise UserError(result)
+        if isinstance(result, Failure):
+            if not result.trace:
+                raise UserError(result.error)
+            write_log(log, "a worker process", result.trace)
+            raise UserError(f"a worker process failed: {result.error} (traceback in {log}).")
         return result
+
+
+def _how(code: int) -> str:
+    """How a process ended that said nothing itself."""
+    if code == -signal.SIGKILL:
+        return "was killed (for memory? try a smaller --batch-size or fewer --workers)"
+    if code < 0:
+        return f"was ended by the signal {signal.Signals(-code).name}; what it printed before is above"
+    return f"ended with exit code {code}; what it printed before is above"
 
 
 def _work(index: int, count: int, job: Job, tasks: Any, results: Any) -> None:
     _die_with_parent()
+    try:
+        _answer(index, count, job, tasks, results)
+    except UserError as error:
+        results.put(Failure(str(error)))
+    except Exception as error:
+        results.put(Failure(f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _answer(index: int, count: int, job: Job, tasks: Any, results: Any) -> None:
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     from llava_faba.inference.answering import Answerer
 
-    try:
-        answerer = Answerer(job.model_path, job.model_base, job.image_folder, job.settings, gpu=index)
-    except UserError as error:
-        results.put(str(error))
-        return
+    answerer = Answerer(job.model_path, job.model_base, job.image_folder, job.settings, gpu=index)
     with remembered_package_versions():
         for result in answerer.answer_all(iter(tasks.get, None)):
             results.put(result)

@@ -118,6 +118,7 @@ _COMMON: dict[str, Check] = {
     "hidden_act": one_of(*_ACTIVATIONS),
 }
 _LLAVA: dict[str, Check] = {
+    "conversation_template": optional(text(100)),
     "freeze_mm_mlp_adapter": flag,
     "freeze_mm_vision_resampler": flag,
     "image_aspect_ratio": optional(one_of("pad", "square", "anyres", "crop")),
