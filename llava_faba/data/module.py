@@ -18,8 +18,10 @@ from llava_faba.data.records import find_problems, report
 from llava_faba.errors import RecordError
 from llava_faba.images import refuse_programs
 from llava_faba.priors.store import PriorStore
+from llava_faba.priors.verify import check_pictures
 from llava_faba.records.training import read_records
 
+_PICTURES_COMPARED = 256  # with what the store's priors were made from, when training starts
 _SHOWN = 600  # characters of a record's text in an error
 
 
@@ -40,6 +42,9 @@ class FabaDataset(LazySupervisedDataset):
         well_formed = [record for record in records if isinstance(record, dict)]
         self.priors: PriorSource = StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed)
         self.list_data_dict = _without_bad_records(data_path, records, folder, self.priors, data_args)
+        if isinstance(self.priors, StoredPriors):  # a sample: 'llava-faba data validate' compares every picture
+            images = [record["image"] for record in self.list_data_dict if "image" in record]
+            check_pictures(self.priors.store, images, folder, at_most=_PICTURES_COMPARED)
 
     @property
     def prior_size(self) -> int | None:

@@ -77,7 +77,7 @@ def _leads_back(root: str, where: str, name: str) -> bool:
     link = Path(where, name)
     if not link.is_symlink():
         return False
-    target, base, here = link.resolve(), Path(root), Path(where)
+    target, base, here = Path(os.path.realpath(link)), Path(root), Path(where)
     passed = [here, *(one for one in here.parents if one.is_relative_to(base))]
     return any(one.resolve().is_relative_to(target) for one in passed)
 

@@ -106,7 +106,7 @@ def test_a_folder_through_the_command_line(folder, tmp_path, expert, capsys):
     out = tmp_path / "crops"
     assert main(["align", str(folder), "--out", str(out), "--size", "224"]) == 0
     assert capsys.readouterr().out.strip() == "unreadable 1, found 1, not_found 1"
-    assert files_in(out) == {LOG, SETTINGS, "sub/turned.png"}
+    assert files_in(out) == {LOG, SETTINGS, "align.lock", "sub/turned.png"}
     crop = Image.open(out / "sub" / "turned.png")
     assert crop.size == (224, 224) and abs(tilt(points_in(crop, expert))) < 3
     log = log_of(out)
@@ -164,7 +164,7 @@ def test_a_crash_while_writing_leaves_no_half_crop(folder, tmp_path, monkeypatch
             align_folder(folder, out)
     assert not (out / "sub" / "turned.png").exists()
     assert align_folder(folder, out)["found"] == 1
-    assert files_in(out) == {LOG, SETTINGS, "sub/turned.png"}
+    assert files_in(out) == {LOG, SETTINGS, "align.lock", "sub/turned.png"}
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def write_store(folder: Path, golden: Path, records: list[dict[str, Any]]) -> Pa
     settings = {"size": PRIOR_SIZE}
     with PriorStoreWriter(folder, expert="precomputed", version="1", settings=settings, size=PRIOR_SIZE) as writer:
         writer.append(
-            Row(record["image"], np.load(golden / "data" / record["landmark"]).reshape(-1), "found", (SIDE, SIDE))
+            Row(record["image"], np.load(golden / "data" / record["landmark"]).reshape(-1), "found", (64, 64))
             for record in records
         )
     return folder

@@ -259,6 +259,7 @@ def _check_priors(
 ) -> None:
     store = None
     if priors is not None:
+        from llava_faba.priors.content import Sameness
         from llava_faba.priors.store import PriorStore
 
         store = PriorStore.open(Path(priors))
@@ -271,6 +272,8 @@ def _check_priors(
             continue
         if store is not None and image in store:
             status = store.status(image)
+            if store.sameness(image, folder) is Sameness.CHANGED:
+                report.add([item.problem("prior-other-picture", f"image '{image}' is not the picture in the store")])
             if status != "found":
                 report.add([item.problem("prior-no-face", f"image '{image}': {status}")])
             vectors[number] = _stored(store, image)

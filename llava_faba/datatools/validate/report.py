@@ -34,6 +34,9 @@ KINDS: dict[str, Kind] = {
     "prior-unreadable": Kind(True, "facial prior cannot be read", "extract it again"),
     "prior-size": Kind(True, "facial prior of the wrong size", "use one expert for all data"),
     "prior-value": Kind(True, "facial prior is not finite", "extract it again"),
+    "prior-other-picture": Kind(
+        True, "the facial prior was made from another picture", "run 'llava-faba priors extract' on the images again"
+    ),
     "prior-no-face": Kind(False, "the expert did not find exactly one face", "check or drop these images"),
     "label": Kind(True, "label cannot be parsed", "'1, 4, 25' for AUs; a class name or index for emotion"),
     "au-number": Kind(True, "AU number does not exist in FACS", "correct the label"),
