@@ -79,7 +79,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.append(Row(name, vector(index), "found", (40, 40)) for index, name in enumerate(names))
     command = ["score", "--task", "au", "--protocol", "faba", "--bootstrap", "20", "--annotations", "eval.json"]
     with in_folder(folder), contextlib.redirect_stdout(io.StringIO()):
-        assert bench_main([*command, "--answers", "answers.jsonl", "--json", "result.json"]) == 0
+        assert bench_main([*command, "--answers", "answers.jsonl", "--output", "result.json"]) == 0
     return folder
 
 
@@ -88,19 +88,19 @@ COMMANDS: dict[str, list[list[str]]] = {
     "train.json": [
         ["data", "validate", "train.json", "--image-folder", "data", "--no-progress"],
         ["data", "validate", "train.json", "--no-images", "--no-progress"],
-        ["data", "stats", "train.json", "--json", "-"],
+        ["data", "stats", "train.json", "--json"],
         ["data", "mix", "--input", "train.json", "--out", "mixed"],
         ["priors", "verify", "store", "--annotations", "train.json", "--image-folder", "data"],
         ["priors", "import", "--annotations", "train.json", "--image-folder", "data", "--npy", "npy", "--out", "new"],
     ],
     "eval.json": [
-        [*BENCH, "--annotations", "eval.json", "--answers", "answers.jsonl", "--json", "out.json"],
+        [*BENCH, "--annotations", "eval.json", "--answers", "answers.jsonl", "--output", "out.json"],
         ["bench", "questions", "eval.json", "--out", "questions.jsonl"],
         ["data", "validate", "eval.json", "--image-folder", "data", "--no-progress"],
         ["data", "stats", "eval.json"],
     ],
     "answers.jsonl": [
-        [*BENCH, "--annotations", "eval.json", "--answers", "answers.jsonl", "--json", "out.json"],
+        [*BENCH, "--annotations", "eval.json", "--answers", "answers.jsonl", "--output", "out.json"],
         [*BENCH, "--annotations", "eval.json", "--answers", "answers.jsonl", "--report", "out.html"],
     ],
     "result.json": [["faba-bench", "compare", "result.json", "good.json", "--samples", "20"]],
