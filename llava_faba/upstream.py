@@ -56,7 +56,9 @@ def find_import_error() -> str | None:
             f"{folder} is the package 'llava' of LLaVA-NeXT, another project with other model code, which llava-faba "
             f"does not support. Use an environment without it. {INSTALL_HINT}"
         )
-    with _recorded_failure(_LLAMA) as swallowed:
+    # Packages that LLaVA imports print what they think of this machine (bitsandbytes 0.41 without a GPU); standard
+    # output is for the command's results.
+    with _recorded_failure(_LLAMA) as swallowed, contextlib.redirect_stdout(sys.stderr):
         try:
             with packages_mended():
                 importlib.import_module(_LLAMA)

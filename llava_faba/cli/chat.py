@@ -39,9 +39,11 @@ def run(args: argparse.Namespace) -> int:
     import warnings
 
     import llava_faba
+    from llava_faba.compat.half import check_can_compute
     from llava_faba.images import open_image
 
     picture = open_image(args.image)
+    check_can_compute(args.dtype, args.device)
     loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
     from llava_faba.inference.aligning import aligned
     from llava_faba.inference.chat import Chat

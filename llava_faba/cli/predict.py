@@ -29,8 +29,10 @@ def run(args: argparse.Namespace) -> int:
     from faba_bench.console.output import emit, tell
 
     import llava_faba
+    from llava_faba.compat.half import check_can_compute
     from llava_faba.inference.conversations import template_of
 
+    check_can_compute(args.dtype, args.device)
     loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
     template_of(loaded[1].config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
     with warnings.catch_warnings():

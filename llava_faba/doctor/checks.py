@@ -12,13 +12,14 @@ from llava_faba.upstream import describe
 Check = Callable[[], Iterator[Finding]]
 
 
-def diagnose(model_path: str | None = None, model_base: str | None = None) -> list[Finding]:
+def diagnose(model_path: str | None = None, model_base: str | None = None, *, quick: bool = False) -> list[Finding]:
     """All findings; a check that fails by itself becomes an error finding and never stops the others.
 
     ``model_path``: also look at this checkpoint, and at the memory that it takes; ``model_base``: its base, for LoRA.
+    ``quick``: leave out the trial, which takes some seconds.
     """
     findings: list[Finding] = []
-    for check in _checks(model_path, model_base):
+    for check in _checks(model_path, model_base, quick, findings):
         try:
             findings.extend(check())
         except Exception as error:  # whatever a broken environment throws is a finding
@@ -29,12 +30,22 @@ def diagnose(model_path: str | None = None, model_base: str | None = None) -> li
     return findings
 
 
-def _checks(model_path: str | None, model_base: str | None) -> Iterator[Check]:
+def _checks(model_path: str | None, model_base: str | None, quick: bool, findings: list[Finding]) -> Iterator[Check]:
     yield environment.versions
     yield environment.devices
     yield codebase.llava
     yield environment.packages
     yield environment.deepspeed
+    if not quick:
+
+        def trial() -> Iterator[Finding]:
+            if any(finding.level == "error" for finding in findings):
+                return iter([Finding("note", "trial", "not made: what is broken above comes first")])
+            from llava_faba.doctor.trial import trial as load_and_ask
+
+            return load_and_ask()
+
+        yield trial
     yield experts
     if model_path is not None:
 

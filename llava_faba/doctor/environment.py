@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import platform
 import shutil
 import sys
@@ -12,47 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llava_faba.doctor.finding import Finding
+from llava_faba.packages import (
+    PACKAGES,
+    Package,
+    command,
+    fits,
+    install_command,
+    installed_version,
+    is_installed,
+    repair,
+)
 from llava_faba.upstream import describe, raised_in
 
-_SHOWN = (
-    "llava-faba",
-    "llava-torch",
-    "llava",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "peft",
-    "deepspeed",
-    "sentencepiece",
-    "safetensors",
-    "numpy",
-    "pillow",
-    "bitsandbytes",
-    "flash-attn",
-    "gradio",
-    "dlib-bin",
-    "face-alignment",
-    "onnxruntime",
-)
-# What LLaVA cannot load a model without. It finds out late, or hides it: a slow tokenizer wants sentencepiece at its
-# first use, transformers' parts are imported at theirs.
-_NEEDED = {
-    "numpy": "numpy",
-    "PIL": "pillow",
-    "requests": "requests",
-    "safetensors": "safetensors",
-    "sentencepiece": "sentencepiece",
-    "tokenizers": "tokenizers",
-    "transformers": "transformers",
-    "accelerate": "accelerate",
-    "peft": "peft",
-}
+# Not of the table: what LLaVA can use and nothing of ours brings.
+_ALSO_SHOWN = ("llava-faba", "llava-torch", "llava", "bitsandbytes", "flash-attn")
 
 
 def versions() -> Iterator[Finding]:
     found = {"python": platform.python_version()}
-    for package in _SHOWN:
+    for package in (*_ALSO_SHOWN, *(row.name for row in PACKAGES)):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -61,23 +38,55 @@ def versions() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """Each package that is absent or does not import, with the error that it raises by itself."""
-    for module, package in _NEEDED.items():
-        if not is_installed(module):
-            yield Finding("error", f"package {package}", "not installed", f"pip install {package}")
+    """Each package of the table that is absent, too old, too new or does not import by itself.
+
+    An error where loading a model needs it, a note elsewhere: what does not work without it stands in the table.
+    """
+    absent: dict[str, list[Package]] = {}
+    for row in PACKAGES:
+        name, level = f"package {row.name}", "error" if row.is_needed else "note"
+        if not is_installed(row.module):
+            if row.is_needed:
+                yield Finding("error", name, f"not installed: {row.without}", repair(row))
+            for extra in () if row.is_needed else row.extras:
+                absent.setdefault(extra, []).append(row)
             continue
-        try:
-            importlib.import_module(module)
-        except Exception as error:  # whatever a broken package throws
-            at_fault = (raised_in(error) or package).partition(".")[0]
-            yield Finding(
-                "error", f"package {package}", f"does not import: {describe(error)}", f"reinstall or update {at_fault}"
-            )
+        version = installed_version(row)
+        if version is None:
+            yield Finding("note", name, f"its version cannot be told; {row.requirement} is needed", repair(row))
+        elif not fits(version, row.versions):
+            text = f"{version} is here, {row.versions} is needed{_by(row)}: {row.without}"
+            yield Finding(level, name, text, repair(row))
+            continue
+        if row.is_needed:
+            yield from _imports(row)
+    for extra, rows in absent.items():
+        lost = "; ".join(dict.fromkeys(row.without for row in rows))
+        text = f"not installed: {', '.join(row.name for row in rows)}: {lost}"
+        yield Finding("note", f"extra {extra}", text, install_command(extra))
+
+
+def _by(row: Package) -> str:
+    return "" if row.is_needed else f" for {', '.join(row.extras)}"
+
+
+def _imports(row: Package) -> Iterator[Finding]:
+    """The error that a package raises by itself."""
+    try:
+        importlib.import_module(row.module)
+    except Exception as error:  # whatever a broken package throws
+        module = (raised_in(error) or row.module).partition(".")[0]
+        at_fault = next((one for one in PACKAGES if one.module == module), None)
+        remedy = f"reinstall or update {module}"
+        if at_fault is not None:
+            again = command(f"{at_fault.name}=={installed_version(at_fault)}", options="--force-reinstall --no-deps")
+            remedy += f": {again}, or {repair(at_fault)}"
+        yield Finding("error", f"package {row.name}", f"does not import: {describe(error)}", remedy)
 
 
 def devices() -> Iterator[Finding]:
     if not is_installed("torch"):
-        yield Finding("error", "torch", "not installed", "install a torch build for this machine, see pytorch.org")
+        yield Finding("error", "torch", "not installed", f"{_torch()} (a CUDA build; for others see pytorch.org)")
         return
     import torch
 
@@ -101,7 +110,7 @@ def devices() -> Iterator[Finding]:
 
 def deepspeed() -> Iterator[Finding]:
     if not is_installed("deepspeed"):
-        yield Finding("note", "deepspeed", "not installed; training works in one process", "pip install deepspeed")
+        yield Finding("note", "deepspeed", "not installed; training works in one process", _deepspeed())
         return
     try:
         importlib.import_module("deepspeed")
@@ -160,9 +169,9 @@ def _communication() -> Iterator[Finding]:
         )
 
 
-def is_installed(module: str) -> bool:
-    """Whether there is such a top-level module; it is not imported."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # ValueError: somebody put a thing without a spec into sys.modules
-        return False
+def _torch() -> str:
+    return repair(next(row for row in PACKAGES if row.name == "torch"))
+
+
+def _deepspeed() -> str:
+    return repair(next(row for row in PACKAGES if row.name == "deepspeed"))

@@ -63,6 +63,7 @@ class Answerer:
         settings: GenerateSettings,
         gpu: int = 0,
     ) -> None:
+        from llava_faba.compat.half import check_can_compute
         from llava_faba.model.loading import load_model
 
         self.settings, self.folder = settings, Path(image_folder)
@@ -72,6 +73,7 @@ class Answerer:
                 "smaller --workers, or --device cpu."
             )
         device = f"cuda:{gpu}" if settings.device == "cuda" else settings.device
+        check_can_compute(settings.dtype, device)
         self.loaded = load_model(model_path, model_base, device=device, dtype=getattr(torch, settings.dtype))
         self.model = self.loaded[1]
         prompt_ids("", self.loaded[0], self.model.config, settings.conversation)  # an unknown template is told at once

@@ -134,12 +134,25 @@ def _without_loading_reports() -> Iterator[None]:
 
 
 def _load_exactly(model: Any, state: dict[str, torch.Tensor], folder: Path) -> None:
+    _give_memory(model, state)
     try:
         unknown = model.load_state_dict(state, strict=False).unexpected_keys
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: its weights do not fit the base model: {error}") from error
     if unknown:
         raise CheckpointError(f"{folder}: weights that this model has no place for: {', '.join(unknown[:5])}")
+
+
+def _give_memory(model: Any, names: Collection[str]) -> None:
+    """Memory for parameters that are about to be loaded and have none: loading into a meta tensor does nothing.
+
+    transformers 4.36 and 4.37 leave an image projector so whose base (Vicuna, say) does not hold it.
+    """
+    for name, parameter in list(model.named_parameters()):
+        if parameter.is_meta and name in names:
+            module, _, leaf = name.rpartition(".")
+            empty = torch.empty_like(parameter, device="cpu")
+            setattr(model.get_submodule(module), leaf, torch.nn.Parameter(empty, parameter.requires_grad))
 
 
 def _llama_class(checkpoint: Checkpoint) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.building import building_modules
+from llava_faba.compat.half import float32_where_half_is_missing
 from llava_faba.errors import CheckpointError, UserError
 from llava_faba.model.checkpoints import Checkpoint, inspect_checkpoint
 from llava_faba.model.handing_over import hand_over, hand_over_path, restore_loaded
@@ -44,6 +45,7 @@ def wrap_load_pretrained_model(original: Callable[..., Any]) -> Callable[..., An
                 loaded = _load_plain(original, checkpoint, model_path, model_base, model_name, *args, **kwargs)
             for part in loaded[:2]:
                 restore_loaded(part)
+            float32_where_half_is_missing(loaded[1])
             return loaded
 
     return load_pretrained_model

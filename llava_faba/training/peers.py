@@ -14,6 +14,7 @@ from typing import Any
 from llava_faba.errors import UserError
 from llava_faba.training.resume import last_checkpoint
 
+_CANNOT = "no support for "  # gloo of torch 2.0 and ZeRO-3, say: nobody is lost, and starting again changes nothing
 _IN_GLOO = re.compile(r"\[\S*/gloo/\S+:\d+\]")
 
 
@@ -86,6 +87,8 @@ def _from_communication(error: RuntimeError) -> bool:
     """
     from llava_faba.compat.torch_versions import is_distributed_error
 
+    if str(error).startswith(_CANNOT):
+        return False
     if is_distributed_error(error):
         return True
     if _IN_GLOO.match(str(error)):

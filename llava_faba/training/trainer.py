@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from llava_faba.compat.half import check_can_compute, cpu_has_half
 from llava_faba.data.module import FabaCollator
 from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
@@ -32,8 +33,7 @@ def emola_trainer(original: Any) -> Any:
             if has_prior(model.config):
                 _place_quantized(model, kwargs["args"])
                 _prepare_prior(model, dataset, checkpoint_config(kwargs["args"].output_dir))
-            if kwargs["args"].vision_tower_dtype:
-                model.get_vision_tower().to(dtype=getattr(torch, kwargs["args"].vision_tower_dtype))
+            _set_tower_dtype(model, kwargs["args"].vision_tower_dtype)
             super().__init__(model, *args, **kwargs)
 
         def create_optimizer(self) -> Any:
@@ -161,3 +161,18 @@ def _split_prior_group(optimizer: Any, model: Any, rate: float | None) -> None:
         if moved:
             group["params"] = [p for p in group["params"] if id(p) not in own]
             optimizer.add_param_group({**group, "params": moved, "lr": rate, "initial_lr": rate})
+
+
+def _set_tower_dtype(model: Any, dtype: str | None) -> None:
+    """--vision_tower_dtype; without it what LLaVA chose, but for float16 on a CPU where torch has none.
+
+    Raises UserError when float16 was asked for there.
+    """
+    tower = model.get_vision_tower()
+    if tower is None:
+        return
+    if dtype is not None:
+        check_can_compute(dtype, str(tower.device))
+        tower.to(dtype=getattr(torch, dtype))
+    elif tower.dtype == torch.float16 and tower.device.type == "cpu" and not cpu_has_half():
+        tower.float()

@@ -63,7 +63,7 @@ def test_an_experts_weights_are_seen(monkeypatch, tmp_path):
 
 
 def test_json_is_one_document_and_text_one_mark_per_finding(capsys, monkeypatch, findings):
-    monkeypatch.setattr(checks, "diagnose", lambda *_: list(findings.values()))
+    monkeypatch.setattr(checks, "diagnose", lambda *_, **__: list(findings.values()))
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [finding.as_dict() for finding in findings.values()]
     assert main(["doctor"]) == 0
@@ -114,9 +114,9 @@ def test_a_package_under_llava_that_does_not_import(tmp_path):
     told = "RuntimeError: transformers is broken on purpose (raised in transformers)"
     assert found["llava"].text == f"LLaVA is installed but does not import: {told}."
     assert found["package transformers"].text == f"does not import: {told}"
-    assert {found[f"package {name}"].remedy for name in ("transformers", "peft")} == {
-        "reinstall or update transformers"
-    }
+    again = f"pip install --force-reinstall --no-deps transformers=={version('transformers')}"
+    for name in ("transformers", "peft"):
+        assert (found[f"package {name}"].remedy or "").startswith(f"reinstall or update transformers: {again}, or pip ")
     assert found["expert dlib-68"].level == "ok"
 
 
@@ -155,9 +155,9 @@ def test_a_package_that_is_not_installed(tmp_path, package):
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{package!r}] = None\n")
     code, found = broken_environment(tmp_path)
     assert code == 1
-    assert found[f"package {package}"] == Finding(
-        "error", f"package {package}", "not installed", f"pip install {package}"
-    )
+    finding = found[f"package {package}"]
+    assert finding.level == "error" and finding.text.startswith("not installed: ")
+    assert (finding.remedy or "").startswith("pip install ") and package in (finding.remedy or "")
 
 
 @pytest.mark.slow
@@ -189,6 +189,7 @@ def test_without_llava_and_torch(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(hide)
     result = llava_faba_command("doctor", path=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "[ERROR ] trial: " not in result.stdout and "[ERROR ] package torch: not installed" in result.stdout
     assert "[ERROR ] torch: not installed" in result.stdout and "[ERROR ] llava: not installed" in result.stdout
     assert "pip install --no-deps llava-torch==1.2.2.post1" in result.stdout
     assert "[ note ] deepspeed: not installed" in result.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -112,5 +113,27 @@ def test_projector_is_found_in_the_non_lora_weights(golden, expected, tmp_path):
             input_ids=torch.from_numpy(expected["ids_0"])[None],
             images=torch.from_numpy(expected["px_0"])[None],
             facial_priors=prior(golden, 0),
+        ).logits[0]
+    assert np.abs(logits.numpy() - expected["logits_0"]).max() < 1e-4
+
+
+def test_a_base_without_image_projector_such_as_vicuna(copied, expected):
+    """LLaVA-1.5's LoRA recipe starts there; the projector then comes with the adapter, and not from chance."""
+    path = copied / "base" / "pytorch_model.bin"
+    weights = torch.load(str(path), weights_only=True)
+    bare = {name: value for name, value in weights.items() if "mm_projector" not in name}
+    assert len(bare) < len(weights)
+    torch.save(bare, path)
+    config = json.loads((copied / "base" / "config.json").read_text())
+    config = {key: value for key, value in config.items() if not key.startswith("mm_")}
+    (copied / "base" / "config.json").write_text(json.dumps(config))
+    trained = torch.load(str(copied / ADAPTER / "non_lora_trainables.bin"), weights_only=True)
+    assert any("mm_projector" in name for name in trained)
+    _, model, _, _ = llava_faba.load_model(copied / ADAPTER)
+    with torch.no_grad():
+        logits = model(
+            input_ids=torch.from_numpy(expected["ids_0"])[None],
+            images=torch.from_numpy(expected["px_0"])[None],
+            facial_priors=prior(copied, 0),
         ).logits[0]
     assert np.abs(logits.numpy() - expected["logits_0"]).max() < 1e-4

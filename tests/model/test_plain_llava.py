@@ -14,8 +14,10 @@ from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from support import IMAGE_TOKEN, SIDE, edit_config, write_malicious_pickle
 
 import llava_faba
+from llava_faba.compat.half import cpu_has_half
 from llava_faba.errors import CheckpointError
 
+needs_half = pytest.mark.skipif(not cpu_has_half(), reason="LLaVA itself cannot answer on a CPU with this torch")
 IDS = torch.tensor([[1, 5, 6, IMAGE_TOKEN, 7, 8, 9]])
 
 
@@ -76,6 +78,7 @@ def plain_lora(copied: Path) -> Path:
     return folder
 
 
+@needs_half
 def test_full_checkpoint_is_bit_identical_and_of_upstreams_class(copied, monkeypatch):
     monkeypatch.chdir(copied)
     found = []
@@ -86,6 +89,7 @@ def test_full_checkpoint_is_bit_identical_and_of_upstreams_class(copied, monkeyp
     assert found[0]["class"] is LlavaLlamaForCausalLM
 
 
+@needs_half
 def test_lora_checkpoint_is_bit_identical(plain_lora, copied, monkeypatch):
     monkeypatch.chdir(copied)
     found = []

@@ -48,6 +48,16 @@ def test_a_process_that_died_is_named_with_the_checkpoint_to_go_on_from(
             torch.distributed.destroy_process_group()
 
 
+def test_what_a_backend_cannot_do_is_no_lost_process(tmp_path: Path):
+    """ZeRO-3 over the gloo of torch 2.0: nobody is lost, and starting again would not help."""
+    words = "no support for _allgather_base in Gloo process group"
+    program = compile(f"raise RuntimeError({words!r})", "distributed_c10d.py", "exec")
+    with pytest.raises(RuntimeError, match=words) as caught, naming_lost_processes(str(tmp_path)):
+        exec(program, {"__name__": "torch.distributed.distributed_c10d"})
+    assert type(caught.value) is RuntimeError
+
+
+@pytest.mark.skipif(not hasattr(torch.distributed, "DistStoreError"), reason="this torch's store does not wait")
 def test_a_process_that_never_came(tmp_path: Path):
     lost = pytest.raises(LostProcessError, match="from the beginning, since no checkpoint is whole yet")
     with lost, naming_lost_processes(str(tmp_path)):

@@ -18,6 +18,7 @@ import torch
 from support import ADAPTER, IMAGE_TOKEN, PRIOR_SIZE, ROOT, SIDE, edit_config, free_port, run_python
 
 import llava_faba
+from llava_faba.compat.half import cpu_has_half
 from llava_faba.model.checkpoints import read_weights
 from llava_faba.model.normalization import fit_statistics
 
@@ -301,7 +302,8 @@ def test_five_steps_equal_the_authors_trainer(copied):
     assert found.keys() == final.keys()
     # transformers 5 rounds elsewhere in a float16 tower, of which AdamW makes up to a third of a step (1e-3). A float32
     # tower on the upstream stack moves these weights as far from the authors' (3e-4).
-    tolerance = 1e-5 if version("transformers").startswith("4.") else 1e-3
+    # torch 2.0 cannot compute in float16 on a CPU, so that the tower is float32 there.
+    tolerance = 1e-5 if version("transformers").startswith("4.") and cpu_has_half() else 1e-3
     assert max(np.abs(found[name].numpy() - value).max() for name, value in final.items()) < tolerance
 
 

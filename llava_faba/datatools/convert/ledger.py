@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from llava_faba.errors import UserError
 
@@ -19,7 +19,8 @@ POLICIES = ("error", "first", "last", "drop")
 _SHOWN = 5
 
 
-class _Row(NamedTuple, Generic[Sample]):
+@dataclass(frozen=True)  # a generic NamedTuple needs Python 3.11
+class _Row(Generic[Sample]):
     where: str
     codes: Hashable
     outcome: Sample | str

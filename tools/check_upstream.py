@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What the newest release of each dependency breaks: a maintainer runs this once a month, in a clone.
 
-    make setup-newest && python scripts/check_upstream.py            # each dependency, one at a time
-    python scripts/check_upstream.py peft numpy --base .venv         # these, on the stack that LLaVA pins
+    make setup-newest && python tools/check_upstream.py            # each dependency, one at a time
+    python tools/check_upstream.py peft numpy --base .venv         # these, on the stack that LLaVA pins
 
 Each dependency gets a fresh environment that lies over the base: nothing but the dependency, and what its newest
 release asks for, differs from what the base has pinned. Then the tests run in it.
