@@ -40,7 +40,7 @@ def main() -> int:
     return 0
 
 
-# W002: the same empty or one-line file at several places (py.typed, DeepSpeed configs) is meant. W009: two packages are.
+# W002: one file at several places (py.typed, DeepSpeed configs) is meant. W009: so are two packages.
 IGNORED = ("--ignore", "W002,W009")
 
 
