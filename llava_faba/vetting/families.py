@@ -157,7 +157,6 @@ _PRIOR: dict[str, Check] = {
     "facial_prior_statistics": optional(
         table_of({"mean": finite_numbers(), "scale": finite_numbers(1e-12), "shape": finite_numbers()})
     ),
-    "facial_prior_conversation": optional(text(60)),
 }
 _DECODER: dict[str, Check] = {
     "attention_bias": flag,
