@@ -7,6 +7,7 @@ on first use.
 ``register``        attach EmoLA to the installed LLaVA (idempotent)
 ``unregister``      restore every original
 ``load_model``      load an EmoLA or a plain LLaVA checkpoint
+``LoadedModel``     what ``load_model`` returns; unpacks as four
 ``predict``         one call for one picture
 ``analyze``         photographs and videos to a table of faces
 ``Prediction``      what ``predict`` returns
@@ -24,15 +25,17 @@ if TYPE_CHECKING:
     from llava_faba.analysis.run import analyze
     from llava_faba.inference.predict import predict
     from llava_faba.inference.prediction import Prediction
+    from llava_faba.model.loaded import LoadedModel
     from llava_faba.model.loading import load_model
     from llava_faba.registration import register, unregister
 
-__all__ = ["Prediction", "__version__", "analyze", "load_model", "predict", "register", "unregister"]
+__all__ = ["LoadedModel", "Prediction", "__version__", "analyze", "load_model", "predict", "register", "unregister"]
 
 _HOME = {
     "register": "llava_faba.registration",
     "unregister": "llava_faba.registration",
     "load_model": "llava_faba.model.loading",
+    "LoadedModel": "llava_faba.model.loaded",
     "analyze": "llava_faba.analysis.run",
     "predict": "llava_faba.inference.predict",
     "Prediction": "llava_faba.inference.prediction",

@@ -66,7 +66,7 @@ def _patches() -> Iterator[Finding]:
     states = {patch.name: patch.state for patch in found}
     text = ", ".join(f"{name} {state}" for name, state in states.items())
     if DOES_NOT_FIT in states.values():
-        remedy = "LLaVA's files were edited; 'llava-faba patch --check' says where. 'llava-faba run' needs no patch"
+        remedy = "LLaVA's files were edited; 'llava-faba patch check' says where. 'llava-faba run' needs no patch"
         yield Finding("note", "patches", text, remedy, states)
     else:
         yield Finding("ok", "patches", text, details=states)

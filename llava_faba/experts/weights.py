@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+
+from faba_bench.files.digests import sha256_file
 
 from llava_faba.errors import ExpertError
 
@@ -93,8 +94,4 @@ def sha256_of(path: Path) -> str:
 
 @lru_cache(maxsize=32)
 def _sha256(path: str, size: int, modified: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:  # noqa: PTH123 - the name is a cache key
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_file(path)

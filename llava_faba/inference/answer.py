@@ -21,6 +21,7 @@ from llava_faba.errors import UserError, nearest
 from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.prediction import Prediction, box_around
 from llava_faba.model.config import has_prior
+from llava_faba.model.loaded import LoadedModel
 
 
 def prompt_ids(question: str, tokenizer: Any, config: Any, conversation: str | None = None) -> list[int]:
@@ -59,7 +60,9 @@ def without_token(question: str) -> str:
     return question
 
 
-def answer_one(loaded: tuple[Any, Any, Any, int], picture: Any, question: str, **options: Any) -> Prediction:
+def answer_one(
+    loaded: LoadedModel | tuple[Any, Any, Any, int], picture: Any, question: str, **options: Any
+) -> Prediction:
     """One question about one PIL image; the prior is computed by the model's expert."""
     _, model, processor, _ = loaded
     images = preprocess([picture], processor, model)
@@ -98,7 +101,7 @@ class Answer:
 
 
 def answer_batch(
-    loaded: tuple[Any, Any, Any, int],
+    loaded: LoadedModel | tuple[Any, Any, Any, int],
     images: Any,
     questions: Sequence[str],
     facial_priors: torch.Tensor | None,
@@ -124,7 +127,7 @@ def answer_batch(
 
 
 def generate_batch(
-    loaded: tuple[Any, Any, Any, int],
+    loaded: LoadedModel | tuple[Any, Any, Any, int],
     images: Any,
     questions: Sequence[str],
     facial_priors: torch.Tensor | None,

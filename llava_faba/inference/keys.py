@@ -11,12 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from faba_bench.files.digests import sha256_file
+
 from llava_faba.errors import CheckpointError
 
 _MODEL_FILES = (".json", ".bin", ".safetensors", ".model", ".txt")
 # Left over from training: they say nothing of how the model answers.
 _NOT_THE_MODEL = ("trainer_state.json", "training_args.bin")
-_BLOCK = 2**22
 
 
 def fingerprint(folders: Sequence[Path]) -> str:
@@ -73,8 +74,4 @@ def answer_key(image: Path, parts: Sequence[Any], prior: bytes = b"") -> str:
 
 
 def _digest(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.digest()
+    return bytes.fromhex(sha256_file(path))

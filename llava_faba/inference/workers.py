@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llava_faba.compat.package_versions import remembered_package_versions
 from llava_faba.errors import UserError
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.watchdog import end_with_parent
 
 if TYPE_CHECKING:
     from llava_faba.inference.answering import Result
@@ -112,7 +111,7 @@ def _how(code: int) -> str:
 
 
 def _work(index: int, count: int, job: Job, tasks: Any, results: Any) -> None:
-    _die_with_parent()
+    end_with_parent()
     try:
         _answer(index, count, job, tasks, results)
     except UserError as error:
@@ -131,16 +130,3 @@ def _answer(index: int, count: int, job: Job, tasks: Any, results: Any) -> None:
     with remembered_package_versions():
         for result in answerer.answer_all(iter(tasks.get, None)):
             results.put(result)
-
-
-def _die_with_parent() -> None:
-    """After kill -9 of the parent nobody tells its workers; they would go on for hours and keep their GPUs."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

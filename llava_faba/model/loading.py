@@ -22,6 +22,7 @@ from llava_faba.model.checkpoints import (
     read_weights,
 )
 from llava_faba.model.handing_over import hand_over, restore_loaded
+from llava_faba.model.loaded import LoadedModel
 from llava_faba.vetting.folder import original_of
 from llava_faba.vetting.kinds import read
 
@@ -35,7 +36,7 @@ def load_model(
     *,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype = torch.float32,
-) -> tuple[Any, Any, Any, int]:
+) -> LoadedModel:
     """Load a checkpoint, whatever its folder is called.
 
     ``model_path``: folder or hub id of an EmoLA checkpoint (LoRA folder or merged, the authors' format or ours) or of
@@ -43,7 +44,8 @@ def load_model(
     left out, the one that the folder names.
     ``device``: also "auto", a GPU if there is one. ``dtype``: a torch type, its name, or "auto": float32 on a CPU,
     bfloat16 on a GPU (float16 on one older than Ampere).
-    LoRA weights are merged. Returns ``(tokenizer, model, image_processor, context_len)`` like LLaVA's builder.
+    LoRA weights are merged. Returns ``(tokenizer, model, image_processor, context_len)`` like LLaVA's builder, with
+    these names.
 
     Raises CheckpointError for folders that are incomplete, contradictory or unsafe to read, UpstreamError when LLaVA
     does not import, UserError for a device that is not there.
@@ -71,7 +73,7 @@ def load_model(
         restore_loaded(tokenizer)
     model.eval()
     context = getattr(model.config, "max_sequence_length", _DEFAULT_CONTEXT)
-    return tokenizer, model, image_processor, context
+    return LoadedModel(tokenizer, model, image_processor, context)
 
 
 def _load_full(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Any]:

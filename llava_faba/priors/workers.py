@@ -7,15 +7,12 @@ store. At most a few chunks per process are under way, so memory does not grow w
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from llava_faba.experts import Picture, PriorExpert, PriorStatus
 from llava_faba.priors.content import Content
 from llava_faba.priors.reading import read_picture
 from llava_faba.priors.writer import Row
+from llava_faba.watchdog import end_with_parent
 
 _CHUNKS_UNDER_WAY = 3  # per process: one at work, one waiting, one on its way back
 
@@ -192,7 +190,7 @@ _job: ReadAndPrepare | ReadAndExtract | None = None
 
 def _start(job: ReadAndPrepare | ReadAndExtract) -> None:
     global _job
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     job.start()
     _job = job
 
@@ -201,11 +199,3 @@ def _do(names: list[str]) -> list[Any]:
     if _job is None:
         raise RuntimeError("the worker was not started")
     return _job(names)
-
-
-def _end_with_parent() -> None:
-    """A pool's workers wait for ever when their parent is killed; end them."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from faba_bench.console.output import tell
+from faba_bench.errors import BenchError
+
 from llava_faba.errors import UserError
 
 
@@ -19,8 +22,8 @@ def main() -> int:
         sys.argv = with_installed_config(sys.argv)
         register()
         import_llava("llava.train.train").train()
-    except UserError as error:
-        print(f"train_emola: {error}", file=sys.stderr)
+    except (UserError, BenchError) as error:
+        tell(f"train_emola: {error}")
         return 2
     return 0
 

@@ -131,3 +131,28 @@ def test_an_unknown_command_lists_the_known_ones(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["predicted"])
     assert caught.value.code == 2 and "predict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bench", "questions", "{records}", "--out", "{file}/q.jsonl"),
+        ("data", "stats", "{records}", "--output", "{file}/s.json"),
+        ("priors", "extract", "{folder}", "--expert", "dlib-68", "--out", "{file}/store"),
+        ("align", "{folder}", "--out", "{file}/crops"),
+        ("doctor", "--output", "{file}/d.json"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path, face, capsys, arguments):
+    """A file where a folder should be, for any command that writes: code 2, no traceback, the path named."""
+    (tmp_path / "records.json").write_text(
+        json.dumps([{"image": "face.png", "label": "1, 4", "gpt4": "AU1", "id": "a"}])
+    )
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "face.png").write_bytes(face.read_bytes())
+    places = {"records": tmp_path / "records.json", "file": tmp_path / "file", "folder": tmp_path / "folder"}
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"llava-faba {arguments[0]}: ") and str(tmp_path / "file") in last

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -36,8 +37,11 @@ def run(
         code = int(command())
         sys.stdout.flush()  # a full disk behind '>' is told here, not after the end
         return code
-    except BrokenPipeError:  # '| head' has read enough
-        _discard_output()
+    except BrokenPipeError as error:
+        if _reader_is_there():  # then it is another pipe that broke, such as one to a process of ours
+            tell(f"{name}: {sentence(error)}")
+            return USER_ERROR
+        _discard_output()  # '| head' has read enough
         return pipe_closed
     except KeyboardInterrupt:
         tell(f"{name}: interrupted")
@@ -53,6 +57,16 @@ def run(
             raise
         tell(f"{name}: {sentence(OSError(errno.ELOOP, os.strerror(errno.ELOOP), name_of_loop.strip(chr(39))))}")
     return USER_ERROR
+
+
+def _reader_is_there() -> bool:
+    """Whether somebody still reads standard output; of one that is no file, such as a test's, nothing is known."""
+    try:
+        watch = select.poll()
+        watch.register(sys.stdout.fileno(), select.POLLOUT)
+        return not any(event & (select.POLLERR | select.POLLNVAL) for _, event in watch.poll(0))
+    except (OSError, ValueError):
+        return False
 
 
 def _discard_output() -> None:

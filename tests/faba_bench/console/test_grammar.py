@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,29 @@ def test_every_error_that_a_user_can_mend_is_one_sentence(
 ) -> None:
     assert program.run("p", raising(error), errors=(KeyError,)) == code
     assert told in capsys.readouterr().err
+
+
+def test_only_a_closed_standard_output_is_a_closed_pipe(tmp_path: Path) -> None:
+    """A pipe between processes of ours that breaks is no reader that has seen enough: it is told."""
+    code = "import sys; from faba_bench.console.program import run\ndef command(): raise BrokenPipeError(32, 'Broken pipe')\n"
+    code += "sys.exit(run('p', command))"
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (2, "p: Broken pipe\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (closed.returncode, closed.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_standard_output_is_told() -> None:
+    code = "import sys; from faba_bench.console.program import run; sys.exit(run('p', lambda: print('x') or 0))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("p: ") and "disk is full" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback() -> None:

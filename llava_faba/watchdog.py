@@ -1,0 +1,24 @@
+"""Worker processes end with their parent, also when it is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+
+
+def end_with_parent() -> None:
+    """Called in a worker of multiprocessing: when the parent is gone, this process ends at once with exit code 1.
+
+    After kill -9 nobody tells the workers; they would wait, or go on for hours and keep their GPUs. Does nothing in a
+    process that has no parent of multiprocessing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
