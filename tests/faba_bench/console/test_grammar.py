@@ -130,8 +130,8 @@ def test_every_error_that_a_user_can_mend_is_one_sentence(
 
 def test_only_a_closed_standard_output_is_a_closed_pipe(tmp_path: Path) -> None:
     """A pipe between processes of ours that breaks is no reader that has seen enough: it is told."""
-    code = "import sys; from faba_bench.console.program import run\ndef command(): raise BrokenPipeError(32, 'Broken pipe')\n"
-    code += "sys.exit(run('p', command))"
+    code = "import sys; from faba_bench.console.program import run\n"
+    code += "def command(): raise BrokenPipeError(32, 'Broken pipe')\nsys.exit(run('p', command))"
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (told.returncode, told.stderr) == (2, "p: Broken pipe\n")
