@@ -34,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
 
     check_can_compute(args.dtype, args.device)
     loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
-    template_of(loaded[1].config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the template: that was said
         prediction = llava_faba.predict(
@@ -45,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
             conversation=args.conv_mode,
             max_new_tokens=args.max_new_tokens,
         )
+    template_of(loaded.model.config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
     landmarks = None if prediction.landmarks is None else prediction.landmarks.tolist()
     remark = "" if prediction.status in ("found", "no_prior") else f"\n[facial prior: {prediction.status}]"
     if prediction.about_faces:

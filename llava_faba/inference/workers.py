@@ -104,7 +104,7 @@ def _next(results: Any, workers: Sequence[Any], log: Path) -> Result:
 def _how(code: int) -> str:
     """How a process ended that said nothing itself."""
     if code == -signal.SIGKILL:
-        return "was killed (for memory? try a smaller --batch-size or fewer --workers)"
+        return f"ended with exit code {code}: it was killed (for memory? try a smaller --batch-size or fewer --workers)"
     if code < 0:
         return f"was ended by the signal {signal.Signals(-code).name}; what it printed before is above"
     return f"ended with exit code {code}; what it printed before is above"
