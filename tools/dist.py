@@ -89,9 +89,12 @@ def use(package: Path, folder: Path) -> None:
     elsewhere.mkdir()
     run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package)
     run(python, "-m", "pip", "check", cwd=elsewhere)
-    (elsewhere / "anno.json").write_text(json.dumps([{"image": "a.png", "label": "1, 4", "gpt4": "AU1 and AU4."}]))
-    (elsewhere / "answers.jsonl").write_text(json.dumps({"question_id": 0, "text": "AU1 and AU4."}) + "\n")
-    files = ("--annotations", "anno.json", "--answers", "answers.jsonl", "--json", "out.json")
+    texts = {"1, 4": "AU1 and AU4.", "12": "AU12."}
+    records = [{"image": "a.png", "label": label, "gpt4": text} for label, text in texts.items()]
+    answers = [json.dumps({"question_id": number, "text": text}) + "\n" for number, text in enumerate(texts.values())]
+    (elsewhere / "anno.json").write_text(json.dumps(records))
+    (elsewhere / "answers.jsonl").write_text("".join(answers))
+    files = ("--annotations", "anno.json", "--answers", "answers.jsonl", "--output", "out.json")
     run(
         python.with_name("faba-bench"), "score", "--task", "au", "--protocol", "faba", *files, cwd=elsewhere, quiet=True
     )
