@@ -19,6 +19,10 @@ def replacing(target: str | Path) -> Iterator[Path]:
     killed process leaves a hidden ``.NAME.XXXX.partial`` at most, never a half target. Raises OSError.
     """
     target = Path(target)
+    if target.is_symlink():  # written through, as open() does; links in a circle are told
+        with contextlib.suppress(FileNotFoundError):
+            target.stat()
+        target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     # A name of the largest length leaves no room for a prefix: take a part of it.
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".partial", dir=target.parent)
