@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 ADAPTER = "llava-v1-lora-emola-tiny"
 IMAGE_TOKEN = -200
 PRIOR_SIZE = 212
+PICTURES = (64, 64)  # width and height of the golden pictures
 SIDE = 56  # of the golden tower's images, 16 patches
 PATCHES = 16
 HIDDEN = 64

@@ -316,7 +316,7 @@ def run_import(args: argparse.Namespace) -> int:
         found = pairs_of_folders(args.images, args.npy, folder)
     else:
         folder = args.image_folder or Path()
-        found = pairs_of_annotations(args.annotations, folder)
+        found = pairs_of_annotations(args.annotations, folder, allow_outside=args.allow_outside)
     store = import_npy(found.pairs, folder, args.out, expert=args.expert)
     say(f"{args.out}: {len(store)} images, {store.size} numbers each")
     if found.without:

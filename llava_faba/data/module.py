@@ -40,7 +40,10 @@ class FabaDataset(LazySupervisedDataset):
         folder = Path(data_args.image_folder or ".")
         store = getattr(data_args, "facial_prior_store", None)
         well_formed = [record for record in records if isinstance(record, dict)]
-        self.priors: PriorSource = StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed)
+        outside = getattr(data_args, "allow_outside", False)
+        self.priors: PriorSource = (
+            StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed, allow_outside=outside)
+        )
         self.list_data_dict = _without_bad_records(data_path, records, folder, self.priors, data_args)
         if isinstance(self.priors, StoredPriors):  # a sample: 'llava-faba data validate' compares every picture
             images = [record["image"] for record in self.list_data_dict if "image" in record]

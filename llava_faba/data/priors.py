@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from faba_bench.files.paths import inside
 
 from llava_faba.errors import PriorError
 from llava_faba.priors.npy import read_npy_prior
@@ -35,10 +36,13 @@ class StoredPriors:
 
 
 class NumpyPriors:
-    """Priors from the .npy files that records name under "landmark", relative to the image folder."""
+    """Priors from the .npy files that records name under "landmark", relative to the image folder and inside it, after
+    links, unless ``allow_outside``."""
 
-    def __init__(self, image_folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
-        self._folder = image_folder
+    def __init__(
+        self, image_folder: Path, records: Iterable[Mapping[str, Any]], *, allow_outside: bool = False
+    ) -> None:
+        self._folder, self._allow_outside = image_folder, allow_outside
         self.size: int | None = None
         for record in records:
             with contextlib.suppress(PriorError):  # a broken file is found again, and reported, with the others
@@ -53,4 +57,5 @@ class NumpyPriors:
             return None
         if not isinstance(name, str):
             raise PriorError(f"'landmark' is not a path but {type(name).__name__}.")
-        return read_npy_prior(self._folder / name, self.size)
+        path = inside(self._folder, name, allow_outside=self._allow_outside, error=PriorError)
+        return read_npy_prior(path, self.size)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faba_bench.files.digests import sha256_file
+from faba_bench.files.paths import inside
 
 from llava_faba.errors import PriorError, RecordError
 from llava_faba.priors.sources import images_below, records_of, relative_to
@@ -29,8 +30,11 @@ class Pairs:
     unused: list[str] = field(default_factory=list)
 
 
-def pairs_of_annotations(annotations: Iterable[Path], image_folder: Path | None = None) -> Pairs:
-    """What records name under "image" and "landmark".
+def pairs_of_annotations(
+    annotations: Iterable[Path], image_folder: Path | None = None, *, allow_outside: bool = False
+) -> Pairs:
+    """What records name under "image" and "landmark"; with an ``image_folder``, files inside it, unless
+    ``allow_outside``.
 
     Raises PriorError when two records name one image with two files, or two images with one file, however they spell
     them (pictures and files of equal content count as one), and RecordError for a "landmark" that is no path.
@@ -45,6 +49,8 @@ def pairs_of_annotations(annotations: Iterable[Path], image_folder: Path | None 
             raise RecordError(f"record {record.get('id', 'without id')}: 'image' or 'landmark' is not a path.")
         images[image] = None
         if landmark:
+            if image_folder is not None:  # files are read there; where they are written has a check of its own
+                inside(image_folder, landmark, allow_outside=allow_outside, error=PriorError)
             other = pairs.setdefault(image, landmark)
             _check_same(f"image '{image}'", other, landmark, "files", image_folder)
     by_image: dict[str, tuple[str, str]] = {}

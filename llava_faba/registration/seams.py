@@ -79,7 +79,7 @@ SEAMS: tuple[Seam, ...] = (
         "data-arguments",
         "llava.train.train:DataArguments",
         "llava_faba.training.arguments:emola_data_arguments",
-        "the flags --facial_prior_store and --skip_bad_records",
+        "the flags --facial_prior_store, --skip_bad_records and --allow_outside",
         is_class=True,
         parameters=("data_path", "image_folder", "image_aspect_ratio", "is_multimodal"),
     ),

@@ -369,3 +369,17 @@ def test_turns_that_training_would_stumble_over_are_found_before_it(made_of, rec
     assert "record 2 (2): speakers are" in str(caught.value) and "record 3 (3): turn 1 holds a model" in str(
         caught.value
     )
+
+
+@pytest.mark.parametrize("name", ["../outside.npy", "/etc/hostname", "link/outside.npy"])
+def test_a_landmark_outside_the_image_folder_is_refused(tmp_path: Path, name: str) -> None:
+    from llava_faba.data.priors import NumpyPriors
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    np.save(tmp_path / "outside.npy", np.ones(4, np.float32))
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(PriorError, match=r"leads out|absolute"):
+        NumpyPriors(folder, []).get({"landmark": name})
+    if name != "/etc/hostname":
+        assert len(NumpyPriors(folder, [], allow_outside=True).get({"landmark": name})) == 4

@@ -161,7 +161,7 @@ def test_a_workers_error_reaches_the_user_as_what_it_is(
 
     results = Queue()
     monkeypatch.setattr(workers, "_answer", failing)
-    monkeypatch.setattr(workers, "_die_with_parent", lambda: None)
+    monkeypatch.setattr(workers, "end_with_parent", lambda: None)
     workers._work(0, 1, None, None, results)  # type: ignore[arg-type]
     (failure,) = results
     monkeypatch.setattr(Queue, "get", lambda self, timeout: self.pop(), raising=False)

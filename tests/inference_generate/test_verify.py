@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from llava_faba.errors import UserError
-from llava_faba.inference.answer import Answer
+from llava_faba.inference.answer import Answer, texts
 from llava_faba.inference.verify import _spread, compare
 
 
@@ -65,16 +65,24 @@ def test_a_changed_answer_is_found(bench, tmp_path):
 
     path, settings = tmp_path / "a.jsonl", GenerateSettings(max_new_tokens=8)
     questions = bench.questions[:3]
-    results = Answerer(str(bench.model), None, bench.images, settings).answer_all(iter([questions]))
+    answerer = Answerer(str(bench.model), None, bench.images, settings)
+    prompts = {str(question["question_id"]): question["text"] for question in questions}
     lines = [
-        {"question_id": result.question_id, "text": result.text, "metadata": {"token_ids": list(result.token_ids)}}
-        for result in results
+        {
+            "question_id": result.question_id,
+            "prompt": prompts[result.question_id],
+            "text": result.text,
+            "metadata": {"token_ids": list(result.token_ids)},
+        }
+        for result in answerer.answer_all(iter([questions]))
     ]
+    right = lines[1]["text"]
     lines[1]["metadata"]["token_ids"][2] += 1
+    lines[1]["text"] = texts([lines[1]["metadata"]["token_ids"]], answerer.loaded[0])[0]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     found = verify_answers(str(bench.model), questions, bench.images, path, settings)
     assert found.checked == 3 and not found.near_ties
     assert [(item.question_id, item.position) for item in found.different] == [("q01", 2)]
-    assert found.different[0].margin > 1e-4 and found.different[0].alone == lines[1]["text"]
+    assert found.different[0].margin > 1e-4 and found.different[0].alone == right
     report = json.loads((tmp_path / "a.jsonl.verified.json").read_text(encoding="utf-8"))
     assert report["different"][0]["question_id"] == "q01"

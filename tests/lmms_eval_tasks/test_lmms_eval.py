@@ -12,7 +12,7 @@ from typing import Any
 import faba_bench
 import numpy as np
 import pytest
-from lmms_eval_tasks.answer_server import ANSWERS, answer_server
+from answer_server import ANSWERS, answer_server  # tests/lmms_eval_tasks is on the path, see conftest.py
 from PIL import Image
 from support import ROOT
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ADAPTER, SIDE, edit_config
+from support import ADAPTER, PICTURES, edit_config
 
 import llava_faba
 from llava_faba.training.main import main
@@ -50,7 +50,7 @@ def write_store(folder: Path, expert: str) -> str:
     from llava_faba.priors.writer import PriorStoreWriter, Row
 
     with PriorStoreWriter(folder / "store", expert=expert, version="1", settings={}, size=136) as writer:
-        writer.append(Row(f"img/{n}.png", np.ones(136, np.float32), "found", (SIDE, SIDE)) for n in range(8))
+        writer.append(Row(f"img/{n}.png", np.ones(136, np.float32), "found", PICTURES) for n in range(8))
     return str(folder / "store")
 
 

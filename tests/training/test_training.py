@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import ADAPTER, IMAGE_TOKEN, PRIOR_SIZE, ROOT, SIDE, edit_config, free_port, run_python
+from support import ADAPTER, IMAGE_TOKEN, PICTURES, PRIOR_SIZE, ROOT, SIDE, edit_config, free_port, run_python
 
 import llava_faba
 from llava_faba.compat.half import cpu_has_half
@@ -111,7 +111,7 @@ def write_store(workspace: Path, expert: str) -> np.ndarray:
     path = workspace / "store"
     with PriorStoreWriter(path, expert=expert, version="7", settings=DLIB_SETTINGS, size=136) as writer:
         writer.append(
-            Row(f"img/{number}.png", features[number], "found" if number < 7 else "not_found", (SIDE, SIDE))
+            Row(f"img/{number}.png", features[number], "found" if number < 7 else "not_found", PICTURES)
             for number in range(8)
         )
     return features

@@ -15,6 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faba_bench.files import FileProblem
+from faba_bench.files.paths import inside
+
 from llava_faba.datatools.validate import content, leakage, roles
 from llava_faba.datatools.validate.media import (
     ImageFacts,
@@ -104,7 +107,7 @@ def validate(
         facts = _check_images(items, folder, allow_outside, force, report)
         report.add(_repeated(items, folder, facts))
         report.add(_leaks(items, folder, facts, near_duplicates))
-        _check_priors(items, folder, priors, prior_size, require_prior, force, report)
+        _check_priors(items, folder, priors, prior_size, require_prior, allow_outside, force, report)
     return report
 
 
@@ -254,6 +257,7 @@ def _check_priors(
     priors: Path | str | None,
     size: int | None,
     required: bool,
+    allow_outside: bool,
     force: Workforce,
     report: Report,
 ) -> None:
@@ -278,7 +282,10 @@ def _check_priors(
                 report.add([item.problem("prior-no-face", f"image '{image}': {status}")])
             vectors[number] = _stored(store, image)
         elif isinstance(landmark, str) and landmark:
-            files[number] = os.path.normpath(folder / landmark)
+            try:
+                files[number] = os.path.normpath(inside(folder, landmark, allow_outside=allow_outside))
+            except FileProblem as error:
+                report.add([item.problem("prior-path", f"landmark {error}")])
         elif store is not None or required:
             where = "in the store and no 'landmark'" if store is not None else "'landmark' in the record"
             report.add([item.problem("prior-missing", f"image '{image}': no prior {where}")])

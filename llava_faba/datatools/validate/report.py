@@ -31,6 +31,9 @@ KINDS: dict[str, Kind] = {
     "image-missing": Kind(True, "image file does not exist", "check --image-folder and the file's name"),
     "image-unreadable": Kind(True, "image cannot be decoded", "fetch the file again or drop the record"),
     "prior-missing": Kind(True, "no facial prior", "run 'llava-faba priors extract' or give the record a 'landmark'"),
+    "prior-path": Kind(
+        True, "facial prior's path leaves the image folder", "use paths inside --image-folder, or say --allow-outside"
+    ),
     "prior-unreadable": Kind(True, "facial prior cannot be read", "extract it again"),
     "prior-size": Kind(True, "facial prior of the wrong size", "use one expert for all data"),
     "prior-value": Kind(True, "facial prior is not finite", "extract it again"),
