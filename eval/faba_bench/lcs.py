@@ -20,11 +20,15 @@ def lcs_length(first: Sequence[str], second: Sequence[str]) -> int:
     """
     if not first or not second:
         return 0
-    masks = _positions(second)
+    short = len(second) <= _BLOCK_BITS
+    masks = _positions(second) if short else {}
+    places = {} if short else _places(second)
     full = (1 << len(second)) - 1
     row = full
     for word in first:
         mask = masks.get(word)
+        if mask is None and word in places:
+            mask = _integer_of(places[word])
         if mask is not None:
             hit = row & mask
             row = ((row + hit) | (row - hit)) & full
@@ -41,6 +45,13 @@ class SentenceBlock:
     def __init__(self, sentences: Sequence[Sequence[str]]) -> None:
         self._segments: list[tuple[int, int]] = []
         self._masks: dict[str, int] = {}
+        # A long sentence is alone in its block. A mask for each of its words would take the square of its length.
+        self._places: dict[str, list[int]] = {}
+        if len(sentences) == 1 and len(sentences[0]) > _BLOCK_BITS:
+            self._places = _places(sentences[0])
+            self._full = (1 << len(sentences[0])) - 1
+            self._segments.append((0, self._full))
+            return
         self._full = 0
         offset = 0
         for words in sentences:
@@ -55,12 +66,16 @@ class SentenceBlock:
         """Add the words of one LCS of ``reference`` with each sentence of the block to ``into``.
 
         Of several subsequences of the same length it takes the one that a trace back from the end finds
-        when it prefers to go back in the sentence over going back in the reference.
+        when it prefers to go back in the sentence over going back in the reference.  Keeps one row for each
+        word of the reference that the block has too.
         """
         steps: list[tuple[str, int, int]] = []
+        made: dict[str, int] = {}
         row = full = self._full
         for word in reference:
             mask = self._masks.get(word)
+            if mask is None and word in self._places:
+                mask = made.setdefault(word, _integer_of(self._places[word]))
             if mask is None:
                 continue  # no match in the row: it equals the one before, a trace back only passes through
             hit = row & mask
@@ -93,18 +108,19 @@ def sentence_blocks(sentences: Sequence[Sequence[str]]) -> list[SentenceBlock]:
 
 
 def _positions(words: Sequence[str]) -> dict[str, int]:
-    if len(words) <= _BLOCK_BITS:
-        masks: dict[str, int] = {}
-        bit = 1
-        for word in words:
-            masks[word] = masks.get(word, 0) | bit
-            bit <<= 1
-        return masks
-    # Or-ing into a long integer copies it each time, which is quadratic for a text of a million words.
+    masks: dict[str, int] = {}
+    bit = 1
+    for word in words:
+        masks[word] = masks.get(word, 0) | bit
+        bit <<= 1
+    return masks
+
+
+def _places(words: Sequence[str]) -> dict[str, list[int]]:
     places: dict[str, list[int]] = {}
     for place, word in enumerate(words):
         places.setdefault(word, []).append(place)
-    return {word: _integer_of(at) for word, at in places.items()}
+    return places
 
 
 def _integer_of(bits: Sequence[int]) -> int:
