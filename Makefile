@@ -27,6 +27,11 @@ next_VENV       := .venv-next
 next_PYTHON     := 3.13 3.12
 next_STEPS      := torch-next.txt next.txt --no-deps:serve.txt --no-deps:llava.txt -e
 
+# transformers' own home: the newest packages, neither LLaVA nor torchvision.
+native_VENV     := .venv-native
+native_PYTHON   := 3.11
+native_STEPS    := torch.txt native.txt -e
+
 # Without torch and LLaVA: what scores answers and handles data, on the other Python versions.
 py3.10_VENV     := .venv-py3.10
 py3.10_PYTHON   := 3.10
@@ -58,7 +63,7 @@ export DS_ACCELERATOR ?= cpu
 in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON))" \
   TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
-.PHONY: setup demo demo-ablation demo-clean test test-pins test-newest test-next test-pythons test-all lint format \
+.PHONY: setup demo demo-ablation demo-clean test test-pins test-native native-python test-newest test-next test-pythons test-all lint format \
         benchmarks dist audit
 
 setup: $(STAMP)
@@ -101,6 +106,13 @@ test-newest: setup setup-newest
 
 test-next: setup setup-next
 	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(upstream_VENV)/bin/python $(call in,next) MARKED=newest test
+
+test-native: setup-native
+	$(call in,native) TESTS=tests/native test
+
+# The last line: the interpreter of the environment that the native model is tested in.
+native-python: setup-native
+	@echo $(CURDIR)/$(native_VENV)/bin/python
 
 # The parts without torch on every other Python that is here.
 test-pythons:

@@ -30,7 +30,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     importing.add_argument("--expert", help="what made its priors; default: as its config says, else emola-106")
     importing.set_defaults(run=run_import)
-    for command in (export, importing):
+    native = commands.add_parser(
+        "to-transformers",
+        help="write a checkpoint as a model of transformers 5, which needs no LLaVA",
+        parents=[options.model()],
+    )
+    native.add_argument("--conv-mode", metavar="NAME", help="conversation template (default: the checkpoint's)")
+    native.set_defaults(run=run_to_transformers)
+    for command in (export, importing, native):
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
 
 
@@ -88,4 +95,19 @@ def _tell(out: Path, notes: list[str]) -> int:
     for note in notes:
         say(f"note: {note}")
     say(f"written to {out}")
+    return 0
+
+
+def run_to_transformers(args: argparse.Namespace) -> int:
+    from llava_faba.conversion.to_transformers import Options, to_transformers
+
+    report = to_transformers(
+        args.model_path, args.out, model_base=args.model_base, options=Options(conversation=args.conv_mode)
+    )
+    ran = "run by transformers" if report.ran_model else "run by our own plain forward pass"
+    say(f"{report.tokens} texts give the tokens of SentencePiece")
+    say(f"{report.prompts} prompts give the source's logits within {report.logits:.1e} ({ran})")
+    for note in report.notes:
+        say(f"note: {note}")
+    say(f"written to {args.out}")
     return 0

@@ -17,11 +17,11 @@ from llava.constants import IMAGE_TOKEN_INDEX
 from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 
 from llava_faba.building import building_modules
+from llava_faba.emola import online
+from llava_faba.emola.normalization import PriorNormalizer
 from llava_faba.errors import PriorError
 from llava_faba.experts import PriorExpert, PriorResult, create_expert
-from llava_faba.model import online
 from llava_faba.model.config import EmolaConfig, expert_name, has_prior, prior_size
-from llava_faba.model.normalization import PriorNormalizer
 from llava_faba.model.projector import PROJECTOR_NAME, build_prior_projector
 
 Images = torch.Tensor | list[torch.Tensor]

@@ -6,9 +6,9 @@ import importlib.util
 from dataclasses import dataclass, field
 from typing import Any
 
+from llava_faba.emola.normalization import METHODS
 from llava_faba.errors import UserError
 from llava_faba.experts import LandmarkExpert, create_expert, expert_class
-from llava_faba.model.normalization import METHODS
 
 NO_PRIOR = "none"
 

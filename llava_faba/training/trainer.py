@@ -9,9 +9,9 @@ import torch
 
 from llava_faba.compat.half import check_can_compute, cpu_has_half
 from llava_faba.data.module import FabaCollator
+from llava_faba.emola.normalization import fit_statistics
 from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
-from llava_faba.model.normalization import fit_statistics
 from llava_faba.model.projector import PROJECTOR_NAME
 from llava_faba.training.evaluating_trainer import evaluating_trainer
 from llava_faba.training.resume import checkpoint_config

@@ -21,8 +21,8 @@ pytest.importorskip("face_alignment")  # its network is among the experts here; 
 from llava.mm_utils import process_images
 from networks import portraits
 
+from llava_faba.emola.online import Squares, compute_priors, to_squares
 from llava_faba.experts import Frames, Picture, PriorExpert, PriorResult
-from llava_faba.model.online import Squares, compute_priors, to_squares
 
 SIDE = 336
 

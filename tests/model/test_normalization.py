@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support import ADAPTER, IMAGE_TOKEN, PRIOR_SIZE, SIDE, edit_config
 
 import llava_faba
+from llava_faba.emola.normalization import METHODS, PriorNormalizer, fit_statistics
 from llava_faba.errors import CheckpointError, PriorError
-from llava_faba.model.normalization import METHODS, PriorNormalizer, fit_statistics
 
 SIZE = 20
 

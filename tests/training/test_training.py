@@ -19,8 +19,8 @@ from support import ADAPTER, IMAGE_TOKEN, PICTURES, PRIOR_SIZE, ROOT, SIDE, edit
 
 import llava_faba
 from llava_faba.compat.half import cpu_has_half
+from llava_faba.emola.normalization import fit_statistics
 from llava_faba.model.checkpoints import read_weights
-from llava_faba.model.normalization import fit_statistics
 
 SCRIPT = str(ROOT / "scripts" / "train_emola.py")
 LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}

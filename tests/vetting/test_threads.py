@@ -55,8 +55,8 @@ def test_many_threads_predict_from_a_path_and_load_once(golden, monkeypatch):
 
 def test_an_expert_that_builds_networks_waits_for_loading(golden):
     """As FAN does when it is first asked, in another thread."""
+    from llava_faba.emola.online import Squares, compute_priors
     from llava_faba.experts import PriorExpert
-    from llava_faba.model.online import Squares, compute_priors
 
     class Builder(PriorExpert):
         name = "builder"

@@ -1,0 +1,34 @@
+"""EmoLA as a transformers model: nothing of LLaVA, no torchvision, no remote code.
+
+Importing this package registers its classes with transformers' Auto classes, once::
+
+    import llava_faba.native
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+
+``llava-faba checkpoint to-transformers`` makes such a folder of an EmoLA checkpoint.
+
+==================================  ================================================================
+``EmolaConfig``                     LLaVA's configuration and what the prior needs
+``EmolaForConditionalGeneration``   the model
+``EmolaProcessor``                  pictures and text to what the model takes, priors included
+``EmolaImageProcessor``             LLaVA's own picture preprocessing, on PIL whatever is installed
+``register``                        what importing this package does; harmless when repeated
+==================================  ================================================================
+"""
+
+from llava_faba.emola.versions import check_transformers
+
+check_transformers()
+
+from llava_faba.native.configuration import EmolaConfig  # noqa: E402 - an old transformers gets a sentence instead
+from llava_faba.native.image_processing import EmolaImageProcessor  # noqa: E402
+from llava_faba.native.modeling import EmolaForConditionalGeneration  # noqa: E402
+from llava_faba.native.processing import EmolaProcessor  # noqa: E402
+from llava_faba.native.registering import register  # noqa: E402
+
+__all__ = ["EmolaConfig", "EmolaForConditionalGeneration", "EmolaImageProcessor", "EmolaProcessor", "register"]
+
+register()

@@ -1,0 +1,164 @@
+# ruff: noqa: E501 - long messages and tables
+"""Pictures, priors and text to what the native model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BatchFeature, LlavaProcessor
+from transformers.image_utils import make_flat_list_of_images
+from transformers.processing_utils import MultiModalData
+
+from llava_faba.emola import anyres
+from llava_faba.errors import PriorError
+from llava_faba.experts import Picture, PriorExpert, PriorResult
+from llava_faba.native.shared_experts import shared_expert
+
+
+class EmolaProcessor(LlavaProcessor):
+    """LLaVA's processor with one more placeholder per image, and the prior of each.
+
+    ``processor(images=..., text=...)`` returns, beside LLaVA's, ``facial_priors`` float32 (images, prior size), raw
+    (the model normalizes them in float32). The result's attribute ``facial_prior_status`` is a list of "found",
+    "not_found", "several_faces", "unreadable", or "given" for those that came with the call. A picture without a face
+    has a prior of zeros.
+
+    ``facial_priors=...`` in the call: priors that are known, (images, prior size), one row per image; ``False`` leaves
+    them out (for a trainer that passes on only what it knows; the model then computes them). Otherwise the expert that
+    the checkpoint names computes them from the pictures; ``precomputed`` cannot, and is an error.
+
+    ``facial_prior``: what made the priors, a dictionary with ``expert``, ``version``, ``settings``, ``size``,
+    ``normalization`` and ``statistics``.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        patch_size: int | None = None,
+        vision_feature_select_strategy: str | None = None,
+        chat_template: str | None = None,
+        image_token: str = "<image>",
+        num_additional_image_tokens: int = 2,  # CLIP's CLS, which "default" takes off again, and the prior
+        facial_prior: dict[str, Any] | None = None,
+        mm_patch_merge_type: str = "flat",
+        **kwargs: Any,
+    ) -> None:
+        self.facial_prior = facial_prior
+        self.mm_patch_merge_type = mm_patch_merge_type
+        super().__init__(
+            image_processor=image_processor,
+            tokenizer=tokenizer,
+            patch_size=patch_size,
+            vision_feature_select_strategy=vision_feature_select_strategy,
+            chat_template=chat_template,
+            image_token=image_token,
+            num_additional_image_tokens=num_additional_image_tokens,
+            **kwargs,
+        )
+
+    @property
+    def prior_size(self) -> int:
+        """Numbers in a facial prior."""
+        return int(self._described("size"))
+
+    def __call__(
+        self, images: Any = None, text: Any = None, *args: Any, facial_priors: Any = None, **kwargs: Any
+    ) -> BatchFeature:
+        features = super().__call__(images, text, *args, **kwargs)
+        if images is None:
+            if facial_priors is not None and facial_priors is not False:
+                raise PriorError("facial_priors were given without images: a prior stands behind its image's tokens.")
+            return features
+        if facial_priors is False:
+            return features
+        pictures = make_flat_list_of_images(self.image_processor.fetch_images(images))
+        if facial_priors is None:
+            result = self.compute_facial_priors(pictures)
+            priors, statuses = result.features, [status.value for status in result.statuses]
+        else:
+            priors = self.checked_priors(facial_priors, len(pictures))
+            statuses = ["given"] * len(pictures)
+        wanted = kwargs.get("return_tensors") or kwargs.get("common_kwargs", {}).get("return_tensors")
+        features["facial_priors"] = torch.from_numpy(priors) if wanted == "pt" else priors
+        features.facial_prior_status = statuses  # no key: 'generate' refuses what no model takes
+        return features
+
+    def compute_facial_priors(self, pictures: Sequence[Any]) -> PriorResult:
+        """Priors of pictures (PIL images or uint8 arrays) by the expert that the checkpoint names.
+
+        Raises ExpertError when it is not installed, has no weights, or (``precomputed``) cannot compute.
+        """
+        return self.facial_prior_expert().extract([Picture.whole(_pixels(picture)) for picture in pictures])
+
+    def facial_prior_expert(self) -> PriorExpert:
+        """The expert that ``facial_prior`` names, made on first use and shared within this process."""
+        described = self.facial_prior or {}
+        return shared_expert(str(self._described("expert")), described.get("settings"), self.prior_size)
+
+    def checked_priors(self, facial_priors: Any, images: int) -> np.ndarray:
+        """Given priors as float32 (images, prior size). Raises PriorError for another shape or numbers that are none."""
+        if isinstance(facial_priors, torch.Tensor):
+            facial_priors = facial_priors.detach().cpu().float().numpy()
+        try:
+            priors = np.asarray(facial_priors, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise PriorError(f"facial_priors are not numbers in rows: {error}") from error
+        if priors.ndim == 1 and images == 1:
+            priors = priors[None]
+        if priors.shape != (images, self.prior_size):
+            raise PriorError(
+                f"facial_priors must have the shape (number of images, {self.prior_size}), that is "
+                f"({images}, {self.prior_size}) here, got {priors.shape}."
+            )
+        if not np.isfinite(priors).all():
+            raise PriorError("facial_priors hold a number that is not finite.")
+        return priors
+
+    def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
+        size = tuple(int(edge) for edge in image_inputs["image_sizes"][image_idx])
+        return self.image_token * self.tokens_of(size)
+
+    def tokens_of(self, size: tuple[int, ...]) -> int:
+        """How many placeholders a picture of (height, width) becomes, the prior's included."""
+        side, patch = self.image_processor.crop_size["height"], int(self.patch_size)
+        more = self.num_additional_image_tokens - (self.vision_feature_select_strategy == "default")
+        pinpoints = getattr(self.image_processor, "image_grid_pinpoints", None)
+        if pinpoints is None:
+            return (side // patch) ** 2 + more
+        return anyres.token_count((size[0], size[1]), pinpoints, side, side // patch, self.mm_patch_merge_type) + more
+
+    def _get_num_multimodal_tokens(self, image_sizes: Any = None, **kwargs: Any) -> MultiModalData:
+        counts = [self.tokens_of(tuple(size)) for size in image_sizes or []]
+        return MultiModalData(num_image_tokens=counts, num_image_patches=[1] * len(counts))
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*dict.fromkeys([*super().model_input_names, "facial_priors"])]
+
+    def _described(self, key: str) -> Any:
+        value = (self.facial_prior or {}).get(key)
+        if value is None:
+            raise PriorError(
+                f"this processor does not know its facial prior's {key}: processor_config.json has no facial_prior.{key}; "
+                "convert the checkpoint again."
+            )
+        return value
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """uint8 RGB (h, w, 3) of a PIL image, or of an array in either order of axes."""
+    if hasattr(picture, "convert"):
+        return np.asarray(picture.convert("RGB"))
+    array = picture.cpu().numpy() if isinstance(picture, torch.Tensor) else np.asarray(picture)
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[-1] != 3:
+        array = np.moveaxis(array, 0, -1)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
+        raise PriorError(
+            f"a facial prior is computed from uint8 RGB pictures, not from {array.dtype} of shape {array.shape}; give "
+            "PIL images, or facial_priors."
+        )
+    return np.ascontiguousarray(array)
