@@ -20,8 +20,12 @@ Importing this package registers its classes with transformers' Auto classes, on
 """
 
 from llava_faba.emola.versions import check_transformers
+from llava_faba.errors import UserError
 
-check_transformers()
+try:
+    check_transformers()
+except UserError as error:  # what cannot be imported here says so as any module does
+    raise ImportError(str(error)) from error
 
 from llava_faba.native.configuration import EmolaConfig  # noqa: E402 - an old transformers gets a sentence instead
 from llava_faba.native.image_processing import EmolaImageProcessor  # noqa: E402

@@ -73,7 +73,7 @@ def test_ids_pixels_logits_and_answers(home: Any, expected: Any, golden: Path, n
     assert processor.decode(made, skip_special_tokens=True) == texts["texts"][number]
 
 
-def test_another_prior_is_another_answer_and_none_is_zeros(home: Any, golden: Path) -> None:
+def test_another_prior_is_another_answer(home: Any, golden: Path) -> None:
     model, processor = home
     _, inputs = asked(golden, processor, 0)
     with torch.no_grad():
