@@ -27,11 +27,11 @@ try:
 except UserError as error:  # what cannot be imported here says so as any module does
     raise ImportError(str(error)) from error
 
-from llava_faba.native.configuration import EmolaConfig  # noqa: E402 - an old transformers gets a sentence instead
-from llava_faba.native.image_processing import EmolaImageProcessor  # noqa: E402
-from llava_faba.native.modeling import EmolaForConditionalGeneration  # noqa: E402
-from llava_faba.native.processing import EmolaProcessor  # noqa: E402
-from llava_faba.native.registering import register  # noqa: E402
+from llava_faba.native.configuration import EmolaConfig
+from llava_faba.native.image_processing import EmolaImageProcessor
+from llava_faba.native.modeling import EmolaForConditionalGeneration
+from llava_faba.native.processing import EmolaProcessor
+from llava_faba.native.registering import register
 
 __all__ = ["EmolaConfig", "EmolaForConditionalGeneration", "EmolaImageProcessor", "EmolaProcessor", "register"]
 
