@@ -13,6 +13,7 @@ from faba_bench.protocol import load_protocol
 from llava_faba.analysis.answers import FaceAnswers
 from llava_faba.analysis.detection import FoundRow, FrameRow
 from llava_faba.errors import UserError
+from llava_faba.packages import install_command
 
 FORMATS = ("openface", "py-feat")
 Row = dict[str, Any]
@@ -86,7 +87,7 @@ def write_parquet(rows: Sequence[Row], path: Path, protocol: str) -> None:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"Parquet needs pyarrow, which does not import here ({error}); run \"pip install 'llava-faba[analyze]'\"."
+            f"Parquet needs pyarrow, which does not import here ({error}): {install_command('analyze')}"
         ) from error
     with replacing(path) as partial:
         frame.to_parquet(partial, index=False)
@@ -98,8 +99,7 @@ def data_frame(rows: Sequence[Row], protocol: str) -> Any:
         import pandas
     except ImportError as error:
         raise UserError(
-            f"a DataFrame needs pandas, which does not import here ({error}); run "
-            "\"pip install 'llava-faba[analyze]'\"."
+            f"a DataFrame needs pandas, which does not import here ({error}): {install_command('analyze')}"
         ) from error
     frame = pandas.DataFrame(list(rows), columns=columns(protocol))
     whole = ["frame", "face", "peak", *(f"AU{number}" for number in _aus(protocol))]

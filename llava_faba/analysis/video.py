@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.errors import UserError
+from llava_faba.packages import install_command
 
 SUFFIXES = (
     ".mp4",
@@ -99,7 +100,7 @@ def _pyav() -> Any:
         import av
     except ImportError as error:
         raise UserError(
-            f"videos need PyAV, which does not import here ({error}); run \"pip install 'llava-faba[analyze]'\"."
+            f"videos need PyAV, which does not import here ({error}): {install_command('analyze')}"
         ) from error
     av.logging.set_level(av.logging.PANIC)  # what matters arrives as an exception
     return av

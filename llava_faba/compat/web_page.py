@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_faba.errors import UserError
+from llava_faba.packages import install_command
 
 MODULE = "llava.serve.gradio_web_server"
 
@@ -29,7 +30,7 @@ def mended_web_page() -> Iterator[None]:
     except Exception as error:  # an unfitting pydantic or starlette raises anything at all
         raise UserError(
             f"LLaVA's web page needs gradio, which does not import here ({type(error).__name__}: {error}). "
-            "Run 'pip install llava-faba[serve]': it names the versions that work together."
+            f"These versions work together: {install_command('serve')}"
         ) from error
     load, examples = gradio.Blocks.load, gradio.Examples
     gradio.Blocks.load = _with_js(load)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llava_faba.datatools.stats import Figures
 from llava_faba.errors import UserError
+from llava_faba.packages import install_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ def plot(figures: Figures, folder: Path, stem: str) -> list[Path]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("'--plots' needs matplotlib: pip install 'llava-faba[data]'") from error
+        raise UserError(f"'--plots' needs matplotlib: {install_command('data')}") from error
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {}
     if figures.words:

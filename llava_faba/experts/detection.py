@@ -9,6 +9,7 @@ import numpy as np
 
 from llava_faba.errors import ExpertError
 from llava_faba.experts.base import Picture
+from llava_faba.packages import install_command
 
 DETECTORS = ("none", "dlib")
 
@@ -72,6 +73,6 @@ def import_dlib(user: str) -> Any:
         import dlib
     except ImportError as error:
         raise ExpertError(
-            f"{user} needs dlib, which does not import here ({error}); run 'pip install llava-faba[dlib]'."
+            f"{user} needs dlib, which does not import here ({error}): {install_command('dlib')}"
         ) from error
     return dlib

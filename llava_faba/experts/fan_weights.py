@@ -7,6 +7,7 @@ from typing import Any
 
 from llava_faba.errors import ExpertError
 from llava_faba.experts.weights import WeightsFile
+from llava_faba.packages import install_command
 
 _FILES = {  # the names that the package gives its downloads
     "2DFAN-4": "2DFAN4-11f355bf06.pth.tar",
@@ -25,8 +26,8 @@ def package(expert: str) -> Any:
         import face_alignment.api
     except ImportError as error:
         raise ExpertError(
-            f"facial prior expert '{expert}' needs the face-alignment package, which does not import here ({error}); "
-            "run 'pip install llava-faba[face-alignment]'."
+            f"facial prior expert '{expert}' needs the face-alignment package, which does not import here ({error}): "
+            f"{install_command('face-alignment')}"
         ) from error
     return face_alignment.api
 

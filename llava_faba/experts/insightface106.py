@@ -18,6 +18,7 @@ from llava_faba.experts.devices import onnx_provider
 from llava_faba.experts.onnx_graph import first_node_names
 from llava_faba.experts.sampling import sample_grid, square_grid
 from llava_faba.experts.weights import WeightsFile
+from llava_faba.packages import install_command
 
 SIDE = 192
 POINTS = 106
@@ -26,7 +27,6 @@ _LICENCE = (
     "2d106det.onnx is part of InsightFace's model packs (buffalo_l and others), which InsightFace gives away for "
     "non-commercial research only; it is not part of llava-faba."
 )
-_INSTALL = "pip install llava-faba[insightface]"
 _HOW_TO_GET = (
     "InsightFace's model pack buffalo_l holds it (see docs/priors.md); unpacked below ~/.insightface/models it is "
     "found by itself."
@@ -60,7 +60,7 @@ class Network106:
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("onnxruntime") is None:
-            return f"facial prior expert '{self.weights.expert}' needs onnxruntime: run '{_INSTALL}'."
+            return f"facial prior expert '{self.weights.expert}' needs onnxruntime: {install_command('insightface')}"
         return self.weights.missing
 
     def load(self) -> None:
@@ -281,7 +281,8 @@ def _session(expert: str, path: Path, device: str) -> Any:
         import onnxruntime
     except ImportError as error:
         raise ExpertError(
-            f"facial prior expert '{expert}' needs onnxruntime, which does not import here ({error}); run '{_INSTALL}'."
+            f"facial prior expert '{expert}' needs onnxruntime, which does not import here ({error}): "
+            f"{install_command('insightface')}"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a small network: processes scale, its threads do not

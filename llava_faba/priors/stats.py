@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from llava_faba.errors import PriorError
+from llava_faba.packages import install_command
 from llava_faba.priors.layout import STATUSES, write_atomically
 from llava_faba.priors.store import PriorStore
 
@@ -154,7 +155,7 @@ def _plot(figures: Statistics, scores: np.ndarray, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PriorError(f"'priors stats' draws with matplotlib ({error}); run 'pip install matplotlib'.") from error
+        raise PriorError(f"'priors stats' draws with matplotlib ({error}): {install_command('data')}") from error
     figure = Figure(figsize=(15, 4.6), layout="constrained")
     face, places, odd = figure.subplots(1, 3)
     marks = face.scatter(*figures.mean.T, c=figures.deviation, cmap="viridis", s=22)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llava_faba.packages import install_command
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -24,7 +26,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> Path | No
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        print(f"{folder / FILE} was not drawn: pip install 'llava-faba[data]' brings matplotlib.")
+        print(f"{folder / FILE} was not drawn, for want of matplotlib: {install_command('data')}")
         return None
     scores = {mode: _series(history, f"eval_{mode}_rege") for mode in ("strict", "reference")}
     validated = any(steps for steps, _ in scores.values())

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def script() -> Any:
-    spec = importlib.util.spec_from_file_location("write_cli_docs", ROOT / "scripts" / "write_cli_docs.py")
+    spec = importlib.util.spec_from_file_location("write_cli_docs", ROOT / "tools" / "write_cli_docs.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -39,7 +39,7 @@ def options(parser: Parser) -> dict[str, argparse.Action]:
 
 def test_the_page_is_what_the_parsers_say() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert page == script().page(), "run: python scripts/write_cli_docs.py"
+    assert page == script().page(), "run: python tools/write_cli_docs.py"
 
 
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.prog)

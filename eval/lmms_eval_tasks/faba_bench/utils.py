@@ -55,7 +55,7 @@ def _score(metric: str, mode: str) -> Callable[[list[dict[str, Any]]], float]:
             import faba_bench
         except ModuleNotFoundError as error:
             raise ImportError(
-                "these tasks are scored by faba_bench: run 'pip install llava-faba' (it needs no torch), or put the "
+                "these tasks are scored by faba_bench: install llava-faba (its wheel needs no torch), or put the "
                 "eval/ folder of a clone on PYTHONPATH."
             ) from error
         records = [json.loads(sample["record"]) for sample in samples]

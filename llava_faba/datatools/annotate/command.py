@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from faba_bench.console.output import say, tell
 
 from llava_faba.errors import UserError
+from llava_faba.packages import install_command
 
 if TYPE_CHECKING:
     from llava_faba.datatools.annotate.asking import Outcome
@@ -158,9 +159,7 @@ def _require_transport() -> None:
         import httpx  # noqa: F401
         import tenacity  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            f"'data annotate' needs httpx and tenacity ({error}): pip install 'llava-faba[data]'"
-        ) from error
+        raise UserError(f"'data annotate' needs httpx and tenacity ({error}): {install_command('data')}") from error
 
 
 def _annotation(args: argparse.Namespace) -> Annotation:

@@ -18,6 +18,7 @@ from faba_bench.files.paths import regular_file
 from faba_bench.files.terminal import printable
 
 from llava_faba.errors import UserError
+from llava_faba.packages import install_command
 
 Cells = list[str]
 Fits = Callable[[Cells], bool]
@@ -130,7 +131,7 @@ def sheets(path: Path) -> Iterator[tuple[str, Iterator[tuple[int, Cells]]]]:
         from openpyxl import load_workbook
     except ImportError as error:
         raise UserError(
-            f"{path}: reading Excel files needs openpyxl: pip install 'llava-faba[data]', or save it as CSV"
+            f"{path}: reading Excel files needs openpyxl; save it as CSV, or {install_command('data')}"
         ) from error
     try:
         book = load_workbook(path, read_only=True, data_only=True)

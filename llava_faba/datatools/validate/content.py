@@ -10,6 +10,7 @@ from typing import Any
 
 from llava_faba.datatools import answers
 from llava_faba.errors import UserError
+from llava_faba.packages import install_command
 from llava_faba.records import annotation as records
 from llava_faba.records.turns import faults
 from llava_faba.records.vocabulary import AU_NAMES, au_protocol
@@ -23,7 +24,7 @@ def _validator(name: str) -> Any:
     try:
         from jsonschema import Draft202012Validator
     except ImportError as error:
-        raise UserError("'data validate' needs jsonschema: pip install 'llava-faba[data]'") from error
+        raise UserError(f"'data validate' needs jsonschema: {install_command('data')}") from error
     schema = json.loads((Path(__file__).parent / f"{name}.schema.json").read_text(encoding="utf-8"))
     return Draft202012Validator(schema)
 

@@ -29,6 +29,7 @@ from llava_faba.experts.face_landmarker import bundle, detector, region
 from llava_faba.experts.face_landmarker.detector import Face
 from llava_faba.experts.face_landmarker.names import BLENDSHAPE_POINTS, BLENDSHAPES
 from llava_faba.experts.face_landmarker.networks import Network, litert_networks, torch_networks
+from llava_faba.packages import install_command
 
 _LICENCE = "face_landmarker.task is published by Google under Apache-2.0."
 _POINTS = 478
@@ -56,10 +57,7 @@ class FaceLandmarker:
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("ai_edge_litert") is None:
-            return (
-                f"facial prior expert '{self.expert}' needs ai-edge-litert: run "
-                "\"pip install 'llava-faba[mediapipe]'\"."
-            )
+            return f"facial prior expert '{self.expert}' needs ai-edge-litert: {install_command('mediapipe')}"
         return self.weights.missing
 
     @cached_property

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from llava_faba.errors import ExpertError
+from llava_faba.packages import install_command
 
 Network = Callable[[np.ndarray], list[np.ndarray]]
 
@@ -52,6 +53,6 @@ def require_litert(expert: str) -> None:
         import ai_edge_litert.interpreter  # noqa: F401
     except ImportError as error:
         raise ExpertError(
-            f"facial prior expert '{expert}' needs ai-edge-litert, which does not import here ({error}); run "
-            "\"pip install 'llava-faba[mediapipe]'\"."
+            f"facial prior expert '{expert}' needs ai-edge-litert, which does not import here ({error}): "
+            f"{install_command('mediapipe')}"
         ) from error

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/cli.md from the parsers of llava-faba and faba-bench: ``python scripts/write_cli_docs.py [--check]``."""
+"""Write docs/cli.md from the parsers of llava-faba and faba-bench: ``python tools/write_cli_docs.py [--check]``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TARGET = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 
 HEAD = """# The command line
 
-This page is written from the parsers by `python scripts/write_cli_docs.py`; a test compares the two.
+This page is written from the parsers by `python tools/write_cli_docs.py`; a test compares the two.
 
 ## The grammar
 
@@ -59,7 +59,7 @@ def main() -> int:
     if args.check:
         current = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
         if current != text:
-            print(f"{TARGET} is not what the parsers say: run python scripts/write_cli_docs.py", file=sys.stderr)
+            print(f"{TARGET} is not what the parsers say: run python tools/write_cli_docs.py", file=sys.stderr)
             return 1
         return 0
     write_text(TARGET, text)
