@@ -58,6 +58,11 @@ class EmolaModel(LlavaModel):
             raise PriorError(
                 f"facial_priors must have the shape (number of images, {size}), got {tuple(facial_priors.shape)}."
             )
+        if self.config.facial_prior_normalization != "none" and facial_priors.dtype in (torch.bfloat16, torch.float16):
+            raise PriorError(
+                f"facial_priors came as {facial_priors.dtype}, which rounds away the small movements that "
+                f"'{self.config.facial_prior_normalization}' would make large; pass float32, whatever the model's type."
+            )
         if self._normalizer is None:
             self._normalizer = PriorNormalizer.from_config(self.config, size)
         normalized = self._normalizer(facial_priors)

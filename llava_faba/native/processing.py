@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - long messages and tables
 """Pictures, priors and text to what the native model takes."""
 
 from __future__ import annotations
@@ -16,6 +15,27 @@ from llava_faba.emola import anyres
 from llava_faba.errors import PriorError
 from llava_faba.experts import Picture, PriorExpert, PriorResult
 from llava_faba.native.shared_experts import shared_expert
+
+
+class EmolaFeatures(BatchFeature):
+    """What the processor returns. ``facial_prior_status``: a list with a word for each picture; an attribute and no
+    key, for ``generate`` refuses what no model takes."""
+
+    facial_prior_status: list[str]
+
+    def to(self, *args: Any, **kwargs: Any) -> EmolaFeatures:
+        """As ``BatchFeature.to``; priors go to the device, and stay float32 until they are normalized.
+
+        Landmarks are small movements on large constants: in bfloat16 what matters of them is rounded away.
+        """
+        priors = self.data.pop("facial_priors", None)
+        super().to(*args, **kwargs)
+        if isinstance(priors, torch.Tensor):
+            moved = BatchFeature({"facial_priors": priors}).to(*args, **kwargs)["facial_priors"]
+            priors = priors.to(moved.device)
+        if priors is not None:
+            self.data["facial_priors"] = priors
+        return self
 
 
 class EmolaProcessor(LlavaProcessor):
@@ -67,8 +87,8 @@ class EmolaProcessor(LlavaProcessor):
 
     def __call__(
         self, images: Any = None, text: Any = None, *args: Any, facial_priors: Any = None, **kwargs: Any
-    ) -> BatchFeature:
-        features = super().__call__(images, text, *args, **kwargs)
+    ) -> EmolaFeatures:
+        features = EmolaFeatures(super().__call__(images, text, *args, **kwargs).data)
         if images is None:
             if facial_priors is not None and facial_priors is not False:
                 raise PriorError("facial_priors were given without images: a prior stands behind its image's tokens.")
@@ -84,7 +104,7 @@ class EmolaProcessor(LlavaProcessor):
             statuses = ["given"] * len(pictures)
         wanted = kwargs.get("return_tensors") or kwargs.get("common_kwargs", {}).get("return_tensors")
         features["facial_priors"] = torch.from_numpy(priors) if wanted == "pt" else priors
-        features.facial_prior_status = statuses  # no key: 'generate' refuses what no model takes
+        features.facial_prior_status = statuses
         return features
 
     def compute_facial_priors(self, pictures: Sequence[Any]) -> PriorResult:
@@ -100,7 +120,7 @@ class EmolaProcessor(LlavaProcessor):
         return shared_expert(str(self._described("expert")), described.get("settings"), self.prior_size)
 
     def checked_priors(self, facial_priors: Any, images: int) -> np.ndarray:
-        """Given priors as float32 (images, prior size). Raises PriorError for another shape or numbers that are none."""
+        """Given priors as float32 (images, prior size). Raises PriorError for another shape or no numbers."""
         if isinstance(facial_priors, torch.Tensor):
             facial_priors = facial_priors.detach().cpu().float().numpy()
         try:
@@ -143,8 +163,8 @@ class EmolaProcessor(LlavaProcessor):
         value = (self.facial_prior or {}).get(key)
         if value is None:
             raise PriorError(
-                f"this processor does not know its facial prior's {key}: processor_config.json has no facial_prior.{key}; "
-                "convert the checkpoint again."
+                f"this processor does not know its facial prior's {key}: processor_config.json has no "
+                f"facial_prior.{key}; convert the checkpoint again."
             )
         return value
 
