@@ -9,6 +9,7 @@ from typing import Any
 from llava_faba.emola.normalization import METHODS
 from llava_faba.errors import UserError
 from llava_faba.experts import LandmarkExpert, create_expert, expert_class
+from llava_faba.training.template import check_version
 
 NO_PRIOR = "none"
 
@@ -102,6 +103,8 @@ def emola_model_arguments(original: Any) -> Any:
                     f"--facial_prior_normalization '{self.facial_prior_normalization}' is unknown; "
                     f"choose one of {', '.join(METHODS)}."
                 )
+            if self.facial_prior_expert is not None:
+                check_version(self.version)
             if self.facial_prior_expert in (None, NO_PRIOR):
                 self.facial_prior_size = None
                 return

@@ -20,6 +20,7 @@ from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
 from llava_faba.errors import PriorError, RecordError, UserError
 from llava_faba.model.config import has_prior, prior_size
 from llava_faba.priors.store import PriorStore
+from llava_faba.training.template import training_template
 
 BEST_FOLDER = "best-rege"
 ANSWERS_FOLDER = "faba_eval"
@@ -141,18 +142,9 @@ class FabaEvaluation:
             [self.questions[index]["text"] for index in batch],
             None if self.priors is None else self.priors[batch],
             image_sizes=[picture.size for picture in pictures],
-            conversation=_conversation(),
+            conversation=training_template(),
             max_new_tokens=self.args.faba_eval_max_new_tokens,
         )
-
-
-def _conversation() -> str:
-    """The name of the template that training uses."""
-    from llava import conversation
-
-    return next(
-        name for name, template in conversation.conv_templates.items() if template is conversation.default_conversation
-    )
 
 
 def _gathered(answers: dict[int, str]) -> dict[int, str]:

@@ -17,6 +17,7 @@ from llava_faba.training.evaluating_trainer import evaluating_trainer
 from llava_faba.training.resume import checkpoint_config
 from llava_faba.training.resuming_trainer import resuming_trainer
 from llava_faba.training.saving import gather_non_lora, write_non_lora, write_prior_projector
+from llava_faba.training.template import record_template
 
 
 def emola_trainer(original: Any) -> Any:
@@ -29,6 +30,7 @@ def emola_trainer(original: Any) -> Any:
             collator, dataset = kwargs.get("data_collator"), kwargs.get("train_dataset")
             if isinstance(collator, FabaCollator):
                 collator.with_priors = has_prior(model.config)
+            record_template(model.config)
             _prepare_projector_stage(model, kwargs["args"])
             if has_prior(model.config):
                 _place_quantized(model, kwargs["args"])

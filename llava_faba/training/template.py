@@ -1,0 +1,32 @@
+"""The conversation template of the training text: checked when the flags are read, stored in the checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llava_faba.errors import UserError, nearest
+from llava_faba.inference.conversations import TEMPLATE_KEY
+
+_OF_LLAVA = ("v0", "v0.5")  # LLaVA then keeps its default template, whatever these names stand for elsewhere
+
+
+def check_version(version: str | None) -> None:
+    """Raises UserError for a ``--version`` that no template has: LLaVA would take 'vicuna_v1' without a word."""
+    from llava.conversation import conv_templates
+
+    if version not in conv_templates and version not in _OF_LLAVA:
+        raise UserError(f"--version '{version}': no such conversation template.{nearest(str(version), conv_templates)}")
+
+
+def training_template() -> str:
+    """The name of the template that LLaVA's ``train()`` has set, which is not always the one that was asked for."""
+    from llava import conversation
+
+    return next(
+        name for name, template in conversation.conv_templates.items() if template is conversation.default_conversation
+    )
+
+
+def record_template(config: Any) -> None:
+    """Note the template in a model's config, from which whoever asks the model takes it."""
+    setattr(config, TEMPLATE_KEY, training_template())

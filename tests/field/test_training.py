@@ -1,0 +1,48 @@
+"""Training trains on what it was given: cases of the field, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llava_faba.inference.generate import GenerateSettings, generate_answers
+from tests.support import edit_config
+from tests.training.conftest import train  # noqa: F401 - a fixture
+
+FIELD = Path(__file__).parent.parent / "data" / "field"
+Train = Callable[..., int]
+ONE_STEP = ("--lora_enable", "True", "--max_steps", "1", "--save_strategy", "no")
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text())
+
+
+def test_the_template_of_training_is_stored_and_used(copied: Path, train: Train) -> None:  # noqa: F811
+    """LLaVA#129: trained with --version plain, and 0 of 8 answers were those of training's validation."""
+    shutil.copy(FIELD / "train-max-length" / "eval.json", copied / "data" / "eval.json")
+    evaluation = ("--faba_eval_annotations", "data/eval.json", "--faba_eval_max_new_tokens", "12")
+    assert train("out", *ONE_STEP, "--version", "plain", *evaluation) == 0
+    assert config_of(copied / "out")["conversation_template"] == "plain"
+    assert config_of(copied / "out" / "best-rege")["conversation_template"] == "plain"
+    validated = [json.loads(line) for line in (copied / "out/faba_eval/step-1.jsonl").read_text().splitlines()]
+    edit_config(copied / "out", mm_vision_tower=str(copied / "clip-tiny"))
+    questions = [{key: one[key] for key in ("question_id", "image")} for one in validated]
+    texts = {one["question_id"]: one["text"] for one in validated}
+    for question in questions:
+        question["text"] = "What AUs are conveyed by this face?"
+    settings = GenerateSettings(max_new_tokens=12)
+    generate_answers(str(copied / "out"), questions, copied / "data", copied / "a.jsonl", settings)
+    answered = [json.loads(line) for line in (copied / "a.jsonl").read_text().splitlines()]
+    assert [one["text"] for one in answered] == [texts[one["question_id"]] for one in answered]
+
+
+def test_a_template_that_is_none_is_an_error(train: Train, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    """LLaVA takes vicuna_v1 for a name that it does not know."""
+    assert train("out", *ONE_STEP, "--version", "lava_v1") == 2
+    assert "--version 'lava_v1'" in capsys.readouterr().err
