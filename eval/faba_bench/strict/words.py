@@ -134,3 +134,12 @@ FRONTED = frozenset(
 )
 YES = frozenset("yes yep yeah y true present active affirmative indeed correct".split())
 NO = frozenset("no nope n false absent inactive none negative never".split())
+
+#: Behind "I would": wishes, as against "I would say".
+WISHING = frozenset("have expect like need want love".split())
+#: Behind "could" and "might": what somebody else takes the face for.
+SUPPOSING_VERB = frozenset(
+    "think expect suspect assume argue mistake misread confuse suppose interpret take add believe guess claim imagine".split()
+)
+#: What stands before a score: "AU1 is 0", "gets a 0".
+BEFORE_A_SCORE = frozenset("is at to are of be a gets get scores receives".split())

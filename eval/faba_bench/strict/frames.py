@@ -1,0 +1,111 @@
+"""What the words of a clause make of it: supposed, denied as a whole, elliptic."""
+
+# ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from faba_bench.strict import words
+from faba_bench.strict.clauses import Clause, finite
+from faba_bench.strict.tokens import Token
+
+_SUPPOSING = frozenset(("if", "unless", "whether", "as if", "as though"))
+_PRONOUNS = frozenset("it they this these both neither none au aus unit units one the that clearly".split())
+_NOBODY = frozenset(("no", "nothing", "none", "none of", "neither", "nor", "nobody", "no one", "not a"))
+_BARE_END = frozenset(("too", "either", "also", "however", "though", "indeed", ",", "not", "here"))
+_LINKING = frozenset("appear appears look looks seem seems has have remain remains stay stays".split())
+_OWNER = frozenset(("with", "the", "a", "an", "of", "his", "her", "their", "in"))
+_LIST_GLUE = frozenset((",", "and", "or", "nor", "+", "/"))
+
+
+def main_verb(tokens: Sequence[Token]) -> int:
+    """The place of the first finite verb, -1 where there is none."""
+    for index in range(len(tokens)):
+        if finite(tokens, index):
+            return index
+    return -1
+
+
+def is_unreal(clause: Clause) -> bool:
+    """Whether a clause claims nothing: "if ...", "one would expect ...", "had AU4 been there"."""
+    tokens = clause.tokens
+    if tokens and tokens[0].kind == "unreal":
+        return True
+    if clause.opened in _SUPPOSING:
+        return True
+    for index, token in enumerate(tokens):
+        if token.kind == "unreal":
+            if token.text in _SUPPOSING:
+                return True
+        elif token.kind == "modal" or token.kind == "not":
+            if token.text in ("would", "'d", "wouldnt"):
+                if not (index and tokens[index - 1].text in ("i", "we")) or any(
+                    item.text in words.WISHING for item in tokens[index + 1 : index + 3]
+                ):
+                    return True
+            elif token.text == "had":
+                if index == 0 and len(tokens) > 1 and tokens[1].kind not in ("not",):
+                    return True
+            elif token.text in ("could", "might", "may") and index + 1 < len(tokens):
+                if tokens[index + 1].text == "have":
+                    return True
+                if any(item.text in words.SUPPOSING_VERB for item in tokens[index + 1 : index + 4]):
+                    return True
+        elif token.text == "were" and index == 0 and len(tokens) > 1 and clause.opened not in ("which", "and", ","):
+            return True
+    return False
+
+
+def is_degree(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a "not" denies a degree only: "not very strong"."""
+    if tokens[index].text in ("hardly", "barely", "scarcely", "rarely", "seldom", "nowhere", "unable to"):
+        return False
+    ahead = index + 1
+    while ahead < len(tokens) and tokens[ahead].text in ("be", "a", "an", "the", "really"):
+        ahead += 1
+    if ahead >= len(tokens):
+        return False
+    word = tokens[ahead].text
+    if word in ("all", "any"):
+        return False
+    if word == "so" and ahead + 1 < len(tokens) and tokens[ahead + 1].text == "much":
+        return False
+    if word == "as" and ahead + 1 < len(tokens) and tokens[ahead + 1].kind in ("copula", "modal"):
+        return False
+    return word in words.DEGREE
+
+
+def is_bare(tokens: Sequence[Token], verb: int) -> bool:
+    """ "AU25 is", "AU4 and AU5 are not", "but AU4 can": the rest of the predicate is that of the clause before."""
+    if tokens[verb].kind not in ("copula", "modal") or tokens[verb].text in _LINKING:
+        return False
+    return all(token.kind == "not" or token.text in _BARE_END for token in tokens[verb + 1 :])
+
+
+def is_pronoun(tokens: Sequence[Token], verb: int) -> bool:
+    """Whether nothing but a pronoun stands before the verb."""
+    return all(token.text in _PRONOUNS for token in tokens[:verb])
+
+
+def none_subject(tokens: Sequence[Token], verb: int) -> bool:
+    """ "Nothing suggests AU4": a subject that denies what its verb says."""
+    first = next((token.text for token in tokens if token.text not in ("and", ",")), "")
+    return first in _NOBODY and not any(token.text == "and" for token in tokens[:verb])
+
+
+def predicative(tokens: Sequence[Token], index: int) -> bool:
+    """Whether an adjective says something of the subject: "AU4 absent", not "with uninvolved eyes"."""
+    return not (index and tokens[index - 1].text in _OWNER)
+
+
+def ends_denial(tokens: Sequence[Token], index: int) -> bool:
+    """Whether the comma closes ", not AU14," rather than going on with a list of what is denied."""
+    behind = tokens[index + 1]
+    if behind.text == "and":
+        return True
+    return behind.kind in ("copula", "modal", "verb", "present", "absent")
+
+
+def glued(tokens: Sequence[Token], first: int, second: int) -> bool:
+    """Whether only commas and the like stand between two tokens of a list."""
+    return all(token.text in _LIST_GLUE for token in tokens[first + 1 : second])

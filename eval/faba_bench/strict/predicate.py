@@ -1,0 +1,491 @@
+"""What one clause says of the mentions in it.
+
+A mention before the verb takes the sign of the predicate ("AU4 is not visible", "AU4 cannot be ruled out"), one behind it
+the sign of all that denies up to it ("does not show", "shows no", "fails to show").
+"""
+
+# ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from faba_bench.strict import frames, words
+from faba_bench.strict.clauses import Clause
+from faba_bench.strict.tokens import Token
+
+#: A mention in a clause with one of these is claimed less firmly.
+_HEDGES = frozenset("might may perhaps possibly maybe potentially possible could".split())
+_CONDITIONS = frozenset(("if", "had", "were", "unless", "were it", "had it", "should there"))
+_OBJECT_PRONOUNS = frozenset(("it", "them", "this", "these", "both", "either"))
+_STATES = frozenset(("absent", "present", "rest"))
+_THERE = frozenset("there here whatsoever either anywhere visible present".split())
+_LEVELS = frozenset(("level", "intensity", "grade"))
+
+
+@dataclass
+class Said:
+    """One mention and what is said of it: `sign` 1 claimed, -1 denied, 0 neither; `clause` counts clauses."""
+
+    token: Token
+    sign: int
+    clause: int
+    hedged: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a sentence says: of its mentions, and of "action units" at large (`generic`: signs in order)."""
+
+    said: list[Said]
+    generic: list[int]
+    clauses: list[Clause]
+    last_sign: int = 1
+    claims: list[int] | None = None
+
+
+class State:
+    """What one clause leaves to the next."""
+
+    def __init__(self) -> None:
+        self.pending: list[Said] = []  # subjects that wait for their verb
+        self.subject: list[Said] = []  # subjects of the last verb
+        self.recent: list[Said] = []  # the mentions named last
+        self.before: Sequence[Said] = ()  # those of the sentence before
+        self.predicate = 1  # the sign of the last state, for "AU4 is not"
+        self.running = 1  # the sign at the end of the last clause
+        self.supposed = False  # the clause before says "if"
+        self.exceptions: list[tuple[Said, str]] = []
+
+
+class ClauseReader:
+    """Reads one clause from left to right into the outcome."""
+
+    def __init__(self, clause: Clause, number: int, carried: int, state: State, outcome: Outcome) -> None:
+        self.clause, self.number, self.state, self.outcome = clause, number, state, outcome
+        self.tokens = tokens = clause.tokens
+        self.count = len(tokens)
+        self.unreal = frames.is_unreal(clause)
+        if state.supposed and any(token.text in ("would", "'d", "could", "might") for token in tokens):
+            self.unreal = True
+        state.supposed = self.unreal and tokens[0].text in _CONDITIONS
+        self.verb = frames.main_verb(tokens)
+        self.base = self._inherited(carried)
+        self.end_of_subject = self._inverted() or (self.verb if self.verb >= 0 else self.count)
+        self.hedged = any(token.text in _HEDGES for token in tokens)
+        self.subjects: list[Said] = []
+        self.objects: list[Said] = []
+        self.generic_subject: list[int] = []
+        self.deny = 1  # a denial of the noun phrase: "no", "without"
+        self.denied_at = -1  # where it began
+        self.attribute = 1  # "absent", "missing" before its noun
+        self.verbs = 1  # "lacks", "rules out"
+        self.negated = False  # "not" of the predicate
+        self.predicate = 1  # "is absent"
+        self.stated = False
+        self.idle = False  # "shows no activity"
+        self.company = False  # "not accompanied by"
+        self.exception = ""
+        self.nothing = 1  # "confused with ...": neither
+        self.comma_deny = False
+        self.so_much = False
+        self.less = False
+        self.subject_deny = 1
+
+    def read(self) -> None:
+        """Read the clause."""
+        for index, token in enumerate(self.tokens):
+            reader = _READERS.get(token.kind)
+            if reader is None or not reader(self, index, token):
+                self._word(index, token)
+            if index == self.verb:
+                # What denied the subject does not deny what follows the verb, but "nothing suggests AU4" does.
+                self.subject_deny = self.deny
+                none = self.deny < 0 and not self.subjects and frames.none_subject(self.tokens, self.verb)
+                self.deny = -1 if none else 1
+                self.exception = ""
+                self.nothing = 1
+        self._finish()
+
+    def _inverted(self) -> int:
+        """Where the subject of "is AU12 missing" ends; 0 where the clause does not begin with its verb."""
+        if self.verb != 0 or self.tokens[0].kind != "copula" or self.count < 3 or self.tokens[1].kind != "m":
+            return 0
+        return next((index for index, token in enumerate(self.tokens) if token.kind in ("absent", "present")), 0)
+
+    def _inherited(self, carried: int) -> int:
+        """The sign that a clause starts with: of the claim that it is part of, or of the heading that it stands under."""
+        clause, state = self.clause, self.state
+        if clause.opened == "that":
+            return state.running or 1
+        if self.verb >= 0:
+            return 1
+        if clause.opened == "(":
+            own = any(token.kind in ("deny", "not", "absent") for token in clause.tokens)
+            return state.running if clause.has_mark and not state.recent and not own else 1
+        if clause.opened == ":":
+            return state.running if not state.recent else carried
+        if clause.opened in (",", ";", "-", "–", "—", "", "and"):
+            return carried
+        return 1
+
+    def _behind(self, index: int) -> Token | None:
+        return self.tokens[index + 1] if index + 1 < self.count else None
+
+    def _mention(self, index: int, token: Token) -> bool:
+        before_verb = index < self.end_of_subject
+        behind = self._behind(index)
+        if before_verb:
+            sign = self.deny * self.attribute * self.nothing
+            if self.verb < 0:
+                sign *= self.verbs * (-1 if self.negated and self.deny == 1 else 1)
+        else:
+            sign = self.verbs * self.nothing * (-1 if self.negated or self.deny < 0 else 1) * self.predicate
+        if sign < 0 and not self.negated and self._has_level(index):
+            sign = self.deny = 1
+        said = Said(token, sign * self.base if not self.unreal else 0, self.number, self.hedged)
+        if self.exception:
+            self.state.exceptions.append((said, self.exception))
+        self.outcome.said.append(said)
+        attributive = behind is not None and behind.text in words.PEOPLE and self.verb >= 0
+        if not attributive:
+            (self.subjects if before_verb else self.objects).append(said)
+        self.idle = self.idle and before_verb
+        return True
+
+    def _has_level(self, index: int) -> bool:
+        """ "AU4 at level C": what has an intensity is there."""
+        ahead = [token.text for token in self.tokens[index + 1 : index + 5]]
+        if ahead[:1] == ["at"]:
+            ahead = ahead[1:]
+        elif ahead[:1] not in (["level"], ["intensity"]):
+            return False
+        while ahead and ahead[0] in _LEVELS:
+            ahead = ahead[1:]
+        return bool(ahead) and ahead[0] in ("a", "b", "c", "d", "e")
+
+    def _generic(self, index: int, token: Token) -> bool:
+        behind = self._behind(index)
+        if token.kind == "deny":
+            self.deny, self.denied_at = -1, index
+            if token.text == "nothing" and behind is not None and behind.text == "but":
+                self.deny = 1
+                return True
+        if self.exception:
+            return True
+        before_verb = index < self.end_of_subject
+        if before_verb:
+            self.generic_subject.append(self.deny * self.attribute)
+        elif not self.unreal:
+            self.outcome.generic.append(self.deny * self.verbs * (-1 if self.negated else 1) * self.base)
+        if self.deny < 0 and not before_verb and token.text in words.ACTIVITY:
+            self.idle = True
+        if token.kind == "deny" and token.text != "none of" and behind is not None and behind.text == ",":
+            self.deny = 1  # "none, i.e. neutral"
+        return True
+
+    def _deny(self, index: int, token: Token) -> bool:
+        if token.text in ("nothing", "none", "none of"):
+            return self._generic(index, token)
+        self.exception = ""
+        behind = self._behind(index)
+        if token.text == "not so much":
+            self.so_much = True
+        elif token.text == "zero" and (behind is None or behind.kind == "p"):
+            self.predicate, self.stated = -self.predicate, True
+            return True
+        elif token.text == "less":
+            self.less = any(item.text == "than" for item in self.tokens[index + 1 : index + 8])
+            if not self.less:
+                return True  # "and, less strongly, AU7"
+        self.comma_deny = index > 0 and self.tokens[index - 1].text == ","
+        self.deny, self.denied_at = -1, index
+        return True
+
+    def _number(self, index: int, token: Token) -> bool:
+        if token.text in ("0", "0.0") and index and self.tokens[index - 1].text in words.BEFORE_A_SCORE:
+            self.predicate, self.stated = -self.predicate, True
+            return True
+        return False
+
+    def _not(self, index: int, token: Token) -> bool:
+        tokens, behind = self.tokens, self._behind(index)
+        before_verb = index < self.end_of_subject
+        if frames.is_degree(tokens, index):
+            return True
+        if token.text == "barely" and index and tokens[index - 1].text in ("just", "but"):
+            return True
+        if behind is not None and behind.text == "so" and index + 2 < self.count and tokens[index + 2].text == "much":
+            self.so_much = True
+            self.deny, self.denied_at = -1, index
+        elif before_verb and self.verb >= 0 and index + 1 == self.verb and self.subjects:
+            self.negated = True
+        elif (
+            (before_verb and self.verb >= 0)
+            or ((self.objects or self.stated) and not (behind and behind.kind == "present" and not self.objects))
+            or (self.verb < 0 and self.subjects and not (behind and behind.kind in _STATES) and behind)
+        ):
+            self.deny, self.denied_at = -1, index
+            self.comma_deny = index > 0 and tokens[index - 1].text == ","
+        elif self.verb < 0 and not self.subjects:
+            if behind and behind.kind in ("absent", "rest"):
+                self.negated = True
+            else:
+                self.deny, self.denied_at = -1, index
+        else:
+            self.negated = True
+        if behind is not None and behind.text in words.COMPANY:
+            self.company = True
+        return True
+
+    def _denying_verb(self, index: int, token: Token) -> bool:
+        before_verb = index < self.end_of_subject
+        self.verbs = -self.verbs
+        if token.text.startswith(("fail", "refuse")):
+            self.stated = self.stated or token.text.startswith("fail")
+            self.predicate, self.verbs = -self.predicate, -self.verbs
+            if self.verb < 0 or before_verb:
+                self.verbs = -1
+        behind = self._behind(index)
+        if behind is not None and behind.text in _OBJECT_PRONOUNS and not before_verb:
+            self._deny_them()
+            self.verbs = 1 if behind.text in ("both", "either") else self.verbs
+        return True
+
+    def _deny_them(self) -> None:
+        for said in self.objects or self.subjects or self.state.recent:
+            said.sign = -1
+
+    def _absent(self, index: int, token: Token) -> bool:
+        tokens, behind = self.tokens, self._behind(index)
+        before_verb = index < self.end_of_subject
+        if behind is not None and behind.text in ("it", "them", "this", "these", "that"):
+            self._deny_them()
+        elif before_verb and self.verb >= 0 and not self.subjects:
+            self.attribute = -self.attribute
+        elif self.verb < 0 and not self.subjects:
+            self.attribute = -self.attribute * (-1 if self.negated else 1)
+        elif self.objects and not before_verb and index != self.count - 1:
+            self.deny, self.denied_at = -1, index
+        elif self.verb < 0 and not frames.predicative(tokens, index):
+            pass
+        else:
+            self.predicate = -self.predicate
+            self.stated = True
+        return True
+
+    def _rest(self, index: int, token: Token) -> bool:
+        before_verb = index < self.end_of_subject
+        if self.subjects and (self.verb < 0 or not before_verb) and not self.objects:
+            if frames.predicative(self.tokens, index):
+                self.predicate, self.stated = -self.predicate, True
+        return True
+
+    def _present(self, index: int, token: Token) -> bool:
+        self.stated = True
+        return True
+
+    def _except(self, index: int, token: Token) -> bool:
+        self.exception = token.text
+        self.deny = 1
+        return True
+
+    def _unreal(self, index: int, token: Token) -> bool:
+        if index:
+            self.nothing = 0
+            return True
+        return False
+
+    def _reset(self, index: int, token: Token) -> bool:
+        if token.kind == "contrast" and token.text != "but":
+            return False
+        if token.text not in ("just", "only", "simply") or not (index and self.tokens[index - 1].kind == "not"):
+            self.deny, self.negated, self.verbs, self.exception = 1, False, 1, ""
+            if not self.stated:
+                self.predicate = 1
+        return True
+
+    def _punctuation(self, index: int, token: Token) -> bool:
+        if token.text != ",":
+            return False
+        tokens, behind = self.tokens, self._behind(index)
+        if behind is not None:
+            if self.comma_deny and frames.ends_denial(tokens, index):
+                self.deny, self.comma_deny = 1, False
+            elif self.deny < 0 and self._is_whole(index, behind):
+                self.deny = 1
+        self.exception = self.exception if behind is not None and behind.kind == "m" else ""
+        return True
+
+    def _is_whole(self, index: int, behind: Token) -> bool:
+        """Whether what is denied ends at a comma: "no anger there, ...", "no AU12, and AU4 ..."."""
+        inside = self.tokens[self.denied_at + 1 : index]
+        marks = [token for token in inside if token.kind == "m"]
+        if not marks:
+            return False
+        if inside[-1].text in _THERE:
+            return True
+        following = self.tokens[index + 2 : index + 3]
+        alone = len(marks) == 1 and not any(token.text in ("or", "nor", ",") for token in inside)
+        return (
+            alone
+            and self.tokens[self.denied_at].text in ("no", "without", "not")
+            and behind.text == "and"
+            and bool(following)
+            and following[0].kind == "m"
+        )
+
+    def _word(self, index: int, token: Token) -> None:
+        text = token.text
+        if text in words.COMPANY and self.negated:
+            self.company = True
+        elif text == "than" and self.less:
+            self.deny, self.less = 1, False
+        elif text == "as" and self.so_much:
+            self.deny, self.so_much, self.negated = 1, False, False
+        elif text in words.ACTIVITY and self.deny < 0:
+            self.idle = True
+        elif index == self.verb and self.exception:
+            self.exception = ""
+
+    def _finish(self) -> None:
+        """Gives the subjects the sign of their predicate, and leaves to the next clause what it needs."""
+        clause, state, tokens, verb = self.clause, self.state, self.tokens, self.verb
+        sign = self.predicate * (-1 if self.negated and not self.company else 1)
+        sign *= -1 if self.idle and not self.objects else 1
+        elliptic = verb >= 0 and not self.stated and frames.is_bare(tokens, verb)
+        if elliptic:
+            sign = (-1 if self.negated else 1) * (1 if clause.opened == "that" else state.predicate)
+        targets, sign = self._targets(sign, elliptic)
+        if not self.unreal and (verb >= 0 or self.stated or self.negated):
+            self._apply(targets, sign, elliptic)
+            for generic in self.generic_subject:
+                self.outcome.generic.append(generic * sign * self.base)
+            if self.stated and not elliptic:
+                state.predicate = self.predicate
+        elif self.generic_subject and not self.unreal:
+            self.outcome.generic += [generic * self.base for generic in self.generic_subject]
+        self._of_generic_subject()
+        if not self.subjects and not self.unreal:
+            _latter(tokens, sign, state.recent if len(state.recent) > 1 else state.before)
+        if self.outcome.claims is not None:
+            denied = -1 if self.deny < 0 and not self.objects else 1
+            if verb >= 0 and self.subject_deny < 0:
+                denied = self.subject_deny
+            claim = self.base * sign * self.attribute * denied * self.verbs
+            self.outcome.claims.append(0 if self.unreal else claim)
+        self._leave(sign)
+
+    def _targets(self, sign: int, elliptic: bool) -> tuple[Sequence[Said], int]:
+        """The mentions that the predicate speaks of, and its sign for them."""
+        clause, state = self.clause, self.state
+        if self.verb >= 0 and not self.subjects:
+            if clause.opened == "which" or (self.verb == 0 and state.pending):
+                if clause.opened == "which" and state.pending:
+                    return state.recent, sign
+                return state.pending or state.recent, sign
+            said_of = self.stated or self.negated or elliptic
+            if frames.is_pronoun(self.tokens, self.verb) and not self.objects and said_of and sign < 0:
+                return state.recent, sign
+        elif (
+            self.verb < 0
+            and not self.subjects
+            and clause.opened in ("(", "-", "–", "—", ":")
+            and (self.stated or self.negated or self.attribute < 0)
+        ):
+            sign = self.predicate * self.attribute * (-1 if self.negated or self.deny < 0 else 1)
+            return (state.recent if clause.opened == "(" else []), sign
+        return self.subjects, sign
+
+    def _apply(self, targets: Sequence[Said], sign: int, elliptic: bool) -> None:
+        own = targets is self.subjects
+        exceptions = {id(item) for item, _ in self.state.exceptions}
+        for said in targets:
+            if not said.sign or id(said) in exceptions:
+                continue
+            if own:
+                said.sign *= sign
+            elif self.clause.opened == "which" and self.verb >= 0 and not (self.stated or elliptic):
+                continue
+            elif sign < 0:
+                said.sign = -1
+
+    def _of_generic_subject(self) -> None:
+        generic = self.generic_subject
+        if generic and self.objects and generic[0] * self.attribute < 0 and self.attribute < 0 and not self.unreal:
+            for said in self.objects:
+                said.sign = -abs(said.sign) * self.base
+        elif self.attribute < 0 and self.verb >= 0 and not self.subjects and not generic and self.objects:
+            for said in self.objects:
+                said.sign *= -1
+
+    def _leave(self, sign: int) -> None:
+        state = self.state
+        if self.subjects and self.verb < 0 and not self.stated:
+            state.pending = self.subjects
+        elif self.verb >= 0 and self.clause.opened != "which":
+            state.pending = []
+        if self.subjects or self.objects:
+            state.recent = _adjacent(self.tokens, [*self.subjects, *self.objects])
+            state.subject = self.subjects
+        state.running = self.base * (-1 if self.negated else 1) * self.deny * self.verbs * self.predicate
+        state.running *= self.attribute if not self.subjects else 1
+        generic = self.generic_subject
+        if generic and not self.objects and (sign < 0 or (generic[-1] * sign < 0 and self.deny > 0)):
+            state.running = -self.base
+
+
+_READERS: dict[str, Callable[[ClauseReader, int, Token], bool]] = {
+    "m": ClauseReader._mention,
+    "g": ClauseReader._generic,
+    "deny": ClauseReader._deny,
+    "number": ClauseReader._number,
+    "not": ClauseReader._not,
+    "dverb": ClauseReader._denying_verb,
+    "absent": ClauseReader._absent,
+    "rest": ClauseReader._rest,
+    "present": ClauseReader._present,
+    "except": ClauseReader._except,
+    "unreal": ClauseReader._unreal,
+    "reset": ClauseReader._reset,
+    "contrast": ClauseReader._reset,
+    "p": ClauseReader._punctuation,
+}
+
+
+def _latter(tokens: Sequence[Token], sign: int, recent: Sequence[Said]) -> None:
+    """ "Of AU6 and AU12, only the latter is active"."""
+    if len(recent) < 2:
+        return
+    spoken = {token.text for token in tokens}
+    chosen = -1 if spoken & {"latter", "second"} else 0 if spoken & {"former", "first"} else None
+    if chosen is None or (spoken & {"first", "second"} and not _ordinal(tokens)):
+        return
+    if "only" in spoken or spoken & {"first", "second"}:
+        for said in recent:
+            said.sign = -sign
+    recent[chosen].sign = sign
+
+
+def _ordinal(tokens: Sequence[Token]) -> bool:
+    """Whether "the first" stands alone, as in "it is the second that counts"."""
+    return any(
+        token.text in ("first", "second")
+        and index
+        and tokens[index - 1].text in ("the", "only")
+        and (index + 1 == len(tokens) or tokens[index + 1].text in ("that", "one", "which") or tokens[index + 1].kind in ("copula", "p"))
+        for index, token in enumerate(tokens)
+    )
+
+
+def _adjacent(tokens: Sequence[Token], said: list[Said]) -> list[Said]:
+    """The last list of mentions: those with nothing but commas and "and" between them."""
+    if len(said) < 2:
+        return said
+    places = {id(token): index for index, token in enumerate(tokens)}
+    kept = [said[-1]]
+    for item in reversed(said[:-1]):
+        if not frames.glued(tokens, places[id(item.token)], places[id(kept[-1].token)]):
+            break
+        kept.append(item)
+    return kept[::-1]
