@@ -17,6 +17,7 @@ from faba_bench.strict.refusal import without_refusals
 from faba_bench.strict.structure import Structure
 from faba_bench.strict.tables import read_table
 from faba_bench.strict.values import decide
+from faba_bench.strict.yamllike import read_yaml_like
 
 _FLUFF = re.compile(
     r"(?i)\b(?:is|are|the|present|active|intensity|presence|activation|facial|action|unit|code|au|c|r|visible|detected|score|level|value|of|"
@@ -115,7 +116,10 @@ def _structure(text: str) -> Structure | None:
         found = read_json_like(text, _LABELS)
         if found is not None:
             return found
-    if "|" in text or "\t" in text or "<" in text or "│" in text or ("\n" in text and ("," in text or ";" in text)):
+    found = read_yaml_like(text, _LABELS)
+    if found is not None:
+        return found
+    if "|" in text or "\t" in text or "<" in text or "│" in text or ("," in text and ("\n" in text or ";" in text)) or (";" in text and "\n" in text):
         return read_table(text, _LABELS)
     return None
 
@@ -133,6 +137,8 @@ def _enter(structure: Structure, ledger: Ledger) -> str:
     said: dict[int, bool] = {}
     for entry in entries:
         state = states.get(id(entry), entry.value.state)
+        if entry.value.unseen:
+            continue
         for number in entry.labels:
             if state is None:
                 return f"AU{number}: neither present nor absent"

@@ -116,11 +116,14 @@ def _settle(ledger: Ledger) -> None:
     pairs = [pair for pair in ledger.pairs if not (pair.source == "r" and any(n in coded for n in pair.labels))]
     plain = [pair for pair in pairs if pair.source not in ("c", "r")]
     states = decide([pair.value for pair in plain])
+    said: dict[int, bool] = {}
     decided = {id(pair): state for pair, state in zip(plain, states, strict=True)}
     for pair in pairs:
         state = decided.get(id(pair), pair.value.state)
+        if pair.value.unseen:
+            continue
         for number in pair.labels:
-            if state is None:
+            if state is None or (pair.strong and said.setdefault(number, state) != state):
                 ledger.unclear[number] = None
             else:
                 ledger.say(Unit((number,), "named"), 1 if state else -1)

@@ -19,6 +19,7 @@ from faba_bench.strict.pairs import leads, line_pairs
 from faba_bench.strict.refusal import without_refusals
 from faba_bench.strict.structure import Entry, Structure
 from faba_bench.strict.tables import read_table
+from faba_bench.strict.yamllike import read_yaml_like
 
 WORD = re.compile(r"[^\W\d_]+|[\u2600-\u27bf\U0001f300-\U0001faff]")
 _CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
@@ -134,7 +135,10 @@ def _structure(text: str, labels: EmotionLabels) -> Structure | None:
         found = read_json_like(text, labels)
         if found is not None:
             return found
-    if "|" in text or "\t" in text or "<" in text or "│" in text or ("\n" in text and ("," in text or ";" in text)):
+    found = read_yaml_like(text, labels)
+    if found is not None:
+        return found
+    if "|" in text or "\t" in text or "<" in text or "│" in text or ("," in text and ("\n" in text or ";" in text)) or (";" in text and "\n" in text):
         found = read_table(text, labels)
         if found is not None:
             return found
@@ -183,6 +187,11 @@ def _pair_list(text: str, labels: EmotionLabels) -> Structure | None:
 def _decide_structure(structure: Structure, labels: EmotionLabels) -> EmotionParse:
     if structure.ambiguous:
         return EmotionParse(None, structure.ambiguous, structure.ambiguous)
+    first = structure.answers[:1]
+    rivals = {labels.cell(text) or (text,) for depth, rank, text in structure.answers if (depth, rank) == first[0][:2]} if first else ()
+    if len(rivals) > 1 and not structure.entries:
+        reason = "several answers: " + ", ".join(sorted(str(rival[0]) for rival in rivals))
+        return EmotionParse(None, reason, reason)
     for piece in structure.texts[:1]:
         named = labels.cell(piece)
         found = (

@@ -28,7 +28,7 @@ _ABSENT_KEYS = frozenset(
 _STATE_KEYS = (
     "present", "active", "activated", "is_present", "is_active", "presence", "detected", "visible", "observed", "occurrence", "occurs",
     "status", "state", "activation", "value", "label_value", "answer", "result", "exists", "found",
-    "intensity", "level", "strength", "score", "probability", "prob", "likelihood", "percentage", "percent", "confidence",
+    "intensity", "level", "strength", "score", "probability", "prob", "p", "pct", "weight", "likelihood", "percentage", "percent", "confidence",
 )  # fmt: skip
 _NAME_KEYS = (
     "au", "action_unit", "actionunit", "unit", "id", "code", "number", "label", "name", "emotion", "class", "category", "expression",
@@ -47,7 +47,7 @@ _REASONS = re.compile(
 )
 
 
-class _Pairs(list[tuple[str, Any]]):
+class Pairs(list[tuple[str, Any]]):
     """A JSON object with its keys in order, doubles included."""
 
 
@@ -55,12 +55,20 @@ def read_json_like(text: str, labels: Labels) -> Structure | None:
     """What the JSON value in a text says, None when there is no such value or it names no label."""
     for piece in _candidates(text):
         value = _parse(piece)
-        if isinstance(value, _Pairs | list) and not _is_plain_prose(value):
-            structure = Structure()
-            _walk(value, labels, structure, None, 0)
-            if structure.found or structure.texts:
+        if isinstance(value, Pairs | list) and not _is_plain_prose(value):
+            structure = read_value(value, labels)
+            if structure is not None:
                 return structure
     return None
+
+
+def read_value(value: Any, labels: Labels) -> Structure | None:
+    """What a value of `Pairs`, lists and scalars says, None when it names no label."""
+    structure = Structure()
+    _walk(value, labels, structure, None, 0)
+    structure.answers.sort(key=lambda answer: answer[:2])  # the outermost and most telling field goes first
+    structure.texts = [text for _, _, text in structure.answers] + structure.texts
+    return structure if structure.found or structure.texts else None
 
 
 def _candidates(text: str) -> list[str]:
@@ -83,7 +91,7 @@ def _parse(piece: str) -> Any:
         return None
     for attempt in (piece, _TRAILING.sub(r"\1", _COMMENT.sub("", piece))):
         try:
-            return json.loads(attempt, object_pairs_hook=_Pairs)
+            return json.loads(attempt, object_pairs_hook=Pairs)
         except (ValueError, RecursionError):
             continue
     try:
@@ -105,14 +113,14 @@ def _depth(piece: str) -> int:
 
 def _paired(value: Any) -> Any:
     if isinstance(value, dict):
-        return _Pairs((str(key), _paired(item)) for key, item in value.items())
+        return Pairs((str(key), _paired(item)) for key, item in value.items())
     if isinstance(value, list | tuple | set):
         return [_paired(item) for item in value]
     return value
 
 
 def _is_plain_prose(value: Any) -> bool:
-    return isinstance(value, list) and not isinstance(value, _Pairs) and not value
+    return isinstance(value, list) and not isinstance(value, Pairs) and not value
 
 
 def _normal_key(key: object) -> str:
@@ -131,11 +139,11 @@ def _polarity(key: str) -> bool | None:
 def _walk(value: Any, labels: Labels, into: Structure, present: bool | None, depth: int) -> None:
     if depth > _DEPTH:
         return
-    if isinstance(value, _Pairs):
+    if isinstance(value, Pairs):
         _object(value, labels, into, present, depth)
     elif isinstance(value, list):
         for item in value:
-            if isinstance(item, _Pairs | list):
+            if isinstance(item, Pairs | list):
                 _walk(item, labels, into, present, depth + 1)
             else:
                 _leaf(item, labels, into, present)
@@ -176,7 +184,7 @@ def _object(
                 into.add(named, value, source)
     if any(named for _, _, named in labelled) and not chosen:
         for key, item, named in labelled:
-            if not named and isinstance(item, _Pairs | list) and not _REASONS.search(_normal_key(key)):
+            if not named and isinstance(item, Pairs | list) and not _REASONS.search(_normal_key(key)):
                 _walk(item, labels, into, present, depth + 1)
         return
     for key, item, named in labelled:
@@ -187,7 +195,7 @@ def _object(
         if says is not None:
             into.found = into.found or isinstance(item, list)
             _walk(item, labels, into, says, depth + 1)
-        elif isinstance(item, _Pairs | list):
+        elif isinstance(item, Pairs | list):
             if not _REASONS.search(name) or name in _ANSWER_KEYS:
                 into.found = into.found or (isinstance(item, list) and not item and ("au" in name or "unit" in name))
                 _walk(item, labels, into, present, depth + 1)
@@ -195,9 +203,8 @@ def _object(
             not _REASONS.search(name) and isinstance(item, str) and (name in _ANSWER_KEYS) is False
         ):
             if name == chosen:
-                into.texts.insert(0, str(item)) if isinstance(item, str | int | float) and not isinstance(
-                    item, bool
-                ) else None
+                if isinstance(item, str | int | float) and not isinstance(item, bool):
+                    into.answers.append((depth, _ANSWER_KEYS.index(name), str(item)))
             elif labels.cell(str(item), bare=False) or "au" in name.split("_") or "aus" in name.split("_"):
                 _leaf(item, labels, into, present)
 
@@ -228,7 +235,7 @@ def _entry(keys: dict[str, Any], labels: Labels, into: Structure, present: bool 
 
 def _state_of(keys: dict[str, Any], skip: str = "") -> Value | None:
     for name in _STATE_KEYS:
-        if name != skip and name in keys and not isinstance(keys[name], _Pairs | list):
+        if name != skip and name in keys and not isinstance(keys[name], Pairs | list):
             if name == "confidence" and skip in ("au", "action_unit", "unit"):
                 continue
             value = json_value(keys[name])
@@ -238,7 +245,7 @@ def _state_of(keys: dict[str, Any], skip: str = "") -> Value | None:
 
 
 def _field_value(item: Any, labels: Labels) -> Value | None:
-    if isinstance(item, _Pairs):
+    if isinstance(item, Pairs):
         keys = {_normal_key(key): value for key, value in item}
         return _state_of(keys) or Value(True)
     if isinstance(item, list):

@@ -41,7 +41,16 @@ _GLOSS_BEHIND = re.compile(r"(?:[\s(:,–—-]|\bi\.e\.|\bthe\b|\bor\b)*", re.IG
 _GLOSS_BEFORE = re.compile(r"\s*[(\[]\s*")
 
 
-_SUM = re.compile(r"(?<![\w.+])\d{1,2}(?:\s?\+\s?\d{1,2}){1,8}(?![\w%]|\.\d)")
+_CODE = r"(?:[LRTBU]?\d{1,2}[A-E]?)"
+#: "1+4+15", "6C+12D", "R1A + L2B".
+_SUM = re.compile(rf"(?<![\w.+]){_CODE}(?:\s?\+\s?{_CODE}){{1,12}}(?![\w%]|\.\d)")
+#: Codes that a letter tells from other numbers: "L12B", "R14A", "4D, 5B, 7C", "Lower face: 23B".
+_LETTERED = re.compile(
+    r"(?<![\w.+])(?:[LRBU]\d{1,2}[A-E]?|(?<=: )\d{1,2}[A-E]|\d{1,2}[A-E](?=\s?[,;&]\s?\d{1,2}[A-E]\b)|(?<=[A-E], )\d{1,2}[A-E]|(?<=[A-E],)\d{1,2}[A-E]|"
+    r"(?<=[A-E]; )\d{1,2}[A-E])(?![\w%]|\.\d)"
+)
+_DIGIT = re.compile(r"\d\s?\+|\d[A-E]|[LRBU]\d|\+\s?\d")
+_KNOWN = frozenset(facs.NAMES)
 
 
 class Mention(NamedTuple):
@@ -69,11 +78,13 @@ def find_mentions(text: str) -> list[Mention]:
         found.append(Mention(start, end, mention.numbers))
         covered[start:end] = b"\x01" * (end - start)
     found += [Mention(start, end, (number,)) for start, end, number in named if not any(covered[start:end])]
-    if "+" in text:  # "I would code 1+4+15"
-        for match in _SUM.finditer(text):
+    for pattern in (_SUM, _LETTERED) if _DIGIT.search(text) else ():
+        for match in pattern.finditer(text):
             if not any(covered[match.start() : match.end()]):
                 numbers = tuple(int(digits) for digits in re.findall(r"\d+", match.group()))
-                found.append(Mention(match.start(), match.end(), numbers))
+                if pattern is _SUM or _KNOWN.issuperset(numbers):
+                    covered[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
+                    found.append(Mention(match.start(), match.end(), numbers))
     return sorted(found)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+from faba_bench.strict.signs import drawn, elements
+
 _TABLE: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _TABLE |= str.maketrans(
     {
@@ -22,7 +24,6 @@ _TABLE |= str.maketrans(
         "\u2026": "...", "\u301c": "~",
     }
 )  # fmt: skip
-_PLAIN = re.compile(r"[\x00-\x7f]*\Z")
 _EMPHASIS = re.compile(r"\*\*+|__+|(?<![\w*])\*(?=[^\s*])|(?<=[^\s*])\*(?![\w*])|~~")
 _BOXED = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 _BREAK = re.compile(r"<\s*(?:br|/p|/div|/li|/ul|/ol|/h[1-6])\s*/?\s*>", re.IGNORECASE)
@@ -39,8 +40,8 @@ def normal(text: str) -> str:
     """
     if "&" in text:
         text = html.unescape(text)
-    if not _PLAIN.match(text):
-        text = text.translate(_TABLE)
+    if not text.isascii():
+        text = drawn(text.translate(_TABLE))
     elif "`" in text:
         text = text.replace("`", "'")
     if "\r" in text:
@@ -52,5 +53,5 @@ def normal(text: str) -> str:
     if "*" in text or "__" in text or "~~" in text:
         text = _EMPHASIS.sub("", text)
     if "<" in text:
-        text = _MARKUP.sub("", _ITEM.sub("\n- ", _BREAK.sub("\n", text)))
+        text = elements(_MARKUP.sub("", _ITEM.sub("\n- ", _BREAK.sub("\n", text))))
     return text

@@ -16,12 +16,12 @@ _LEAD = re.compile(
     rf"[\"'*_`)]*(?:_(?P<source>[crCR])\b|\s+\(?(?P<source2>[crCR])\)?(?=\s*[:=]))?[\"'*_`)]*"
     rf"(?:\s*[(\[]\s*[^()\[\]\n]{{1,60}}[)\]](?=\s*(?:[:=|?]|->|→|-\s|[–—])))?"
     rf"(?:\s*(?P<noun>{_NOUN})\b)?[\"'*_`]*"
-    r"(?:\s*(?P<strong>\.{2,}:?|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~)|\s*(?P<bracket>[(\[{])|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
+    r"(?:\s*(?P<strong>\.{2,}:?|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~|@)|\s*(?P<bracket>[(\[{]|<(?=[^<>\n]{1,30}>))|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
     r"(?P<mark>\s*)(?=[^\w\s,.;])|(?P<space>\s+))",
     re.IGNORECASE,
 )
 _IN_BRACKET = re.compile(
-    r"\s*(?:(?:intensity|level|score|value|presence|state|status|grade)\s*(?:of|is|=|:)?\s*)?", re.IGNORECASE
+    r"\s*(?:(?:intensity|level|score|value|presence|state|status|grade|(?:A|ans|answer)(?=\s*:))\s*(?:of|is|=|:)?\s*)?", re.IGNORECASE
 )
 _SUFFIX = re.compile(r"\s*(?:[-_]\s*(?P<sign>[+-])(?=\s*(?:[,;]|$))|(?P<tight>[+-])(?=\s*(?:[,;.)]|\s*$|\s+\x01)))")
 _MARKS_BEFORE = re.compile(
@@ -118,7 +118,7 @@ def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]
         return None
     tail = line[value.end : until]
     if lead["bracket"] is not None:
-        close = re.match(r"\s*[)\]}]", tail)
+        close = re.match(r"\s*[)\]}>]", tail)
         if not close and not re.match(r"\s*[,;]", tail):
             return None
         rest = tail[close.end() :] if close else tail

@@ -36,6 +36,8 @@ class Structure:
     ambiguous: str = ""
     intensities: bool = False
     found: bool = False
+    #: Fields that hold the answer: how deep, how telling, and their text.
+    answers: list[tuple[int, int, str]] = field(default_factory=list)
     #: Labels listed in an order or without a value: present, as lists of action units are.
     listed: list[Any] = field(default_factory=list)
 

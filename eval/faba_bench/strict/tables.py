@@ -16,7 +16,7 @@ _RULE = re.compile(r"\s*:?-{2,}:?\s*|\s*:-+:?\s*|\s*=+\s*|\s*-+\s*\Z")
 _BORDER = re.compile(r"^[\s+|=:─━┌┬┐├┼┤└┴┘-]*$")
 _STATE_HEAD = re.compile(
     r"(?i)\b(?:present|presence|active|activated|activation|status|state|detected|visible|observed|occurrence|shown|yes/no|"
-    r"exists?|found|result|value|prediction|answer|on/off)\b|^\?$|存在|状态|是否|présent|vorhanden|presente"
+    r"exists?|found|decision|verdict|coded|result|value|prediction|answer|on/off)\b|^\?$|存在|状态|是否|présent|vorhanden|presente"
 )
 _ABSENT_HEAD = re.compile(
     r"(?i)\b(?:absent|inactive|not\s+(?:present|active|visible|detected|observed|shown)|missing|undetected|no)\b|不存在"
@@ -38,6 +38,8 @@ def find_rows(text: str) -> tuple[list[list[str]], str] | None:
         if match:
             rows = [[_TAGS.sub("", cell).strip() for cell in _CELL.findall(row)] for row in _ROW.findall(match.group())]
             return [row for row in rows if row], "html"
+    if "\n" not in text.strip() and text.count(";") >= 1 and "," in text and "|" not in text and "\t" not in text:
+        text = text.replace(";", "\n")  # "happiness,0.9;sadness,0.1"
     lines = text.split("\n")
     piped = [line for line in lines if line.count("|") >= 1 or "│" in line]
     if piped and sum(line.count("|") + line.count("│") for line in piped) >= 1:
@@ -74,6 +76,8 @@ def read_table(text: str, labels: Labels) -> Structure | None:
     rows = [row for row in rows if any(cell for cell in row) and not all(_RULE.fullmatch(cell or "-") for cell in row)]
     if not rows:
         return None
+    if kind == "pipe" and len(rows) == 1 and not any(":" not in cell and labels.cell(cell) for cell in rows[0]):
+        return None  # "AU4: absent | AU12: present" is a list of pairs
     structure = Structure()
     for read in (_lying, _one_line, _by_heading, _upright):
         if read(rows, labels, structure, kind):
@@ -176,13 +180,17 @@ def _upright(rows: Sequence[Sequence[str]], labels: Labels, into: Structure, kin
     head = list(rows[0])
     heads_units = [bool(_UNIT_HEAD.match(cell)) for cell in head]
     column, hits = -1, 0
-    for number in range(width):
-        bare = number < len(heads_units) and heads_units[number]
-        count = sum(
-            1 for row in rows if number < len(row) and labels.cell(row[number], bare=bare and row is not rows[0])
-        )
-        if count > hits:
-            column, hits = number, count
+    for bare in (False, True):  # "#" may head a column of counters beside that of the units
+        for number in range(width):
+            if bare and not (number < len(heads_units) and heads_units[number]):
+                continue
+            count = sum(
+                1 for row in rows if number < len(row) and labels.cell(row[number], bare=bare and row is not rows[0])
+            )
+            if count > hits:
+                column, hits = number, count
+        if hits * 2 > len(rows) - 1:
+            break
     if column < 0 or (kind == "csv" and hits < 2 and hits < len(rows) - 1):
         return False
     headed = labels.cell(head[column]) is None if column < len(head) else True

@@ -16,7 +16,7 @@ _SEEN = (
 _ABSENT = (
     rf"(?:is\s+|are\s+)?(?:not|isn't|aren't|never|hardly|barely|scarcely|un-?)\s*(?:{_WAYS})?(?:{_SEEN})(?:\s+(?:here|in\s+(?:this|the)\s+\w+))?|"
     r"no\s+(?:clear\s+|visible\s+|significant\s+|obvious\s+)?(?:activity|activation|movement|sign|signs|evidence|change|action|contraction|intensity|trace)(?:\s+(?:visible|seen|detected|observed))?|"
-    r"absent|absence|inactive|missing|lacking|undetected|unobserved|invisible|unlikely|(?:very|highly)\s+unlikely|ruled\s+out|excluded|"
+    r"absent|absence|inactive|missing|lacking|reject(?:ed)?|declined|dismissed|undetected|unobserved|invisible|unlikely|(?:very|highly)\s+unlikely|ruled\s+out|excluded|"
     r"neutral|relaxed|at\s+rest|resting|negative|off|false|none|nothing|no|nope|n|f|zero|nil|null|nan|"
     r"not\s+(?:at\s+all|applicable|active\s+at\s+all)|trace\s+absent|deactivated|inactivated|disengaged|unmoved|"
     # other languages
@@ -26,7 +26,7 @@ _ABSENT = (
 )
 _PRESENT = (
     rf"(?:is\s+|are\s+)?(?:{_WAYS})?(?:{_SEEN})(?:\s+(?:here|in\s+(?:this|the)\s+\w+))?|yes|yep|y|true|t|positive|confirmed|certain|definite|"
-    r"likely|(?:very|highly|quite)\s+likely|probable|probably|strong(?:ly)?|moderate(?:ly)?|medium|mild(?:ly)?|slight(?:ly)?|weak(?:ly)?|low|high|(?:very|quite|extremely)\s+(?:strong|weak|low|high|slight|mild)|"
+    r"accept(?:ed)?|affirmed|scored|likely|(?:very|highly|quite)\s+likely|probable|probably|strong(?:ly)?|moderate(?:ly)?|medium|mild(?:ly)?|slight(?:ly)?|weak(?:ly)?|low|high|(?:very|quite|extremely)\s+(?:strong|weak|low|high|slight|mild)|"
     r"trace|pronounced|severe|extreme|max(?:imum)?|subtle|faint|clear(?:ly)?|intense|full|partial|minor|major|significant|light|heavy|"
     r"(?:mild|slight|weak|low|medium|moderate)\s+to\s+(?:moderate|strong|high|medium)|(?:slightly|strongly|clearly|moderately|weakly|very|faintly|mildly)\s+(?:present|active|visible|activated|raised|lowered)|"
     r"存在|有|是|出现|出現|激活|活跃|明显|可见|検出|見られる|あり|ある|はい|存在する|活性|있음|있다|예|네|활성|ja|vorhanden|aktiv|sichtbar|anwesend|stark|schwach|oui|présente?|actif|"
@@ -34,16 +34,21 @@ _PRESENT = (
 )
 _UNCLEAR = (
     r"unclear|uncertain|unsure|unknown|maybe|possibl[ey]|perhaps|ambiguous|indeterminate|indeterminable|undetermined|cannot\s+tell|can't\s+tell|"
-    r"not\s+(?:sure|clear|certain|codable|assessable|determinable)|not\s+enough\s+information|occluded|obscured|hidden|n/?a|yes\s*/\s*no|no\s*/\s*yes|0\s*/\s*1|1\s*/\s*0|"
+    r"not\s+(?:sure|clear|certain)|not\s+enough\s+information|n/?a|yes\s*/\s*no|no\s*/\s*yes|0\s*/\s*1|1\s*/\s*0|"
     r"true\s*/\s*false|present\s*/\s*absent|yes\s+(?:or|and)\s+no|absent\s*/\s*present|borderline|inconclusive|hard\s+to\s+tell|\?|"
     r"不确定|不清楚|不明|неясно|unklar|incertain|incierto"
+)
+#: What a coder could not look at: neither coded nor denied.
+_UNSEEN = (
+    r"(?:(?:is|are)\s+)?(?:(?:partly|partially|fully|completely)\s+)?(?:occluded|obscured|hidden|covered|out\s+of\s+(?:view|frame|shot)|unscor(?:e)?able|uncodable|not\s+(?:codable|codeable|scorable|scoreable|assessable|determinable|assessed|coded|rated|scored|evaluated|available)|"
+    r"unassessable|(?:cannot|can't|could\s+not|couldn't)\s+be\s+(?:assessed|coded|scored|judged|rated|evaluated|determined|seen\s+due\b[^\n,;]*)|被遮挡|遮挡|无法判断|无法评估)"
 )
 YES_MARKS = "✓✔✅☑🗹🟢🟩👍⭕●◉■+"
 NO_MARKS = "✗✘❌✕✖×☐⬜🚫👎⛔🔴🟥❎○◯□⨯☓🅇-–—"
 _MARK = re.compile(
     rf"(?P<yes>\[\s*[xX✓✔√]\s*\]|[{re.escape(YES_MARKS)}√])|(?P<no>\[\s*[-–✗✘]?\s*\]|[{re.escape(NO_MARKS)}])|(?P<box>☒)"
 )
-_END = r"(?=\s*(?:$|[.,;:!|)\]}(\[/\n\"'<&\x01]|-{1,2}(?:\s|$)|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\d))"
+_END = r"(?=\s*(?:$|[.,;:!|)\]}(\[/\n\"'<>&\x01]|-{1,2}(?:\s|$)|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\d))"
 _CJK_END = r"(?=\s*(?:$|\W)|[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
 _LETTER = r"(?P<letter>[a-e])(?:-level)?"
 _NUMBER = (
@@ -51,7 +56,7 @@ _NUMBER = (
     r"(?:\s*(?:/|out\s+of|of)\s*(?P<scale>\d{1,3}(?:\.0)?))?(?:\s*(?P<unit>points?|pts?))?(?![\w.]*\d)"
 )
 _VALUE = re.compile(
-    rf"\s*[\"'*_]*(?:(?P<unclear>(?:{_UNCLEAR}){_END}|\?(?=\s*$))|{_NUMBER}{_END}|(?P<absent>(?:{_ABSENT})(?:{_END}))|(?P<present>(?:{_PRESENT})(?:{_END}))|"
+    rf"\s*[\"'*_]*(?:(?P<unseen>{_UNSEEN}{_END})|(?P<unclear>(?:{_UNCLEAR}){_END}|\?(?=\s*$))|{_NUMBER}{_END}|(?P<absent>(?:{_ABSENT})(?:{_END}))|(?P<present>(?:{_PRESENT})(?:{_END}))|"
     rf"{_LETTER}{_END})[\"'*_]*",
     re.IGNORECASE,
 )
@@ -67,7 +72,7 @@ STRENGTH = {
 
 
 class Value(NamedTuple):
-    """`state` True, False or None (unclear); `number` with its `percent` and `scale` where there is one."""
+    """`state` True, False or None (unclear, or `unseen`: not coded); `number` with its `percent` and `scale` where there is one."""
 
     state: bool | None
     number: float | None = None
@@ -75,6 +80,7 @@ class Value(NamedTuple):
     scale: float | None = None
     strength: float | None = None
     end: int = 0
+    unseen: bool = False
 
 
 def match_value(text: str, start: int = 0, end: int | None = None) -> Value | None:
@@ -85,13 +91,15 @@ def match_value(text: str, start: int = 0, end: int | None = None) -> Value | No
         position += 1
     mark = _MARK.match(text, position, end)
     if mark and not _NUMERIC.match(text, position, end):
-        behind = match_value(text, mark.end(), end) if mark.group().strip() not in "-–—+" else None
+        behind = match_value(text, mark.end(), end) if _WORDED.match(text, mark.end(), end) else None
         if behind is not None and behind.state is not None and behind.number is None:
             return behind  # "❌ No", "✅ Present": the word says what the mark means
         return Value(bool(mark["yes"]), strength=1.0 if mark["yes"] else 0.0, end=mark.end())
     match = _VALUE.match(text, start, end)
     if not match:
         return None
+    if match["unseen"]:
+        return Value(None, end=match.end(), unseen=True)
     if match["unclear"]:
         return Value(None, end=match.end())
     if match["number"]:
@@ -110,6 +118,7 @@ def match_value(text: str, start: int = 0, end: int | None = None) -> Value | No
     return Value(True, strength=STRENGTH.get(" ".join(match["present"].lower().split()), 0.6), end=match.end())
 
 
+_WORDED = re.compile(r"\s*[^\W\d_]")
 _NUMERIC = re.compile(r"[-+]\s?(?:\d|\.\d)")
 
 
