@@ -119,7 +119,14 @@ def _structure(text: str) -> Structure | None:
     found = read_yaml_like(text, _LABELS)
     if found is not None:
         return found
-    if "|" in text or "\t" in text or "<" in text or "│" in text or ("," in text and ("\n" in text or ";" in text)) or (";" in text and "\n" in text):
+    if (
+        "|" in text
+        or "\t" in text
+        or "<" in text
+        or "│" in text
+        or ("," in text and ("\n" in text or ";" in text))
+        or (";" in text and "\n" in text)
+    ):
         return read_table(text, _LABELS)
     return None
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from faba_bench.strict import words
+from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import finite, sentences
 from faba_bench.strict.descriptions import AT_REST, Description, find_descriptions
-from faba_bench.strict.emotionprose import OTHER, PAST, harmless
+from faba_bench.strict.elsewhere import elsewhere
+from faba_bench.strict.emotionprose import harmless
 from faba_bench.strict.explain import explain_sentence
 from faba_bench.strict.mentions import Mention, find_mentions
 from faba_bench.strict.pairs import Pair, leads, line_pairs, rest_of
@@ -53,6 +54,7 @@ class Ledger:
     mentioned: dict[int, None] = field(default_factory=dict)
     unclear: dict[int, None] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
+    recent: list[Said] = field(default_factory=list)  # named units of the last sentence
     silent: bool = False
     everything: bool = False
 
@@ -72,6 +74,13 @@ class Ledger:
                     (self.hedged if hedged else self.affirmed)[number] = None
                 else:
                     (self.described if unit.how == "facs" else self.everyday)[number] = None
+
+    def take_back(self, unit: Unit) -> None:
+        """A later sentence denies what one before it named: "... None of these is visible"."""
+        for number in unit.units:
+            self.affirmed.pop(number, None)
+            self.hedged.pop(number, None)
+            self.denied[number] = None
 
     def result(self, structured: bool) -> tuple[tuple[int, ...], bool]:
         """Units that are present, and whether the text says anything of units."""
@@ -208,6 +217,8 @@ def _read_tokens(
                 item = ()
                 if body:
                     previous = _sentence(body, line, ledger, heading, previous, ())
+                elif sign < 0 and any(token.kind == "g" for token in segment):
+                    ledger.silent = True  # "No AUs detected."
                 continue
             if item and not settled:
                 _settle_item(item, explain_sentence(segment, line, item), heading, ledger)
@@ -386,7 +397,7 @@ def heading_sign(tokens: Sequence[Token]) -> int:
     sign = 1
     negated = False
     for _index, token in enumerate(tokens):
-        if token.kind in ("absent", "rest") or token.kind == "dverb":
+        if token.kind in ("absent", "dverb") or (token.kind == "rest" and frames.predicative(tokens, _index)):
             sign = -sign
         elif token.kind in ("not", "deny") and not negated:
             negated = True
@@ -399,7 +410,10 @@ def heading_sign(tokens: Sequence[Token]) -> int:
 def _sentence(
     tokens: Sequence[Token], line: str, ledger: Ledger, carried: int, previous: int, item: tuple[int, ...]
 ) -> int:
-    outcome = read_sentence(tokens, line, carried, previous)
+    outcome = read_sentence(tokens, line, carried, previous, ledger.recent)
+    for said in ledger.recent:
+        if said.sign < 0 and said.token.payload.units:
+            ledger.take_back(said.token.payload)
     if -1 in outcome.generic:
         ledger.silent = True
     if not outcome.said:
@@ -409,18 +423,15 @@ def _sentence(
             for number in item:
                 ledger.affirmed.pop(number, None)
                 ledger.denied[number] = None
-    source = line[tokens[0].start : tokens[-1].end] if outcome.said else ""
-    elsewhere = {
-        number
-        for number, clause in enumerate(outcome.clauses)
-        if (PAST.search(source) or OTHER.search(source))
-        and _elsewhere(line[clause.tokens[0].start : clause.tokens[-1].end])
-    }
+    away = elsewhere(outcome.clauses, line) if outcome.said else frozenset()
     for said in outcome.said:
         if said.sign > 0 and said.token.payload.how == "named" and _rests(said, outcome.clauses[said.clause].tokens):
             said.sign = -1
-        if said.clause not in elsewhere:
-            _enter(said, ledger, item)
+        if said.clause in away or frames.is_habitual(outcome.clauses[said.clause]):
+            continue
+        _enter(said, ledger, item)
+    if outcome.said:
+        ledger.recent = [said for said in outcome.said if said.token.payload.how == "named"]
     return outcome.last_sign
 
 
@@ -438,11 +449,6 @@ def _rests(said: Said, tokens: Sequence[Token]) -> bool:
         elif copula and set(AT_REST.get(token.text, ())) & set(said.token.payload.units):
             return True
     return False
-
-
-def _elsewhere(source: str) -> bool:
-    """Whether a clause speaks of another person or another picture."""
-    return PAST.search(source) is not None or OTHER.search(source) is not None
 
 
 def _existential(tokens: Sequence[Token]) -> bool:

@@ -7,6 +7,7 @@ follows; brackets hold clauses of their own, unless they only name what stands b
 # ruff: noqa: SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -84,6 +85,7 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
     current = Clause([])
     index = 0
     count = len(tokens)
+    cut = _end_of_what(tokens) if depth == 0 else -1
     while index < count:
         token = tokens[index]
         if token.kind == "p":
@@ -119,7 +121,17 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
                 continue
             index += 1
             continue
-        if token.kind == "contrast" and not _nominal_contrast(tokens, index):
+        if index == cut:
+            current = _next(found, current, "what-is")
+            current.tokens.append(token)
+        elif (
+            token.kind == "contrast"
+            and token.text in _ADVERBIAL
+            and index
+            and tokens[index - 1].kind in ("copula", "modal")
+        ):
+            pass  # "AU2 is therefore not assessable"
+        elif token.kind == "contrast" and not _nominal_contrast(tokens, index):
             current = _next(found, current, token.text)
         elif token.kind == "relative" or (token.text == "that" and _relative_that(tokens, index)):
             current = _next(found, current, "which")
@@ -142,6 +154,22 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
         index += 1
     _next(found, current, "")
     return found
+
+
+_TIMES = frozenset("frame picture image photo clip shot moment second minute day one".split())
+_ADVERBIAL = frozenset("therefore thus hence however nevertheless nonetheless though yet".split())
+
+
+def _end_of_what(tokens: Sequence[Token]) -> int:
+    """Where "What looks like fear" ends and "is in fact surprise" begins; -1 in any other sentence."""
+    start = next((i for i, token in enumerate(tokens[:4]) if token.text == "what"), -1)
+    if start < 0:
+        return -1
+    verbs = [index for index in range(start + 1, len(tokens)) if finite(tokens, index)]
+    for first, second in itertools.pairwise(verbs):
+        if any(token.kind == "m" for token in tokens[first:second]):
+            return second if any(token.kind == "m" for token in tokens[second:]) else -1
+    return -1
 
 
 _NOMINAL_UNREAL = frozenset(
@@ -198,6 +226,8 @@ def _nominal_contrast(tokens: Sequence[Token], index: int) -> bool:
         return False
     if token.text == "but" and index and tokens[index - 1].text in ("nothing", "anything", "none", "everything", "all"):
         return True
+    if token.text in ("before", "after") and index and tokens[index - 1].text in _TIMES:
+        return True
     if token.text in ("before", "after", "when", "until"):
         return not _clause_ahead(tokens, index)
     return False
@@ -213,6 +243,8 @@ def _relative_that(tokens: Sequence[Token], index: int) -> bool:
 def _clause_as(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     """ "as the brows are raised", not "as well as" or "as visible as"."""
     behind = tokens[index + 1]
+    if index and tokens[index - 1].text == "," and behind.text not in ("well", "if", "though", "opposed", "such"):
+        return True
     if behind.text in ("well", "if", "in", "a", "an", "such", "though", "opposed") or behind.kind in (
         "present",
         "absent",
@@ -329,8 +361,15 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
         if token.text == "been" or token.text == "being" or token.text == "be":
             return False
         return not (
-            token.kind == "verb" and index and tokens[index - 1].text in ("to", "the", "a", "of", "her", "his", "no")
+            token.kind == "verb"
+            and index
+            and tokens[index - 1].text
+            in ("to", "the", "a", "an", "of", "her", "his", "no", "any", "every", "each", "this")
         )
+    if token.kind == "reset":
+        return token.text in ("remains", "leaves") and index > 0 and tokens[index - 1].kind == "m"
+    if token.kind == "word":
+        return _third_person(tokens, index)
     if token.kind != "base" or not index:
         return False
     if token.text in _NEVER_NOUNS and tokens[index - 1].text != "to":
@@ -339,3 +378,20 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
     if before.kind in ("m", "g", "pronoun") and before.text not in ("that", "this", "there", "no"):
         return index + 1 < len(tokens)
     return before.kind == "word" and before.text.endswith("s") and not before.text.endswith("ss") and index > 0
+
+
+def _third_person(tokens: Sequence[Token], index: int) -> bool:
+    """ "One often finds ...", "he shrugs": a word in -s behind a pronoun that can be its subject."""
+    word = tokens[index].text
+    if not index or len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return False
+    before = index - 1
+    while before and tokens[before].text in _ADVERBS:
+        before -= 1
+    return tokens[before].text in _SINGULAR or tokens[before].kind == "relative"
+
+
+_ADVERBS = frozenset(
+    "often usually always never also clearly only just even still really merely sometimes typically".split()
+)
+_SINGULAR = frozenset("he she it one who".split())

@@ -35,6 +35,11 @@ _FIELD = re.compile(
     r"verdict|category|conclusion|classification|result|mood|feeling|émotion|emotion|emoción|emozione|情绪|情感|表情|感情|感情|감정|эмоция)"
     r"(?:[ \t]{1,3}(?:conveyed|expressed|shown|detected|displayed|label|class|category|is))?[ \t\"']{0,4}(?:[:=]|(?<=[ \t])[-–—][ \t]|->|→)(?P<body>[^\n]+)"
 )
+#: "Primary: Neutral", "top1=disgust": a rank alone, where no field has the word "emotion".
+_RANK_FIELD = re.compile(
+    r"(?im)(?:^|[,;|]|\A)[ \t\-*•#>\"']{0,12}(?P<rank>(?:primary|dominant|main|predominant|final|top(?:[- ]?1)?|most\s+likely|first|1st|#1|best(?:\s+guess|\s+match)?|strongest|overall)"
+    r"(?:\s+(?:choice|guess|candidate|pick))?)(?P<key>)[ \t\"']{0,4}[:=](?P<body>[^\n,;|]+?)(?=$|[\n,;|]|\s+(?:secondary|second|2nd|top[- ]?2|runner))"
+)
 _FIRST_RANKS = frozenset(("primary", "dominant", "main", "predominant", "final", "top", "most likely", "overall"))
 
 
@@ -112,6 +117,9 @@ def read_emotion(text: str, classes: Sequence[str]) -> EmotionParse:
     labels = _labels(tuple(classes))
     text = final_answer(normal(text))
     text, refused = without_refusals(text)
+    option = _option(text, labels)
+    if option is not None:
+        return option
     structure = _structure(text, labels)
     if structure is not None:
         return _decide_structure(structure, labels)
@@ -138,7 +146,14 @@ def _structure(text: str, labels: EmotionLabels) -> Structure | None:
     found = read_yaml_like(text, labels)
     if found is not None:
         return found
-    if "|" in text or "\t" in text or "<" in text or "│" in text or ("," in text and ("\n" in text or ";" in text)) or (";" in text and "\n" in text):
+    if (
+        "|" in text
+        or "\t" in text
+        or "<" in text
+        or "│" in text
+        or ("," in text and ("\n" in text or ";" in text))
+        or (";" in text and "\n" in text)
+    ):
         found = read_table(text, labels)
         if found is not None:
             return found
@@ -188,7 +203,11 @@ def _decide_structure(structure: Structure, labels: EmotionLabels) -> EmotionPar
     if structure.ambiguous:
         return EmotionParse(None, structure.ambiguous, structure.ambiguous)
     first = structure.answers[:1]
-    rivals = {labels.cell(text) or (text,) for depth, rank, text in structure.answers if (depth, rank) == first[0][:2]} if first else ()
+    rivals = (
+        {labels.cell(text) or (text,) for depth, rank, text in structure.answers if (depth, rank) == first[0][:2]}
+        if first
+        else ()
+    )
     if len(rivals) > 1 and not structure.entries:
         reason = "several answers: " + ", ".join(sorted(str(rival[0]) for rival in rivals))
         return EmotionParse(None, reason, reason)
@@ -242,9 +261,29 @@ def _highest(entries: Sequence[Entry]) -> tuple[str | None, str]:
     return winners[0], "the only class present" if sum(s > 0 for s in scores.values()) == 1 else "the highest score"
 
 
+_OPTION = re.compile(r"(?<!\w)\(?(?P<letter>[A-Ha-h])[).:]\s*(?P<name>[^\W\d_]+)")
+_CHOICE = re.compile(
+    r"(?i)\b(?:answer|choice|option|verdict|choose|pick|select(?:ed|ion)?)\b(?:\s+(?:is|option|choice|answer))*\s*[:=]?\s*[(\[\"']?(?P<letter>[A-H])\b[)\].\"']*\s*(?:\Z|\n|[.,;])"
+)
+
+
+def _option(text: str, labels: EmotionLabels) -> EmotionParse | None:
+    """ "(A) Happiness (B) Fear ... Answer: B": the class that the chosen letter stands for."""
+    choice = _CHOICE.search(text)
+    if not choice:
+        return None
+    options = {
+        match["letter"].lower(): labels.class_of(match["name"].lower())
+        for match in _OPTION.finditer(text)
+        if match["name"].lower() in labels.names
+    }
+    chosen = options.get(choice["letter"].lower()) if len(options) > 1 else None
+    return EmotionParse(chosen, f"option {choice['letter']}") if chosen else None
+
+
 def _field(text: str, labels: EmotionLabels) -> EmotionParse | None:
     """The class behind "Emotion:" or "Primary emotion:", where it stands alone or first."""
-    fields = list(_FIELD.finditer(text))
+    fields = list(_FIELD.finditer(text)) or list(_RANK_FIELD.finditer(text))
     if not fields:
         return None
     fields.sort(key=lambda match: (match["rank"] or "").lower() not in _FIRST_RANKS)
@@ -254,10 +293,10 @@ def _field(text: str, labels: EmotionLabels) -> EmotionParse | None:
             continue
         named = labels.cell(re.sub(r"\([^()]*\)|\d+(?:\.\d+)?\s*%?", " ", body).strip(" .,;-"))
         if named:
-            return EmotionParse(named[0], f"behind {match['key']!r}")
+            return EmotionParse(named[0], f"behind {match['key'] or match['rank']!r}")
         voices: list[Voice] = []
         read_prose(body, labels, voices)
         found = decide([voice for voice in voices if voice.kind == "name"])
         if found is not None:
-            return EmotionParse(found[0], f"behind {match['key']!r}")
+            return EmotionParse(found[0], f"behind {match['key'] or match['rank']!r}")
     return None

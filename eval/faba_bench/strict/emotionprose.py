@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from faba_bench.strict import frames
 from faba_bench.strict.clauses import Clause, sentences
+from faba_bench.strict.elsewhere import OTHER, PAST, TAKEN_BACK
 from faba_bench.strict.scope import read_sentence
 from faba_bench.strict.tokens import Token, tokenise
 
@@ -26,7 +28,7 @@ class Voice(NamedTuple):
 _STRONG = re.compile(
     r"(?i)\b(?:overall|in\s+conclusion|to\s+conclude|in\s+short|in\s+sum|in\s+summary|all\s+in\s+all|summing\s+up|therefore|thus|hence|predominantly|"
     r"primarily|mainly|mostly|most\s+of\s+all|above\s+all|chiefly|largely|essentially|"
-    r"(?:primary|dominant|main|predominant|overall|prevailing|dominating|strongest|leading)|dominates?|prevails?|outweighs?|wins|"
+    r"(?:primary|dominant|main|predominant|overall|prevailing|dominating|strongest|leading)|dominates?|prevails?|outweighs?|wins|takes?\s+the\s+lead|comes\s+first|"
     r"(?:most|more|far\s+more|much\s+more)\s+(?:likely|plausible|probable|fitting|convincing|appropriate|apparent|accurate)|best|better|"
     r"(?:i'd|i\s+would|i'll|i\s+will)\s+(?:say|go|call|choose|pick|opt|label|classify|describe)|i\s+(?:believe|think|conclude|lean|choose|pick)|lean(?:s|ing)?\s+towards?|"
     r"favou?rs?|answer|verdict|conclude[ds]?|on\s+closer\s+(?:inspection|look)|in\s+fact|actually|in\s+reality|really|truly|true|leaves|"
@@ -38,7 +40,7 @@ _VERDICT = re.compile(
 )
 _ASIDE = re.compile(
     r"(?i)\b(?:(?:hint|touch|trace|bit|tinge|element|undertone|note|dash|flicker|shade|suggestion|degree|amount)s?\s+of|mixed\s+(?:with|in)|tinged\s+with|"
-    r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly|almost|slightly|somewhat|second(?:ary|arily)?|"
+    r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly|almost|slightly|somewhat|second(?:ary|arily)|second\s+(?:emotion|choice|candidate|guess|place)|"
     r"second\s+most|at\s+first|initially|first\s+glance|first\s+sight|first\s+impression|some|bordering\s+on|verging\s+on|"
     r"superficially|a\s+little|to\s+a\s+lesser\s+(?:extent|degree)|alternatively|also|as\s+well\s+as|along\s+with|accompanied\s+by|"
     r"typical(?:ly)?\s+(?:in|of|for)\s+\w+\s+too|fit\s+\w+\s+too|hard\s+to|difficult\s+to|not\s+easy\s+to|tell\s+\w+\s+from|often|usually|either|seldom)\b"
@@ -46,14 +48,6 @@ _ASIDE = re.compile(
 _HEDGE = re.compile(
     r"(?i)\b(?:might|may|could|perhaps|maybe|possible|one\s+(?:might|could|may)|you\s+(?:might|could|may)|expect(?:ed)?|"
     r"can\s+(?:also\s+)?(?:suggest|indicate|signal|be|look|seem|mean|accompany|occur|point))\b"
-)
-PAST = re.compile(
-    r"(?i)\b(?:previous(?:ly)?|earlier|formerly|in\s+the\s+(?:last|first|preceding|other|previous)\s+(?:frame|picture|image|photo|clip)|used\s+to|"
-    r"a\s+moment\s+ago|before)\b"
-)
-OTHER = re.compile(
-    r"(?i)\b(?:background|next\s+to|beside|behind|(?:the\s+)?other\s+(?:person|man|woman|face|people|child)|(?:his|her|their)\s+"
-    r"(?:friend|neighbou?r|companion|partner|mother|father|wife|husband|son|daughter|brother|sister|colleague)s?|people\s+around|bystanders?|viewers?|observers?|someone\s+else|others)\b"
 )
 _CONCESSIONS = frozenset(
     (
@@ -182,6 +176,9 @@ def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
             token.text == "over" and any(item.kind == "m" for item in sentence[max(0, index - 3) : index])
         ):
             less = any(item.text == "less" for item in sentence[max(0, index - 6) : index])
+            between = next((i for i in range(index - 1, -1, -1) if sentence[i].text == "less"), index)
+            if less and token.text == "than" and not any(item.kind == "m" for item in sentence[between:index]):
+                found.update((item.start, -1) for item in sentence[max(0, between - 8) : between] if item.kind == "m")
             for item in sentence[index + 1 : index + 5]:
                 if item.kind == "p" or item.kind in ("copula", "contrast"):
                     break
@@ -204,12 +201,12 @@ def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
     lowered = source.lower()
     body = _BODY.search(source) is not None
     bodily = body and "face" not in lowered and "expression" not in lowered
-    past = PAST.search(source) is not None
+    past = PAST.search(source) is not None or TAKEN_BACK.search(source) is not None
     if OTHER.search(source):
         return _Frame(0.5, past, bodily)
     if _concedes(clause) or (clause.opened == "which" and number and _concedes(clauses_[number - 1])):
         return _Frame(1.0, past, bodily)
-    if _HEDGE.search(source):
+    if _HEDGE.search(source) or frames.is_habitual(clause):
         return _Frame(1.5, past, bodily)
     weight = 3.0
     if _STRONG.search(source):
@@ -241,7 +238,7 @@ def _weight(frame: _Frame, text: str, token: Token) -> float:
 
 
 _LESS = re.compile(
-    r"(?i)\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
+    r"(?i)\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
 )
 
 

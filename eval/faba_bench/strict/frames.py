@@ -14,7 +14,7 @@ _PRONOUNS = frozenset("it they this these both neither none au aus unit units on
 _NOBODY = frozenset(("no", "nothing", "none", "none of", "neither", "nor", "nobody", "no one", "not a"))
 _BARE_END = frozenset(("too", "either", "also", "however", "though", "indeed", ",", "not", "here"))
 _LINKING = frozenset("appear appears look looks seem seems has have remain remains stay stays".split())
-_OWNER = frozenset(("with", "the", "a", "an", "of", "his", "her", "their", "in"))
+_OWNER = frozenset(("with", "the", "a", "an", "of", "his", "her", "their", "in", "this", "that"))
 _LIST_GLUE = frozenset((",", "and", "or", "nor", "+", "/"))
 
 
@@ -53,6 +53,19 @@ def is_unreal(clause: Clause) -> bool:
                     return True
         elif token.text == "were" and index == 0 and len(tokens) > 1 and clause.opened not in ("which", "and", ","):
             return True
+    return False
+
+
+def is_habitual(clause: Clause) -> bool:
+    """Whether a clause says what is so in general: "disgust usually comes with AU9"."""
+    for index, token in enumerate(clause.tokens):
+        if token.text in words.HABIT:
+            verb = main_verb(clause.tokens)
+            return (
+                verb >= 0
+                and (abs(verb - index) <= 1)
+                and not any(item.text in ("here", "this") for item in clause.tokens)
+            )
     return False
 
 

@@ -50,6 +50,7 @@ _LETTERED = re.compile(
     r"(?<=[A-E]; )\d{1,2}[A-E])(?![\w%]|\.\d)"
 )
 _DIGIT = re.compile(r"\d\s?\+|\d[A-E]|[LRBU]\d|\+\s?\d")
+_BARE_NUMBER = re.compile(r"\s\d{1,2}[\s,/&+]")
 _KNOWN = frozenset(facs.NAMES)
 
 
@@ -85,6 +86,11 @@ def find_mentions(text: str) -> list[Mention]:
                 if pattern is _SUM or _KNOWN.issuperset(numbers):
                     covered[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
                     found.append(Mention(match.start(), match.end(), numbers))
+    if found and " " in text:
+        for match in _LATER.finditer(text, found[0].end) if _BARE_NUMBER.search(text, found[0].end) else ():
+            numbers = tuple(int(digits) for digits in re.findall(r"\d+", match.group()))
+            if not any(covered[match.start() : match.end()]) and _KNOWN.issuperset(numbers):
+                found.append(Mention(match.start(), match.end(), numbers))
     return sorted(found)
 
 
@@ -103,10 +109,24 @@ def _numbered(text: str) -> list[Mention]:
     return found
 
 
+_RANGE = re.compile(r"\s?(?:-|–|to|through)\s?(?:AU\s?)?(\d{1,2})(?![\w%.]*\d)", re.IGNORECASE)
+_PLURAL = re.compile(r"AUs|action\s+units", re.IGNORECASE)
+#: "while 6/12 are present", "as are 1, 2 and 4": numbers that go on with units named before.
+_LATER = re.compile(
+    r"(?<![\w./%:])(?P<list>\d{1,2}(?:\s?[/,&+]\s?\d{1,2}|,?\s(?:and|or)\s\d{1,2}){0,8})(?=\s(?:are|is|were|was|remain|do|does|present|absent|active|inactive|visible|not)\b)|"
+    r"(?:(?<=\bas are )|(?<=\bso are )|(?<=\bas is )|(?<=\bwhile )|(?<=\bbut not )|(?<=\bwithout ))(?P<more>\d{1,2}(?:\s?[/,&+]\s?\d{1,2}|,?\s(?:and|or)\s\d{1,2}){0,8})(?![\w%/]|\.\d)"
+)
+
+
 def _continued(text: str, first: re.Match[str]) -> Mention:
     plural = first.group("plural") is not None
     numbers = [int(first.group(3) if plural else first.group(1))]
     end = first.end()
+    if plural and _PLURAL.match(first.group()):
+        reach = _RANGE.match(text, end)
+        if reach and numbers[0] < int(reach.group(1)):  # "AUs 1-4"
+            numbers += [number for number in facs.NAMES if numbers[0] < number <= int(reach.group(1))]
+            end = reach.end()
     while True:
         more = _TIGHT.match(text, end)
         if not more:

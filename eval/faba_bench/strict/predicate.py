@@ -20,6 +20,9 @@ _CONDITIONS = frozenset(("if", "had", "were", "unless", "were it", "had it", "sh
 _OBJECT_PRONOUNS = frozenset(("it", "them", "this", "these", "both", "either"))
 _STATES = frozenset(("absent", "present", "rest"))
 _THERE = frozenset("there here whatsoever either anywhere visible present".split())
+_THEM = frozenset("it them this these that both".split())
+_GLUE = frozenset((",", "and", "or", "/", "&", "+", "too"))
+_AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "at grade", "level", "intensity"))
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
@@ -70,6 +73,8 @@ class ClauseReader:
             self.unreal = True
         state.supposed = self.unreal and tokens[0].text in _CONDITIONS
         self.verb = frames.main_verb(tokens)
+        if number + 1 < len(outcome.clauses) and outcome.clauses[number + 1].opened == "what-is":
+            self.unreal = True  # "What looks like fear is ..."
         self.base = self._inherited(carried)
         self.end_of_subject = self._inverted() or (self.verb if self.verb >= 0 else self.count)
         self.hedged = any(token.text in _HEDGES for token in tokens)
@@ -105,7 +110,24 @@ class ClauseReader:
                 self.deny = -1 if none else 1
                 self.exception = ""
                 self.nothing = 1
-        self._finish()
+        if not self._echoes():
+            self._finish()
+
+    def _echoes(self) -> bool:
+        """ "... and so does AU2", "as are AU1 and AU4", "nor is AU7": the predicate of the clause before, of another subject."""
+        tokens = self.tokens
+        auxiliary = 1 if tokens[0].text in ("so", "nor", "neither", "as") else 0
+        if not (auxiliary or self.clause.opened in ("so", "as")) or self.count < auxiliary + 2 or self.unreal:
+            return False
+        if tokens[auxiliary].kind not in ("copula", "modal") or not self.objects:
+            return False
+        if not all(token.kind == "m" or token.text in _GLUE for token in tokens[auxiliary + 1 :]):
+            return False
+        sign = -1 if tokens[0].text in ("nor", "neither") else self.state.predicate
+        for said in self.objects:
+            said.sign = sign
+        self.state.recent = self.objects
+        return True
 
     def _inverted(self) -> int:
         """Where the subject of "is AU12 missing" ends; 0 where the clause does not begin with its verb."""
@@ -156,10 +178,9 @@ class ClauseReader:
     def _has_level(self, index: int) -> bool:
         """ "AU4 at level C": what has an intensity is there."""
         ahead = [token.text for token in self.tokens[index + 1 : index + 5]]
-        if ahead[:1] == ["at"]:
-            ahead = ahead[1:]
-        elif ahead[:1] not in (["level"], ["intensity"]):
+        if not ahead or ahead[0] not in _AT_LEVEL:
             return False
+        ahead = ahead[1:]
         while ahead and ahead[0] in _LEVELS:
             ahead = ahead[1:]
         return bool(ahead) and ahead[0] in ("a", "b", "c", "d", "e")
@@ -203,10 +224,14 @@ class ClauseReader:
         return True
 
     def _number(self, index: int, token: Token) -> bool:
-        if token.text in ("0", "0.0") and index and self.tokens[index - 1].text in words.BEFORE_A_SCORE:
+        low = False
+        if token.text.endswith("%") and self.verb >= 0 and self.subjects:
+            low = float(token.text[:-1]) < 50 and not any(item.text in words.STRENGTH for item in self.tokens)
+        elif token.text in ("0", "0.0"):
+            low = index > 0 and self.tokens[index - 1].text in words.BEFORE_A_SCORE
+        if low:
             self.predicate, self.stated = -self.predicate, True
-            return True
-        return False
+        return low
 
     def _not(self, index: int, token: Token) -> bool:
         tokens, behind = self.tokens, self._behind(index)
@@ -255,11 +280,14 @@ class ClauseReader:
     def _deny_them(self) -> None:
         for said in self.objects or self.subjects or self.state.recent:
             said.sign = -1
+        if not self.objects and self.subjects and self.verb < 0:  # "considered AU4 and AU9 and rejected both"
+            for said in self.state.recent:
+                said.sign = -1
 
     def _absent(self, index: int, token: Token) -> bool:
         tokens, behind = self.tokens, self._behind(index)
         before_verb = index < self.end_of_subject
-        if behind is not None and behind.text in ("it", "them", "this", "these", "that"):
+        if token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
             self._deny_them()
         elif before_verb and self.verb >= 0 and not self.subjects:
             self.attribute = -self.attribute
@@ -337,7 +365,9 @@ class ClauseReader:
 
     def _word(self, index: int, token: Token) -> None:
         text = token.text
-        if text in words.COMPANY and self.negated:
+        if text in ("code", "codes") and index and self.tokens[index - 1].text in ("no", "any", "a"):
+            self._generic(index, token)
+        elif text in words.COMPANY and self.negated:
             self.company = True
         elif text == "than" and self.less:
             self.deny, self.less = 1, False
@@ -361,6 +391,9 @@ class ClauseReader:
             self._apply(targets, sign, elliptic)
             for generic in self.generic_subject:
                 self.outcome.generic.append(generic * sign * self.base)
+            if self.generic_subject and self.generic_subject[0] * sign < 0 and self._of_these():
+                for said in state.recent or state.before:
+                    said.sign = -1
             if self.stated and not elliptic:
                 state.predicate = self.predicate
         elif self.generic_subject and not self.unreal:
@@ -410,6 +443,13 @@ class ClauseReader:
             elif sign < 0:
                 said.sign = -1
 
+    def _of_these(self) -> bool:
+        """ "None of these is visible": what is denied are the mentions before."""
+        return any(
+            token.text in ("these", "those", "them") and index and self.tokens[index - 1].text in ("of", "none of")
+            for index, token in enumerate(self.tokens)
+        )
+
     def _of_generic_subject(self) -> None:
         generic = self.generic_subject
         if generic and self.objects and generic[0] * self.attribute < 0 and self.attribute < 0 and not self.unreal:
@@ -433,6 +473,8 @@ class ClauseReader:
         generic = self.generic_subject
         if generic and not self.objects and (sign < 0 or (generic[-1] * sign < 0 and self.deny > 0)):
             state.running = -self.base
+        if not self.objects and self.tokens[-1].text in ("so", "true", "case", "it"):
+            state.running = self.base  # "Neither is so: neutral"
 
 
 _READERS: dict[str, Callable[[ClauseReader, int, Token], bool]] = {
@@ -473,7 +515,11 @@ def _ordinal(tokens: Sequence[Token]) -> bool:
         token.text in ("first", "second")
         and index
         and tokens[index - 1].text in ("the", "only")
-        and (index + 1 == len(tokens) or tokens[index + 1].text in ("that", "one", "which") or tokens[index + 1].kind in ("copula", "p"))
+        and (
+            index + 1 == len(tokens)
+            or tokens[index + 1].text in ("that", "one", "which")
+            or tokens[index + 1].kind in ("copula", "p")
+        )
         for index, token in enumerate(tokens)
     )
 

@@ -26,6 +26,7 @@ _INTENSITY_HEAD = re.compile(
     r"(?i)\b(?:intensity|level|score|strength|probability|prob|likelihood|percent(?:age)?|%)\b|%|分数|强度|score"
 )
 _CONFIDENCE_HEAD = re.compile(r"(?i)\b(?:confidence|certainty|conf)\b")
+_RANK_HEAD = re.compile(r"(?i)^\W*(?:rank(?:ing)?|place|position|order)\W*$")
 _UNIT_HEAD = re.compile(
     r"(?i)^\W*(?:aus?|action\s*units?|units?|code|number|no\.?|#|facs(?:\s*code)?|au\s*(?:number|code|no\.?|#|id))\W*$"
 )
@@ -247,6 +248,8 @@ def _state_columns(
 def _row_value(row: Sequence[str], order: Sequence[tuple[int, bool]], head: Sequence[str]) -> Value | None:
     for number, positive in order:
         value = cell_value(row[number]) if number < len(row) else None
+        if value is not None and value.number and number < len(head) and _RANK_HEAD.match(head[number]):
+            value = Value(True, 1.0 / value.number)  # the first is the strongest
         if value is None and number < len(row) and row[number].strip().lower() in ("x", "•", "*"):
             value = Value(True)
         if value is None:

@@ -44,6 +44,8 @@ def _fill() -> None:
             (_PHRASES if " " in word else _SINGLE)[word] = kind
     for phrase in ("action units", "action unit", "facial action units", "facial action", "facial actions"):
         _PHRASES[phrase] = "g"
+    for phrase in ("at level", "at intensity", "at intensity level", "at grade"):
+        _PHRASES[phrase] = "word"
 
 
 _fill()
@@ -60,7 +62,7 @@ def _by_letter() -> str:
 _PHRASE = _by_letter()
 _TOKEN = re.compile(
     rf"(?P<phrase>\b(?:{_PHRASE})\b(?!['-]\w))|(?P<nt>n't\b)|(?P<word>[^\W\d_]+?(?=n't\b)|[^\W\d_]+(?:-[^\W\d_]+)*)|"
-    r"(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|(?P<number>\d+(?:\.\d+)?)|(?P<dots>\.\.\.)|(?P<p>[^\s\w])",
+    r"(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|(?P<number>\d+(?:\.\d+)?(?:\s?%)?)|(?P<dots>\.\.\.)|(?P<p>[^\s\w])",
     re.IGNORECASE,
 )
 _SPACE = re.compile(r"\s+")

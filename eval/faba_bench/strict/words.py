@@ -12,7 +12,7 @@ no|without|neither|nor|none of|none|nothing|lack of|a lack of|absence of|an abse
 in lieu of|as opposed to|as against|unlike|devoid of|free of|free from|far from|short of|anything but|little to no|
 little or no|little if any|hardly any|barely any|scarcely any|almost no|nearly no|virtually no|practically no|no longer any|
 zero|minus|sans|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
-loss of|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of
+loss of|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
 """.replace("\n", "").split("|")
 
 #: Denies the predicate that it stands in: "is not", "never", "hardly".
@@ -37,7 +37,7 @@ dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectab
 negligible|nonexistent|non-existent|gone|at rest|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
 unsupported|unwarranted|lacked|omitted|precluded|resting|too weak to|too faint to|too subtle to|wanting|crossed out|
-ruled out completely|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than
+ruled out completely|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
 """.replace("\n", "").split("|")
 
 #: Predicates that say that something is there: they complete a clause and carry over to "AU4 is not".
@@ -49,7 +49,7 @@ dominant|conveyed|depicted|scored|confirmed|triggered|recruited|contracted|in pl
 """.replace("\n", "").split("|")
 
 #: A state of rest, which denies an action unit that is explained by it.
-REST = "relaxed neutral smooth flat unchanged normal still calm level unwrinkled resting loose".split()
+REST = "idle inert quiet motionless passive quiescent dormant slack relaxed neutral smooth flat unchanged normal still calm level unwrinkled resting loose".split()
 
 #: Frames in which nothing is claimed.
 UNREAL = """
@@ -61,14 +61,14 @@ not to be confused with|mimic|mimics|resemble|resembles|reminiscent of
 #: Exceptions: their sign is the opposite of what they are an exception to.
 EXCEPT = """
 except|except for|excepting|with the exception of|with exception of|apart from|aside from|other than|besides|save for|but for|
-barring|everything but|in addition to|save|with the sole exception of|with the only exception of
+barring|everything but|in addition to|save|with the sole exception of|with the only exception of|in contrast to|contrary to|as distinct from|compared with|compared to
 """.replace("\n", "").split("|")
 #: Of these, those that add where nothing is denied: "apart from AU6, AU12 is active".
 ADDING = frozenset({"apart from", "aside from", "besides", "in addition to"})
 
 #: Open a new claim.
 CONTRAST = """
-but|but rather|but also|but instead|however|although|though|even though|whereas|while|yet|because|since|so that|hence|therefore|
+but|once|but rather|but also|but instead|however|although|though|even though|whereas|while|yet|because|since|so that|hence|therefore|
 thus|despite|in spite of|albeit|whilst|as for|when|where|and yet|nevertheless|nonetheless|given that|until|before|after
 """.replace("\n", "").split("|")
 RELATIVE = frozenset({"which", "who", "whose"})
@@ -93,7 +93,7 @@ VERB = frozenset(
     "supports needs wants rules lacks fails excludes leaves represents constitutes forms combines stands results causes "
     "evokes betrays hints speaks argues considered rejected scores reads radiates wins hangs has helps shines run runs "
     "spreads works plays holds keeps sees reaches touches follows precedes lean go choose pick opt doubt doubts saw "
-    "appears remains feels looks fill fills exclude carries bears warrants describes describe signify signifies identifies".split()
+    "appears remains feels looks fill fills exclude finds travels rises turns proves stays lights activates carries bears warrants describes describe signify signifies identifies".split()
 )
 #: Verbs in their plain form, which may be nouns: verbs behind a plural, a pronoun or a mention.
 BASE_VERB = frozenset(
@@ -118,7 +118,7 @@ COMPANY = frozenset("accompanied combined paired coupled joined mixed followed s
 ACTIVITY = frozenset(
     "activity activation activations sign signs evidence trace traces indication indications movement movements tension "
     "contraction contractions involvement engagement hint hints intensity role contribution part action actions "
-    "muscle muscles change changes presence visibility".split()
+    "muscle muscles change changes presence visibility code codes".split()
 )
 #: All units at once.
 GENERIC = frozenset("au aus unit units others other else rest muscles muscle movement movements activity activation "
@@ -143,3 +143,7 @@ SUPPOSING_VERB = frozenset(
 )
 #: What stands before a score: "AU1 is 0", "gets a 0".
 BEFORE_A_SCORE = frozenset("is at to are of be a gets get scores receives".split())
+#: Adverbs of what is so in general.
+HABIT = frozenset("usually typically normally commonly often generally sometimes ordinarily".split())
+#: Beside a percentage: of strength, not of certainty.
+STRENGTH = frozenset("intensity strength strong maximum intense level".split())

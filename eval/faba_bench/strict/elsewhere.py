@@ -1,0 +1,41 @@
+"""Clauses that speak of another time, another picture or another person, or of what the writer took back."""
+
+# ruff: noqa: E501  (patterns read better on one line)
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from faba_bench.strict import frames
+from faba_bench.strict.clauses import Clause
+
+_PICTURE = r"(?:frame|picture|image|photo|clip|shot|still|video|sequence)"
+PAST = re.compile(
+    rf"(?i)\b(?:previous(?:ly)?|earlier|formerly|in\s+the\s+(?:last|first|preceding|other|previous)\s+{_PICTURE}|{_PICTURE}\s+before|used\s+to|"
+    r"(?:a\s+)?(?:moment|second|minute|while|frames?)\s+(?:ago|earlier|before)|before|yesterday|so\s+far)\b"
+)
+OTHER = re.compile(
+    r"(?i)\b(?:background|next\s+to|beside|behind|(?:the\s+)?other\s+(?:person|man|woman|face|people|child|one|girl|boy|individual|subject)|(?:his|her|their)\s+"
+    r"(?:friend|neighbou?r|companion|partner|mother|father|wife|husband|son|daughter|brother|sister|colleague)s?|people\s+around|bystanders?|viewers?|observers?|someone\s+else|others|"
+    r"(?:another|second|neighbou?ring)\s+(?:person|man|woman|face|child|girl|boy|individual|subject))\b"
+)
+#: What was thought first and given up.
+TAKEN_BACK = re.compile(
+    r"(?i)\b(?:(?:first|initially|originally|at\s+first)\s+(?:\w+\s+){0,2}?(?:wrote|thought|coded|scored|took|marked|listed|guessed|read|considered|suspected|said|believed|assumed|had|labell?ed|assigned|noted|leaned|went)|"
+    r"(?:my|our|the)\s+(?:very\s+)?(?:first|initial|original)\s+(?:guess|impression|thought|reading|idea|reaction|instinct|label|code|coding|hunch|choice)|(?:wrote|thought|said|coded|had)\s+(?:\w+\s+){0,3}?(?:at\s+first|initially|first))\b"
+)
+
+
+def elsewhere(clauses: Sequence[Clause], line: str) -> frozenset[int]:
+    """Numbers of the clauses that speak of something else than the face as it is."""
+    first, last = clauses[0].tokens[0].start, max(clause.tokens[-1].end for clause in clauses)
+    source = line[first:last]
+    if not (PAST.search(source) or OTHER.search(source) or TAKEN_BACK.search(source)):
+        return frozenset()
+    found: set[int] = set()
+    for number, clause in enumerate(clauses):
+        own = line[clause.tokens[0].start : clause.tokens[-1].end]
+        goes_on = clause.opened == "which" or (clause.opened in ("and", ",") and frames.main_verb(clause.tokens) == 0)
+        if PAST.search(own) or OTHER.search(own) or TAKEN_BACK.search(own) or (goes_on and number - 1 in found):
+            found.add(number)
+    return frozenset(found)
