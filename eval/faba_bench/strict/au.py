@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from faba_bench.parsing import AUParse
-from faba_bench.strict.auprose import Ledger, read_prose
+from faba_bench.strict.auprose import read_prose
 from faba_bench.strict.final import final_answer
 from faba_bench.strict.jsonlike import read_json_like
+from faba_bench.strict.ledger import Ledger
 from faba_bench.strict.mentions import Mention, find_mentions
 from faba_bench.strict.normal import normal
 from faba_bench.strict.refusal import without_refusals

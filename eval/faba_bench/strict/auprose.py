@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import finite, sentences
@@ -13,6 +12,8 @@ from faba_bench.strict.descriptions import AT_REST, Description, find_descriptio
 from faba_bench.strict.elsewhere import elsewhere
 from faba_bench.strict.emotionprose import harmless
 from faba_bench.strict.explain import explain_sentence
+from faba_bench.strict.headings import heading_of, segments
+from faba_bench.strict.ledger import Ledger, Unit
 from faba_bench.strict.mentions import Mention, find_mentions
 from faba_bench.strict.pairs import Pair, leads, line_pairs, rest_of
 from faba_bench.strict.scope import Said, read_sentence
@@ -33,67 +34,6 @@ _NUMBERED_HEADING = re.compile(
 def _with_units(match: re.Match[str]) -> str:
     """ "Present: 6, 12" with "AU" before its numbers."""
     return match["head"] + re.sub(r"\d+", lambda number: "AU" + number.group(), match["list"])
-
-
-class Unit(NamedTuple):
-    """What a mention stands for; `how` is "named" for numbers and names, "facs" or "plain" for descriptions."""
-
-    units: tuple[int, ...]
-    how: str
-
-
-@dataclass
-class Ledger:
-    """What a text says of each unit, by how it names it."""
-
-    affirmed: dict[int, None] = field(default_factory=dict)
-    hedged: dict[int, None] = field(default_factory=dict)
-    denied: dict[int, None] = field(default_factory=dict)
-    described: dict[int, None] = field(default_factory=dict)
-    everyday: dict[int, None] = field(default_factory=dict)
-    mentioned: dict[int, None] = field(default_factory=dict)
-    unclear: dict[int, None] = field(default_factory=dict)
-    pairs: list[Pair] = field(default_factory=list)
-    recent: list[Said] = field(default_factory=list)  # named units of the last sentence
-    silent: bool = False
-    everything: bool = False
-
-    def structured(self, number: int, state: bool) -> None:
-        """A structure's word on a unit."""
-        (self.affirmed if state else self.denied)[number] = None
-
-    def say(self, unit: Unit, sign: int, hedged: bool = False) -> None:
-        """One mention with its sign."""
-        for number in unit.units:
-            if unit.how == "named":
-                self.mentioned[number] = None
-            if sign < 0:
-                self.denied[number] = None
-            elif sign > 0:
-                if unit.how == "named":
-                    (self.hedged if hedged else self.affirmed)[number] = None
-                else:
-                    (self.described if unit.how == "facs" else self.everyday)[number] = None
-
-    def take_back(self, unit: Unit) -> None:
-        """A later sentence denies what one before it named: "... None of these is visible"."""
-        for number in unit.units:
-            self.affirmed.pop(number, None)
-            self.hedged.pop(number, None)
-            self.denied[number] = None
-
-    def result(self, structured: bool) -> tuple[tuple[int, ...], bool]:
-        """Units that are present, and whether the text says anything of units."""
-        found = dict(self.affirmed)
-        found.update((number, None) for number in self.hedged if number not in self.denied)
-        spoken = bool(found) or structured
-        found.update((number, None) for number in self.described)
-        if not spoken:
-            found.update((number, None) for number in self.everyday)
-        parsed = bool(found or self.denied or self.silent or structured)
-        if self.everything and not found:
-            return (), False
-        return tuple(found), parsed
 
 
 def read_prose(text: str, ledger: Ledger) -> None:
@@ -200,8 +140,8 @@ def _read_tokens(
         elif ended == "?" and any(token.kind == "m" for token in sentence):
             asked = [token.payload for token in sentence if token.kind == "m" and token.payload.how == "named"]
             continue
-        for segment in _segments(sentence):
-            head, body, kind, sign = _heading(segment, line)
+        for segment in segments(sentence):
+            head, body, kind, sign = heading_of(segment, line)
             if kind == "item":
                 if item and not settled:
                     _affirm_item(item, heading, ledger)
@@ -269,142 +209,6 @@ def _answers(sentence: Sequence[Token], asked: Sequence[Unit], ledger: Ledger) -
     for unit in asked:
         ledger.say(unit, -1 if negative else 1)
     return True
-
-
-def _segments(sentence: Sequence[Token]) -> list[list[Token]]:
-    """Parts of a sentence that may each have a heading: cut at semicolons, and before "absent:" behind a comma."""
-    cut: list[list[Token]] = []
-    current: list[Token] = []
-    headed = any(token.kind == "p" and token.text == ":" for token in sentence)
-    if not headed:
-        return [list(sentence)]
-    depth = 0
-    for index, token in enumerate(sentence):
-        if token.kind == "p":
-            depth += (token.text in "([" and 1) or (token.text in ")]" and -1) or 0
-        opens = token.text == ";" or (
-            token.text in (",", "and", "|", "-") and token.kind != "m" and _opens_heading(sentence, index + 1)
-        )
-        if opens and not depth:
-            if current:
-                cut.append(current)
-            current = []
-        else:
-            current.append(token)
-    if current:
-        cut.append(current)
-    return cut
-
-
-def _opens_heading(sentence: Sequence[Token], index: int) -> bool:
-    for token in sentence[index : index + 6]:
-        if token.kind == "p" and token.text == ":":
-            return True
-        if token.kind not in ("absent", "present", "not", "g", "deny", "word") and token.text not in ("and",):
-            return False
-    return False
-
-
-def _heading(segment: Sequence[Token], line: str) -> tuple[list[Token], list[Token], str, int]:
-    """What a segment begins with: an item ("AU4 (Brow Lowerer): ..."), a list's heading ("Absent: ..."), or neither."""
-    colon = next((i for i, token in enumerate(segment) if token.kind == "p" and token.text == ":"), -1)
-    if colon < 0:
-        dash = next(
-            (
-                i
-                for i, token in enumerate(segment)
-                if token.kind == "p" and token.text in "-–—" and i and _free(line, token)
-            ),
-            -1,
-        )
-        if dash > 0:
-            pre = segment[:dash]
-            if _is_item_head(pre) and not _only_mentions(segment[dash + 1 :]):
-                return [t for t in pre if t.kind == "m"], list(segment[dash + 1 :]), "item", 1
-            if (
-                not any(t.kind == "m" for t in pre)
-                and len(pre) <= 5
-                and any(t.kind in ("absent", "present", "not", "deny") for t in pre)
-            ):
-                return [], list(segment[dash + 1 :]), "list", heading_sign(pre)
-        head = _bracketed_head(segment)
-        if head:
-            return head
-        if (
-            (
-                not any(token.kind == "m" for token in segment)
-                and len(segment) <= 7
-                and not any(finite(segment, i) for i in range(len(segment)))
-            )
-            and any(token.kind in ("absent", "present", "not", "deny", "g") for token in segment)
-            and _title(segment)
-        ):
-            return [], [], "list", heading_sign(segment)
-        return [], [], "", 1
-    pre, body = list(segment[:colon]), list(segment[colon + 1 :])
-    if _is_item_head(pre):
-        return [token for token in pre if token.kind == "m"], body, "item", 1
-    if not any(token.kind == "m" and token.payload.how == "named" for token in pre) and len(pre) <= 14:
-        if any(token.kind == "m" for token in pre):
-            return [], [], "", 1
-        return [], body, "list", heading_sign(pre)
-    return [], [], "", 1
-
-
-def _title(segment: Sequence[Token]) -> bool:
-    """A line such as "Absent action units", as against "No smile"."""
-    return all(
-        token.kind in ("absent", "present", "not", "deny", "g", "p")
-        or token.text in ("the", "following", "facial", "clearly", "of", "list")
-        for token in segment
-    ) and any(token.kind in ("absent", "present") for token in segment)
-
-
-def _free(line: str, token: Token) -> bool:
-    return line[token.start - 1 : token.start].isspace() and line[token.end : token.end + 1].isspace()
-
-
-def _only_mentions(tokens: Sequence[Token]) -> bool:
-    return all(token.kind == "m" or token.text in (",", "and", "+", "/", "&", "(", ")", ":") for token in tokens)
-
-
-def _bracketed_head(segment: Sequence[Token]) -> tuple[list[Token], list[Token], str, int] | None:
-    if len(segment) > 4 and segment[0].text in ("(", "[") and segment[1].kind == "m" and segment[2].text in (")", "]"):
-        return [segment[1]], list(segment[3:]), "item", 1
-    return None
-
-
-def _is_item_head(pre: Sequence[Token]) -> bool:
-    marks = [token for token in pre if token.kind == "m" and token.payload.how == "named"]
-    if not marks or any(token.kind == "m" and token.payload.how != "named" for token in pre):
-        return False
-    depth = 0
-    for token in pre:
-        if token.text in ("(", "["):
-            depth += 1
-        elif token.text in (")", "]"):
-            depth -= 1
-        elif (
-            not depth
-            and token.kind not in ("m", "p", "number")
-            and token.text not in ("and", "the", "action", "unit", "g")
-        ):
-            return False
-    return True
-
-
-def heading_sign(tokens: Sequence[Token]) -> int:
-    sign = 1
-    negated = False
-    for _index, token in enumerate(tokens):
-        if token.kind in ("absent", "dverb") or (token.kind == "rest" and frames.predicative(tokens, _index)):
-            sign = -sign
-        elif token.kind in ("not", "deny") and not negated:
-            negated = True
-            sign = -sign
-    if len(tokens) == 1 and tokens[0].text in ("no", "none"):
-        return -1
-    return sign
 
 
 def _sentence(

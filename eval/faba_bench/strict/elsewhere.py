@@ -1,6 +1,5 @@
 """Clauses that speak of another time, another picture or another person, or of what the writer took back."""
 
-# ruff: noqa: E501  (patterns read better on one line)
 from __future__ import annotations
 
 import re

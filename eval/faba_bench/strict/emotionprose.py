@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from faba_bench.strict import frames
 from faba_bench.strict.clauses import Clause, sentences
 from faba_bench.strict.elsewhere import OTHER, PAST, TAKEN_BACK
+from faba_bench.strict.headings import heading_sign
 from faba_bench.strict.scope import read_sentence
 from faba_bench.strict.tokens import Token, tokenise
 
@@ -137,13 +138,9 @@ def _line(
             continue
         sign = carried
         colon = next((i for i, token in enumerate(sentence) if token.text == ":"), -1)
-        if 0 < colon <= 6 and not any(token.kind == "m" for token in sentence[:colon]):
-            from faba_bench.strict.auprose import heading_sign
-
-            if heading_sign(sentence[:colon]) < 0 and not any(
-                token.kind in ("copula", "modal", "verb") for token in sentence[:colon]
-            ):
-                sign, sentence = -1, sentence[colon + 1 :]
+        heads = 0 < colon <= 6 and not any(token.kind in ("m", "copula", "modal", "verb") for token in sentence[:colon])
+        if heads and heading_sign(sentence[:colon]) < 0:
+            sign, sentence = -1, sentence[colon + 1 :]
         outcome = read_sentence(sentence, text, sign, previous)
         previous = outcome.last_sign
         frames: dict[int, _Frame] = {}

@@ -1,6 +1,6 @@
 """What the words of a clause make of it: supposed, denied as a whole, elliptic."""
 
-# ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
+# ruff: noqa: SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 Every pattern here is linear in the text: no two neighbouring parts match the same white space.
 """
 
+# ruff: noqa: E501  (patterns read better on one line)
 from __future__ import annotations
 
 import re

@@ -8,10 +8,10 @@ the sign of all that denies up to it ("does not show", "shows no", "fails to sho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import Clause
+from faba_bench.strict.said import Outcome, Said, State, adjacent, the_latter
 from faba_bench.strict.tokens import Token
 
 #: A mention in a clause with one of these is claimed less firmly.
@@ -24,41 +24,6 @@ _THEM = frozenset("it them this these that both".split())
 _GLUE = frozenset((",", "and", "or", "/", "&", "+", "too"))
 _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "at grade", "level", "intensity"))
 _LEVELS = frozenset(("level", "intensity", "grade"))
-
-
-@dataclass
-class Said:
-    """One mention and what is said of it: `sign` 1 claimed, -1 denied, 0 neither; `clause` counts clauses."""
-
-    token: Token
-    sign: int
-    clause: int
-    hedged: bool = False
-
-
-@dataclass
-class Outcome:
-    """What a sentence says: of its mentions, and of "action units" at large (`generic`: signs in order)."""
-
-    said: list[Said]
-    generic: list[int]
-    clauses: list[Clause]
-    last_sign: int = 1
-    claims: list[int] | None = None
-
-
-class State:
-    """What one clause leaves to the next."""
-
-    def __init__(self) -> None:
-        self.pending: list[Said] = []  # subjects that wait for their verb
-        self.subject: list[Said] = []  # subjects of the last verb
-        self.recent: list[Said] = []  # the mentions named last
-        self.before: Sequence[Said] = ()  # those of the sentence before
-        self.predicate = 1  # the sign of the last state, for "AU4 is not"
-        self.running = 1  # the sign at the end of the last clause
-        self.supposed = False  # the clause before says "if"
-        self.exceptions: list[tuple[Said, str]] = []
 
 
 class ClauseReader:
@@ -304,9 +269,9 @@ class ClauseReader:
 
     def _rest(self, index: int, token: Token) -> bool:
         before_verb = index < self.end_of_subject
-        if self.subjects and (self.verb < 0 or not before_verb) and not self.objects:
-            if frames.predicative(self.tokens, index):
-                self.predicate, self.stated = -self.predicate, True
+        of_subject = self.subjects and (self.verb < 0 or not before_verb) and not self.objects
+        if of_subject and frames.predicative(self.tokens, index):
+            self.predicate, self.stated = -self.predicate, True
         return True
 
     def _present(self, index: int, token: Token) -> bool:
@@ -400,7 +365,7 @@ class ClauseReader:
             self.outcome.generic += [generic * self.base for generic in self.generic_subject]
         self._of_generic_subject()
         if not self.subjects and not self.unreal:
-            _latter(tokens, sign, state.recent if len(state.recent) > 1 else state.before)
+            the_latter(tokens, sign, state.recent if len(state.recent) > 1 else state.before)
         if self.outcome.claims is not None:
             denied = -1 if self.deny < 0 and not self.objects else 1
             if verb >= 0 and self.subject_deny < 0:
@@ -466,7 +431,7 @@ class ClauseReader:
         elif self.verb >= 0 and self.clause.opened != "which":
             state.pending = []
         if self.subjects or self.objects:
-            state.recent = _adjacent(self.tokens, [*self.subjects, *self.objects])
+            state.recent = adjacent(self.tokens, [*self.subjects, *self.objects])
             state.subject = self.subjects
         state.running = self.base * (-1 if self.negated else 1) * self.deny * self.verbs * self.predicate
         state.running *= self.attribute if not self.subjects else 1
@@ -493,45 +458,3 @@ _READERS: dict[str, Callable[[ClauseReader, int, Token], bool]] = {
     "contrast": ClauseReader._reset,
     "p": ClauseReader._punctuation,
 }
-
-
-def _latter(tokens: Sequence[Token], sign: int, recent: Sequence[Said]) -> None:
-    """ "Of AU6 and AU12, only the latter is active"."""
-    if len(recent) < 2:
-        return
-    spoken = {token.text for token in tokens}
-    chosen = -1 if spoken & {"latter", "second"} else 0 if spoken & {"former", "first"} else None
-    if chosen is None or (spoken & {"first", "second"} and not _ordinal(tokens)):
-        return
-    if "only" in spoken or spoken & {"first", "second"}:
-        for said in recent:
-            said.sign = -sign
-    recent[chosen].sign = sign
-
-
-def _ordinal(tokens: Sequence[Token]) -> bool:
-    """Whether "the first" stands alone, as in "it is the second that counts"."""
-    return any(
-        token.text in ("first", "second")
-        and index
-        and tokens[index - 1].text in ("the", "only")
-        and (
-            index + 1 == len(tokens)
-            or tokens[index + 1].text in ("that", "one", "which")
-            or tokens[index + 1].kind in ("copula", "p")
-        )
-        for index, token in enumerate(tokens)
-    )
-
-
-def _adjacent(tokens: Sequence[Token], said: list[Said]) -> list[Said]:
-    """The last list of mentions: those with nothing but commas and "and" between them."""
-    if len(said) < 2:
-        return said
-    places = {id(token): index for index, token in enumerate(tokens)}
-    kept = [said[-1]]
-    for item in reversed(said[:-1]):
-        if not frames.glued(tokens, places[id(item.token)], places[id(kept[-1].token)]):
-            break
-        kept.append(item)
-    return kept[::-1]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from faba_bench.strict import words
 from faba_bench.strict.clauses import clauses
-from faba_bench.strict.predicate import ClauseReader, Outcome, Said, State
+from faba_bench.strict.predicate import ClauseReader
+from faba_bench.strict.said import Outcome, Said, State
 from faba_bench.strict.tokens import Token
 
 __all__ = ["Outcome", "Said", "read_sentence"]

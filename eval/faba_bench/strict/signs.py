@@ -1,6 +1,6 @@
 """Values that are drawn rather than written: stars and bars, two boxes to choose from, XML elements."""
 
-# ruff: noqa: E501  (patterns read better on one line)
+# ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
 import re

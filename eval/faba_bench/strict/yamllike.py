@@ -3,6 +3,7 @@
 Read by hand since no YAML library is required; anything but maps, lists and scalars is left to the other readers.
 """
 
+# ruff: noqa: E501  (patterns read better on one line)
 from __future__ import annotations
 
 import re

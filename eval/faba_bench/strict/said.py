@@ -1,0 +1,87 @@
+"""What is said of mentions, and what one clause leaves to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faba_bench.strict import frames
+from faba_bench.strict.clauses import Clause
+from faba_bench.strict.tokens import Token
+
+
+@dataclass
+class Said:
+    """One mention and what is said of it: `sign` 1 claimed, -1 denied, 0 neither; `clause` counts clauses."""
+
+    token: Token
+    sign: int
+    clause: int
+    hedged: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a sentence says: of its mentions, and of "action units" at large (`generic`: signs in order)."""
+
+    said: list[Said]
+    generic: list[int]
+    clauses: list[Clause]
+    last_sign: int = 1
+    claims: list[int] | None = None
+
+
+class State:
+    """What one clause leaves to the next."""
+
+    def __init__(self) -> None:
+        self.pending: list[Said] = []  # subjects that wait for their verb
+        self.subject: list[Said] = []  # subjects of the last verb
+        self.recent: list[Said] = []  # the mentions named last
+        self.before: Sequence[Said] = ()  # those of the sentence before
+        self.predicate = 1  # the sign of the last state, for "AU4 is not"
+        self.running = 1  # the sign at the end of the last clause
+        self.supposed = False  # the clause before says "if"
+        self.exceptions: list[tuple[Said, str]] = []
+
+
+def the_latter(tokens: Sequence[Token], sign: int, recent: Sequence[Said]) -> None:
+    """ "Of AU6 and AU12, only the latter is active"."""
+    if len(recent) < 2:
+        return
+    spoken = {token.text for token in tokens}
+    chosen = -1 if spoken & {"latter", "second"} else 0 if spoken & {"former", "first"} else None
+    if chosen is None or (spoken & {"first", "second"} and not _ordinal(tokens)):
+        return
+    if "only" in spoken or spoken & {"first", "second"}:
+        for said in recent:
+            said.sign = -sign
+    recent[chosen].sign = sign
+
+
+def _ordinal(tokens: Sequence[Token]) -> bool:
+    """Whether "the first" stands alone, as in "it is the second that counts"."""
+    return any(
+        token.text in ("first", "second")
+        and index
+        and tokens[index - 1].text in ("the", "only")
+        and (
+            index + 1 == len(tokens)
+            or tokens[index + 1].text in ("that", "one", "which")
+            or tokens[index + 1].kind in ("copula", "p")
+        )
+        for index, token in enumerate(tokens)
+    )
+
+
+def adjacent(tokens: Sequence[Token], said: list[Said]) -> list[Said]:
+    """The last list of mentions: those with nothing but commas and "and" between them."""
+    if len(said) < 2:
+        return said
+    places = {id(token): index for index, token in enumerate(tokens)}
+    kept = [said[-1]]
+    for item in reversed(said[:-1]):
+        if not frames.glued(tokens, places[id(item.token)], places[id(kept[-1].token)]):
+            break
+        kept.append(item)
+    return kept[::-1]
