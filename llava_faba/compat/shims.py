@@ -1,9 +1,9 @@
 """The table of shims: what newer transformers, accelerate and peft break in LLaVA, and what mends it.
 
-LLaVA was written for transformers 4.36 to 4.37. A shim names the attribute that it replaces and the function of ours
-that makes the replacement from the original; the function's docstring names the upstream change that it answers. A
-function that finds nothing to mend gives the original back, so that every shim is switched on by what is there and
-none by a version number.
+LLaVA was written for transformers 4.36 to 4.37; one shim mends a fault of its own. A shim names the attribute that it
+replaces and the function of ours that makes the replacement from the original; the function's docstring names the
+upstream change that it answers. A function that finds nothing to mend gives the original back, so that every shim is
+switched on by what is there and none by a version number.
 """
 
 from __future__ import annotations
@@ -71,6 +71,12 @@ SHIMS: tuple[Shim, ...] = (
         "llava.model.multimodal_encoder.clip_encoder:CLIPVisionModel",
         "llava_faba.compat.precision:float32_tower",
         "transformers 5 loads weights in the type that they were saved in where 4.x loaded float32",
+    ),
+    Shim(
+        "worker-pictures",
+        "llava.mm_utils:load_image_from_base64",
+        "llava_faba.compat.pictures:rgb_from_base64",
+        "the model worker pads pictures in their own mode; all other programs of LLaVA convert to RGB first",
     ),
     Shim(
         "config-rope",

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from llava_faba.compat.engine import mend_llava, mend_packages, packages_mended, restore
+from llava_faba.compat.servers import check_own_command_line
 from llava_faba.compat.shims import SHIMS
 from llava_faba.errors import SeamMismatchError
 from llava_faba.registration.seams import AUTO_CLASSES, SEAMS, Seam
@@ -45,8 +46,9 @@ def register() -> None:
     end of its own import (docs/upstream.md).
 
     Raises UpstreamError when LLaVA cannot be imported and SeamMismatchError (naming the seam) when it does not look
-    as expected; nothing is changed then.
+    as expected; nothing is changed then. Ends the process where it is a server of LLaVA whose port is taken.
     """
+    check_own_command_line()
     # All imports before the lock, LLaVA's before looking whether there is anything to do: they may themselves call
     # register(), and a thread that holds the lock while it waits for another's import would wait for ever.
     import_llava()

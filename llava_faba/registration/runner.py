@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from llava_faba.compat import web_page
+from llava_faba.compat import servers, web_page
 from llava_faba.compat.device import on_cpu
 from llava_faba.errors import UserError
 from llava_faba.registration.engine import register
@@ -41,7 +41,8 @@ def run_program(program: str, arguments: Sequence[str], *, device: str | None = 
             importlib.import_module(_TRAIN).train()
         else:
             _check_module(program)
-            with web_page.mended_web_page() if program == web_page.MODULE else contextlib.nullcontext():
+            page = web_page.mended_web_page() if program == web_page.MODULE else contextlib.nullcontext()
+            with page, servers.ending_with_its_server(program, arguments):
                 runpy.run_module(program, run_name="__main__", alter_sys=True)
     return 0
 
