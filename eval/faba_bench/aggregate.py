@@ -166,13 +166,22 @@ def _f1(precision: float | None, recall: float | None) -> float:
 class Samples:
     """The samples of one mode as arrays, ready to be weighted: what the bootstrap resamples.
 
-    Weights say how often each sample was drawn: an array (resamples, n).
+    A unit is what is drawn: a sample, or all samples of a person where `units` (samples,) gives each sample the number
+    of its unit, counted from 0. Weights say how often each unit was drawn: an array (resamples, n).
     """
 
-    def __init__(self, task: str, mode: str, samples: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        task: str,
+        mode: str,
+        samples: Sequence[Mapping[str, Any]],
+        labels: Sequence[Any],
+        units: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         self.task = task
         self.mode = mode
         self.n = len(samples)
+        self._size = np.ones(self.n)
         rouge = [sample["rouge_l"] for sample in samples]
         self._has_rouge = np.array([value is not None for value in rouge], dtype=np.float64)
         self._rouge = np.array([value or 0.0 for value in rouge], dtype=np.float64)
@@ -187,6 +196,18 @@ class Samples:
             self._scored = np.array(scored, dtype=np.float64)
             hits = [sample["parsed"] == sample["target"] for sample in samples]
             self._correct = np.array(hits, dtype=np.float64)
+        if units is not None:
+            self._gather(units)
+
+    def _gather(self, units: npt.NDArray[np.int64]) -> None:
+        """Sum over the samples of each unit: all that the metrics need is sums."""
+        self.n = int(units.max()) + 1 if len(units) else 0
+        for name in ("_size", "_rouge", "_has_rouge", "_au", "_correct", "_scored"):
+            values = getattr(self, name, None)
+            if values is not None:
+                sums = np.zeros((self.n, *values.shape[1:]))
+                np.add.at(sums, units, values)
+                setattr(self, name, sums)
 
     def metrics(self, weights: Floats) -> dict[str, Floats]:
         """`s_re`, `s_ge`, `s_rege` in percent, each (resamples,); nan where a resample has no value."""
@@ -198,7 +219,7 @@ class Samples:
         if self.task == "emotion":
             return 100.0 * _ratio(weights @ self._correct, weights @ self._scored)
         hits, predicted, support = np.split(weights @ self._au, 3, axis=1)
-        counts = AUCounts(hits, predicted, support, weights.sum(axis=1, keepdims=True))
+        counts = AUCounts(hits, predicted, support, (weights @ self._size)[:, None])
         return 100.0 * counts.macro_f1(self.mode)
 
 

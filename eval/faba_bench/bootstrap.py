@@ -1,7 +1,8 @@
-"""Percentile bootstrap over samples, seeded.
+"""Percentile bootstrap over samples, or over people, seeded.
 
 The test sets have 325 and 403 samples, so differences of a few points are often chance: the intervals say
-so.  Resampling draws whole samples with replacement; macro F1 is recomputed on each resample.
+so.  Resampling draws whole samples with replacement, and all samples of a person at once where the person is known
+(`faba_bench.clusters`); macro F1 is recomputed on each resample.
 """
 
 from __future__ import annotations
@@ -72,19 +73,50 @@ def paired_bootstrap(
     """Difference a - b of two results in percentage points, with its 95% interval.
 
     Both are output objects of `faba_bench.score` (or `score_folds`) for the same task and protocol; samples
-    are matched by question id, and the same draws are applied to both.  Folds are resampled apart and their
-    differences averaged.  `metric` is ``s_re``, ``s_ge`` or ``s_rege``.
+    are matched by question id, and the same draws are applied to both: of people where either result knows them
+    ("cluster").  Folds are resampled apart and their differences averaged.  `metric` is ``s_re``, ``s_ge`` or
+    ``s_rege``.
 
-    Returns ``{"value", "low", "high"}``.  Raises `ResultError` when ids, targets, task or protocol differ,
-    or when the metric has no value in one of them.
+    Returns ``{"value", "low", "high"}``.  Raises `ResultError` when ids, targets, task, protocol or the people differ,
+    when all samples are of one person, or when the metric has no value in one of them.
     """
+    value, drawn = paired_draws(result_a, result_b, mode=mode, metric=metric, samples=samples, seed=seed)
+    bounds = interval(drawn)
+    if bounds is None:
+        raise ResultError(f"{metric} in {mode} mode has no value in any resample")
+    return {"value": value, "low": bounds[0], "high": bounds[1]}
+
+
+def detectable(drawn: Floats) -> float | None:
+    """The smallest true difference, in points, that a test set shows with 80% power at the 5% level (two-sided).
+
+    `drawn` are resampled differences: their standard error times 1.960 + 0.842 (normal quantiles). None where the two
+    results answer all alike, so that nothing varies.
+    """
+    present = drawn[~np.isnan(drawn)]
+    error = float(np.std(present, ddof=1)) if len(present) > 1 else 0.0
+    return (1.9600 + 0.8416) * error if error > 0 else None
+
+
+def paired_draws(
+    result_a: Mapping[str, Any], result_b: Mapping[str, Any], *, mode: str, metric: str, samples: int, seed: int
+) -> tuple[float, Floats]:
+    """The difference a - b, and the resampled differences (samples,) that the interval is taken from."""
+    from faba_bench.clusters import OnePerson, of_results
     from faba_bench.result import as_groups, check_comparable
 
     if metric not in METRICS:
         raise ResultError(f"unknown metric {metric!r}: it is one of {', '.join(METRICS)}")
     check_draws(samples, seed, least=1)
     check_comparable(result_a, result_b, mode)
-    pairs = list(zip(as_groups(result_a, mode), as_groups(result_b, mode, like=result_a), strict=True))
+    people = of_results(result_a, result_b)
+    groups = (
+        as_groups(result_a, mode, people=people),
+        as_groups(result_b, mode, like=result_a, people=people),
+    )
+    pairs = list(zip(*groups, strict=True))
+    if people and min(pair[0].n for pair in pairs) < 2:
+        raise OnePerson("all samples (of a fold) are of one person: there is nothing to resample, and no interval")
     value = float(np.mean([_difference(pair, np.ones((1, pair[0].n)), metric)[0] for pair in pairs]))
     if np.isnan(value):
         raise ResultError(f"{metric} in {mode} mode has no value in one of the results")
@@ -92,10 +124,7 @@ def paired_bootstrap(
     for number, (first, second) in enumerate(pairs):
         part = resample({"a": first, "b": second}, samples, seed + number)
         drawn.append(part["a"][metric] - part["b"][metric])
-    bounds = interval(np.mean(drawn, axis=0))
-    if bounds is None:
-        raise ResultError(f"{metric} in {mode} mode has no value in any resample")
-    return {"value": value, "low": bounds[0], "high": bounds[1]}
+    return value, np.mean(drawn, axis=0)
 
 
 def _difference(pair: tuple[Samples, Samples], weights: Floats, metric: str) -> Floats:

@@ -64,6 +64,12 @@ def _add_score(commands: Any) -> None:
     score.add_argument("--title", help="the report's title, such as the model's name")
     score.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples (default 1000, 0: none)")
     score.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    score.add_argument(
+        "--cluster",
+        metavar="FIELD",
+        help="resample the values of this field of the annotations, a person's samples at once (default: subject where "
+        "records have it; 'none': single samples)",
+    )
     score.add_argument("--allow-missing", action="store_true", help="score missing answers as empty ones")
     score.set_defaults(run=_score)
 
@@ -94,7 +100,7 @@ def _score(arguments: argparse.Namespace) -> int:
     from faba_bench.scoring import score
     from faba_bench.tables import summary
 
-    options = {name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing")}
+    options = {name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing", "cluster")}
     if arguments.fold_dirs:
         if arguments.annotations or arguments.answers:
             raise BenchError("--fold-dirs replaces --annotations and --answers: give one or the other")

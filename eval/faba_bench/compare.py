@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faba_bench.bootstrap import METRICS, paired_bootstrap
+from faba_bench.bootstrap import METRICS, check_draws, detectable, interval, paired_draws
+from faba_bench.clusters import OnePerson
 from faba_bench.errors import ResultError
 from faba_bench.result import MODES, check_comparable, load_result
 from faba_bench.tables import latex_table, markdown_table, number, text_table, with_interval
@@ -40,10 +41,13 @@ def compare(
 ) -> dict[str, Any]:
     """Compare results of the same task, protocol and samples; the first is the baseline.
 
-    Returns "task", "protocol", "n", "rows" (name, and per mode the scores, their intervals and
-    "difference": {metric: {"value", "low", "high"}} to the first, in percentage points) and "published"
-    (name and the authors' figures, which have no samples and so neither intervals nor differences).
+    Returns "task", "protocol", "n", "cluster" (the field whose values were resampled, None for samples), "rows" (name,
+    and per mode the scores, their intervals and "difference": {metric: {"value", "low", "high", "detectable"}} to the
+    first, in percentage points) and "published" (name and the authors' figures, which have no samples and so neither
+    intervals nor differences).  "detectable" is the smallest true difference that these samples show in four of five
+    cases (`faba_bench.bootstrap.detectable`).
     """
+    check_draws(samples, seed, least=1)
     if not results:
         raise ResultError("nothing to compare")
     names = list(results)
@@ -61,6 +65,7 @@ def compare(
         "task": first["task"],
         "protocol": first["protocol"],
         "n": first["n"],
+        "cluster": next((result["cluster"] for result in results.values() if result.get("cluster")), None),
         "baseline": names[0],
         "rows": rows,
         "published": published_rows(first["task"], first["protocol"]) if published else [],
@@ -98,10 +103,12 @@ def remarks(comparison: Mapping[str, Any]) -> list[str]:
     """What a reader must know of the rows: what the differences are, and whose the published figures are."""
     found = []
     if len(comparison["rows"]) > 1:
+        over = f"values of {comparison['cluster']!r}" if comparison["cluster"] else "samples"
         found.append(
             f"Δ: difference to {comparison['baseline']} in percentage points with its 95% interval, paired bootstrap "
-            "over the same samples; * excludes 0."
+            f"over the same {over}; * excludes 0."
         )
+        found += _detectable(comparison)
     if comparison["published"]:
         found.append("Rows marked (published) are the authors' own figures and were not computed here.")
         sizes = sorted({row["n"] for row in comparison["published"]} - {comparison["n"]})
@@ -109,6 +116,27 @@ def remarks(comparison: Mapping[str, Any]) -> list[str]:
             found.append(
                 f"They are of {' or '.join(map(str, sizes))} samples and these results of {comparison['n']}: "
                 "another test set, so the numbers do not compare."
+            )
+    return found
+
+
+def _detectable(comparison: Mapping[str, Any]) -> list[str]:
+    """The smallest differences that these samples could show, for each pair of results."""
+    found = []
+    for row in comparison["rows"][1:]:
+        parts = []
+        for mode in MODES:
+            sizes = {
+                _TITLES[metric]: difference["detectable"]
+                for metric, difference in row["modes"][mode]["difference"].items()
+                if difference["detectable"] is not None
+            }
+            if sizes:
+                parts.append(f"{mode} " + ", ".join(f"{title} {size:.1f}" for title, size in sizes.items()))
+        if parts:
+            found.append(
+                f"Smallest difference of {row['name']} to {comparison['baseline']} that this test set could show (5% "
+                f"level, 80% power), in points: {'; '.join(parts)}."
             )
     return found
 
@@ -176,16 +204,28 @@ def _row(
         for metric in METRICS:
             if baseline is None or body[metric] is None or baseline["modes"][mode][metric] is None:
                 continue
-            kept["difference"][metric] = paired_bootstrap(
-                result, baseline, mode=mode, metric=metric, samples=samples, seed=seed
-            )
+            kept["difference"][metric] = _paired(result, baseline, mode, metric, samples, seed)
         modes[mode] = kept
     return {"name": name, "modes": modes}
+
+
+def _paired(
+    result: Mapping[str, Any], baseline: Mapping[str, Any], mode: str, metric: str, samples: int, seed: int
+) -> dict[str, float | None]:
+    try:
+        value, drawn = paired_draws(result, baseline, mode=mode, metric=metric, samples=samples, seed=seed)
+    except OnePerson:
+        value = result["modes"][mode][metric] - baseline["modes"][mode][metric]
+        return {"value": value, "low": None, "high": None, "detectable": None}
+    bounds = interval(drawn) or [None, None]
+    return {"value": value, "low": bounds[0], "high": bounds[1], "detectable": detectable(drawn)}
 
 
 def _difference(found: Mapping[str, float] | None) -> str:
     if not found:
         return ""
+    if found["low"] is None:
+        return f"{found['value']:+.2f} [no interval]"
     star = "*" if found["low"] > 0 or found["high"] < 0 else ""
     return f"{found['value']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]{star}"
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from faba_bench import bootstrap as resampling
+from faba_bench.clusters import of_results
 from faba_bench.errors import BenchError, InputProblems, quote_ids
 from faba_bench.protocol import load_protocol
 from faba_bench.records import Files, load_annotations
@@ -30,6 +31,7 @@ def score_folds(
     seed: int = 0,
     bootstrap: int = 1000,
     allow_missing: bool = False,
+    cluster: str | None = None,
 ) -> dict[str, Any]:
     """Score folders that each hold ``answers.jsonl`` and ``annotations.json``, and average.
 
@@ -47,9 +49,25 @@ def score_folds(
     names = [item.fold for item in files]
     _check_exclusive(task, protocol, files)
     parts = [
-        score(task, protocol, item.annotations, item.answers, seed=seed, bootstrap=0, allow_missing=allow_missing)
+        score(
+            task,
+            protocol,
+            item.annotations,
+            item.answers,
+            seed=seed,
+            bootstrap=0,
+            allow_missing=allow_missing,
+            cluster=cluster,
+        )
         for item in files
     ]
+    fields = {part["cluster"] for part in parts}
+    if len(fields) > 1:
+        without = [name for name, part in zip(names, parts, strict=True) if part["cluster"] is None]
+        raise BenchError(
+            f"some folds name the person of their records and others do not: {', '.join(without)}; add 'subject' "
+            "there, or resample samples with --cluster none"
+        )
     modes = {mode: _average(mode, parts, names) for mode in MODES}
     for mode, body in modes.items():
         body |= _intervals(mode, parts, bootstrap, seed)
@@ -64,6 +82,8 @@ def score_folds(
         "n": sum(part["n"] for part in parts),
         "seed": seed,
         "bootstrap": bootstrap,
+        "cluster": parts[0]["cluster"],
+        "n_clusters": sum(part["n_clusters"] for part in parts) if parts[0]["cluster"] else None,
         "n_with_thoughts": sum(part["n_with_thoughts"] for part in parts),
         "warnings": warnings,
         "folds": [_fold(name, part) for name, part in zip(names, parts, strict=True)],
@@ -147,10 +167,10 @@ def _average_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _intervals(mode: str, parts: Sequence[Mapping[str, Any]], samples: int, seed: int) -> dict[str, Any]:
-    drawn = [
-        resampling.resample({"fold": as_groups(part, mode)[0]}, samples, seed + number)["fold"]
-        for number, part in enumerate(parts)
-    ]
+    arrays = [as_groups(part, mode, people=of_results(part))[0] for part in parts]
+    if parts[0]["cluster"] and min(part.n for part in arrays) < 2:
+        samples = 0  # a fold of one person: nothing to draw from, and a warning of that fold
+    drawn = [resampling.resample({"fold": part}, samples, seed + number)["fold"] for number, part in enumerate(arrays)]
     return {
         f"{metric}_ci": resampling.interval(np.mean([values[metric] for values in drawn], axis=0))
         for metric in resampling.METRICS

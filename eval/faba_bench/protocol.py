@@ -2,7 +2,8 @@
 
 A file under ``protocols/`` (or any path that ends in ``.json``) holds `schema_version`, `name`, `version`,
 `title`, `tasks` with ``au`` (`vocabulary`, `scored`) and/or ``emotion`` (`classes`, `aliases`), optionally
-`folds` (how many folds the literature averages) and `reference_texts` ("required" or "optional").
+`folds` (how many folds the literature averages), `frames` (whether the set is made of frames of videos) and
+`reference_texts` ("required" or "optional").
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Protocol:
     reference_texts: str = "optional"
     note: str = ""
     source: str = ""
+    frames: bool = False
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ def _parse(text: str, where: str) -> Protocol:
             reference_texts=str(data.get("reference_texts", "optional")),
             note=str(data.get("note", "")),
             source=str(data.get("source", "")),
+            frames=bool(data.get("frames", False)),
         )
     except json.JSONDecodeError as error:
         raise ProtocolError(f"{where}, line {error.lineno}: not JSON: {error.msg}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ _AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
 class Record:
     """One annotation: `question_id` is its "id" or else its position, `target` a class name or AU numbers.
 
-    `reference` is the text under "gpt4", None where the dataset has no texts; `subject` is optional and kept
-    for the check that folds share none.
+    `reference` is the text under "gpt4", None where the dataset has no texts; `subject` is the person in the picture,
+    where the record says so; `fields` are the values of the fields that `load_annotations` was asked for.
     """
 
     question_id: str | int
@@ -30,6 +31,7 @@ class Record:
     target: Target
     reference: str | None
     subject: str | None = None
+    fields: tuple[str | None, ...] = ()
 
 
 class Files(NamedTuple):
@@ -44,8 +46,12 @@ class Files(NamedTuple):
         return f"{self.fold}/{question_id}" if self.fold else str(question_id)
 
 
-def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol) -> list[Record]:
-    """Read evaluation records ``{"image", "label", "gpt4", "landmark"}``, optionally with "id".
+def load_annotations(
+    source: Path | str | Sequence[Mapping[str, Any]], task: str, protocol: Protocol, *, fields: Sequence[str] = ()
+) -> list[Record]:
+    """Read evaluation records ``{"image", "label", "gpt4", "landmark"}``, optionally with "id" and "subject".
+
+    `fields` names further fields to keep, as text (None where a record lacks one).
 
     `source` is a JSON file with a list, a JSON-lines file, or the list itself.  Raises `InputProblems` that
     lists all bad records, with a hint when the labels belong to another protocol or task.
@@ -80,14 +86,14 @@ def load_annotations(source: Path | str | Sequence[Mapping[str, Any]], task: str
             problems.append(f"{name}: 'gpt4' must be a text, not {type(reference).__name__}")
         if target is not None and (reference is None or isinstance(reference, str)):
             image = item.get("image")
-            subject = item.get("subject")
             records.append(
                 Record(
                     question_id,
                     image if isinstance(image, str) else None,
                     target,
                     reference,
-                    None if subject is None else str(subject),
+                    _field(item, "subject", name, problems),
+                    tuple(_field(item, field, name, problems) for field in fields),
                 )
             )
     if without_text and (protocol.reference_texts == "required" or len(without_text) < len(raw)):
@@ -163,6 +169,19 @@ def parse_au_label(label: object, rules: AUTask) -> tuple[int, ...]:
 def parse_label(label: object, rules: AUTask | EmotionTask) -> Target:
     """`parse_au_label` or `parse_emotion_label`, whichever the rules are for."""
     return parse_au_label(label, rules) if isinstance(rules, AUTask) else parse_emotion_label(label, rules)
+
+
+def _field(item: Mapping[str, Any], field: str, name: str, problems: list[str]) -> str | None:
+    """A field's value as text, so that 7 and "7" are one; None where it is missing, null or blank."""
+    value = item.get(field)
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):  # NaN of a table is no one
+        return None
+    if not isinstance(value, str | int | float):
+        problems.append(f"{name}: {field!r} must be a text or a number, not {short(value)}")
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return sys.intern(str(value).strip())
 
 
 def _target(

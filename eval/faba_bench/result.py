@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from faba_bench.aggregate import Samples
+from faba_bench.clusters import units
 from faba_bench.errors import ResultError, quote_ids
 from faba_bench.files.atomic import write_json
 from faba_bench.files.jsonfiles import read_json
@@ -91,10 +92,16 @@ def write_result(result: Mapping[str, Any], path: Path | str) -> None:
     write_json(path, result)
 
 
-def as_groups(result: Mapping[str, Any], mode: str, like: Mapping[str, Any] | None = None) -> list[Samples]:
+def as_groups(
+    result: Mapping[str, Any],
+    mode: str,
+    like: Mapping[str, Any] | None = None,
+    people: Mapping[str, str | None] | None = None,
+) -> list[Samples]:
     """The samples of a mode as arrays, one for each fold (one in all where there are no folds).
 
-    They are in the order of `like`'s samples when given.
+    They are in the order of `like`'s samples when given. `people` (question id to person) makes a person's samples one
+    unit; see `faba_bench.clusters.of_results`.
     """
     body = result["modes"][mode]
     by_id = {str(row["question_id"]): row for row in body["samples"]}
@@ -103,7 +110,16 @@ def as_groups(result: Mapping[str, Any], mode: str, like: Mapping[str, Any] | No
         groups.setdefault(str(row.get("fold", "")), []).append(by_id[str(row["question_id"])])
     task = str(result["task"])
     labels = [int(label) for label in body["per_label"]] if task == "au" else list(body["per_label"])
-    return [Samples(task, mode, rows, labels) for rows in groups.values()]
+    return [
+        Samples(
+            task,
+            mode,
+            rows,
+            labels,
+            units([people[str(row["question_id"])] for row in rows]) if people else None,
+        )
+        for rows in groups.values()
+    ]
 
 
 def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any], mode: str = "reference") -> None:

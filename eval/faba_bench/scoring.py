@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from faba_bench import aggregate
+from faba_bench import aggregate, clusters
 from faba_bench import bootstrap as resampling
 from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
@@ -48,6 +48,7 @@ def score(
     seed: int = 0,
     bootstrap: int = 1000,
     allow_missing: bool = False,
+    cluster: str | None = None,
 ) -> dict[str, Any]:
     """Score answers against annotations in both modes.
 
@@ -59,6 +60,8 @@ def score(
         seed: of the bootstrap.
         bootstrap: how many resamples; 0 leaves the intervals out.
         allow_missing: score records without an answer as empty answers, with a warning.
+        cluster: the field of the records whose samples belong together, such as a person's; the bootstrap draws its
+            values. Default: "subject" where records have it; "none" draws samples whatever they have.
 
     Returns:
         The output object: "task", "protocol", "n", "modes" with "reference" and "strict".  Keys that begin
@@ -70,7 +73,8 @@ def score(
     """
     resampling.check_draws(bootstrap, seed)
     rules_of = load_protocol(protocol)
-    records = load_annotations(annotations, task, rules_of)
+    records = load_annotations(annotations, task, rules_of, fields=clusters.fields(cluster))
+    people = clusters.of_records(records, cluster, rules_of)
     rules = rules_of.require(task)
     templates = rules_of.reference_texts != "required" and are_templates(records)
     if templates:
@@ -78,7 +82,7 @@ def score(
     readers = {mode: _reader(mode, rules) for mode in MODES}
     parsed, empty, missing = _read_all(records, answers, readers, allow_missing)
     modes = {mode: _mode_body(task, mode, rules, records, parsed[mode]) for mode in MODES}
-    _add_intervals(task, rules, modes, bootstrap, seed)
+    _add_intervals(task, rules, modes, bootstrap, seed, people)
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task,
@@ -87,9 +91,12 @@ def score(
         "n": len(records),
         "seed": seed,
         "bootstrap": bootstrap,
+        "cluster": people.field,
+        "n_clusters": people.count if people.field else None,
         "n_with_thoughts": sum(item.had_thoughts for item in parsed["strict"]),
         "warnings": [
             *([_TEMPLATES] if templates else []),
+            *people.warnings,
             *_reading_warnings(records, parsed["strict"]),
             *_warnings(rules_of, task, modes, empty, missing),
         ],
@@ -274,14 +281,23 @@ def _au_body(rules: AUTask, mode: str, samples: Sequence[Mapping[str, Any]]) -> 
 
 
 def _add_intervals(
-    task: str, rules: AUTask | EmotionTask, modes: dict[str, dict[str, Any]], samples: int, seed: int
+    task: str,
+    rules: AUTask | EmotionTask,
+    modes: dict[str, dict[str, Any]],
+    samples: int,
+    seed: int,
+    people: clusters.Clusters,
 ) -> None:
     labels = rules.scored if isinstance(rules, AUTask) else rules.classes
-    arrays = {mode: aggregate.Samples(task, mode, body["samples"], labels) for mode, body in modes.items()}
-    found = resampling.intervals(arrays, samples, seed)
+    units = people.units
+    arrays = {mode: aggregate.Samples(task, mode, body["samples"], labels, units) for mode, body in modes.items()}
+    found = resampling.intervals(arrays, 0 if people.is_single else samples, seed)
     for mode, body in modes.items():
         for name, bounds in found[mode].items():
             body[f"{name}_ci"] = bounds
+        if people.field:
+            for sample, person in zip(body["samples"], people.values, strict=True):
+                sample["cluster"] = person
 
 
 def _warnings(

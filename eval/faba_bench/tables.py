@@ -40,6 +40,11 @@ def headline_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
     return header, rows
 
 
+def drawn(result: Mapping[str, Any]) -> str:
+    """What the intervals resample: "samples", or "41 values of 'subject'"."""
+    return f"{result['n_clusters']} values of {result['cluster']!r}" if result.get("cluster") else "samples"
+
+
 def measure(result: Mapping[str, Any]) -> str:
     """What S_re is."""
     return "mean F1" if result["task"] == "au" else "accuracy"

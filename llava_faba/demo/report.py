@@ -44,7 +44,7 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for name, result in by_model.items():
             mode = result["modes"]["reference"]
             report[task][name] = {key: mode[key] for key in ("s_re", "s_ge", "s_rege", "s_re_ci")}
-            report[task][name]["n"] = result["n"]
+            report[task][name] |= {key: result[key] for key in ("n", "cluster", "n_clusters")}
         try:
             gain = faba_bench.paired_bootstrap(by_model[EMOLA.name], by_model[NO_PRIOR.name], metric="s_re")
         except faba_bench.ResultError:  # no answer of one model could be read: nothing to compare
@@ -64,6 +64,11 @@ def print_table(report: dict[str, Any]) -> None:
             f"  gain of the prior in S_re: {gain['value']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}] "
             "(paired bootstrap)"
         )
+
+
+def _drawn(scores: dict[str, Any]) -> str:
+    records = f"{scores['n']} test records"
+    return f"the {scores['n_clusters']} made-up people of {records}" if scores["cluster"] else records
 
 
 def _rows(scores: dict[str, Any]) -> list[list[str]]:
@@ -88,7 +93,7 @@ def _page(settings: DemoSettings, report: dict[str, Any], results: dict[str, dic
         table = html.table(["model", "S_re", "95% interval", "S_ge", "REGE"], _rows(report[task]))
         remark = html.note(
             f"Gain of the prior in S_re: {gain['value']:+.1f} points, 95% interval {gain['low']:+.1f} to "
-            f"{gain['high']:+.1f} (paired bootstrap over {report[task]['emola']['n']} test records, reference mode)."
+            f"{gain['high']:+.1f} (paired bootstrap over {_drawn(report[task]['emola'])}, reference mode)."
         )
         sections.append(html.Section(title, table + remark))
     chart = svg.line_chart(_curves(settings), x_label="training step", y_label="loss")

@@ -270,8 +270,8 @@ def _method(result: Mapping[str, Any]) -> str:
     means = ", averaged over the folds," if "folds" in result else ""
     return html.note(
         f"S_re is {measure}{means or ','} S_ge the mean ROUGE-L F against the reference text, both in percent. "
-        f"Intervals are 95% percentile bootstrap intervals over samples, {result['bootstrap']} resamples, "
-        f"seed {result['seed']}."
+        f"Intervals are 95% percentile bootstrap intervals over {tables.drawn(result)}, {result['bootstrap']} "
+        f"resamples, seed {result['seed']}."
     )
 
 
