@@ -320,13 +320,7 @@ def _training(sample: Sample, task: str, answer: str) -> Record:
 
 
 def _evaluation(sample: Sample, task: str, label: str | None, text: str) -> Record:
-    return {
-        "id": _identifier(sample, task),
-        "image": sample.image,
-        "label": label,
-        "gpt4": text,
-        "subject": sample.face.identity.name,
-    }
+    return {"id": _identifier(sample, task), "image": sample.image, "label": label, "gpt4": text}
 
 
 def _identifier(sample: Sample, task: str) -> str:

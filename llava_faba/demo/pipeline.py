@@ -140,9 +140,13 @@ def score(settings: DemoSettings, variants: Sequence[Variant]) -> dict[str, dict
     from llava_faba.records.questions import read_jsonl
 
     results: dict[str, dict[str, Any]] = {}
+    people = _read_json(settings.data / "identities.json")["images"]
     for task in TASKS:
         train = _read_json(settings.data / f"train_{task}_anno.json")
-        evaluation = _read_json(settings.data / f"eval_{task}_anno.json")
+        evaluation = [
+            {**record, "subject": people[record["image"]]["identity"]}
+            for record in _read_json(settings.data / f"eval_{task}_anno.json")
+        ]
         ids = {str(record["id"]) for record in evaluation}
         answers = {
             variant.name: [line for line in read_jsonl(settings.answers(variant)) if str(line["question_id"]) in ids]
