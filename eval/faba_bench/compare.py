@@ -217,11 +217,11 @@ def _paired(
     except OnePerson:
         value = result["modes"][mode][metric] - baseline["modes"][mode][metric]
         return {"value": value, "low": None, "high": None, "detectable": None}
-    bounds = interval(drawn) or [None, None]
-    return {"value": value, "low": bounds[0], "high": bounds[1], "detectable": detectable(drawn)}
+    low, high = interval(drawn) or (None, None)
+    return {"value": value, "low": low, "high": high, "detectable": detectable(drawn)}
 
 
-def _difference(found: Mapping[str, float] | None) -> str:
+def _difference(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     if found["low"] is None:

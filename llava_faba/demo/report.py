@@ -44,7 +44,8 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for name, result in by_model.items():
             mode = result["modes"]["reference"]
             report[task][name] = {key: mode[key] for key in ("s_re", "s_ge", "s_rege", "s_re_ci")}
-            report[task][name] |= {key: result[key] for key in ("n", "cluster", "n_clusters")}
+            report[task][name]["n"] = result["n"]
+            report[task]["intervals"] = {key: result[key] for key in ("n", "cluster", "n_clusters")}
         try:
             gain = faba_bench.paired_bootstrap(by_model[EMOLA.name], by_model[NO_PRIOR.name], metric="s_re")
         except faba_bench.ResultError:  # no answer of one model could be read: nothing to compare
@@ -66,9 +67,9 @@ def print_table(report: dict[str, Any]) -> None:
         )
 
 
-def _drawn(scores: dict[str, Any]) -> str:
-    records = f"{scores['n']} test records"
-    return f"the {scores['n_clusters']} made-up people of {records}" if scores["cluster"] else records
+def _drawn(intervals: dict[str, Any]) -> str:
+    records = f"{intervals['n']} test records"
+    return f"the {intervals['n_clusters']} made-up people of {records}" if intervals["cluster"] else records
 
 
 def _rows(scores: dict[str, Any]) -> list[list[str]]:
@@ -93,7 +94,7 @@ def _page(settings: DemoSettings, report: dict[str, Any], results: dict[str, dic
         table = html.table(["model", "S_re", "95% interval", "S_ge", "REGE"], _rows(report[task]))
         remark = html.note(
             f"Gain of the prior in S_re: {gain['value']:+.1f} points, 95% interval {gain['low']:+.1f} to "
-            f"{gain['high']:+.1f} (paired bootstrap over {_drawn(report[task]['emola'])}, reference mode)."
+            f"{gain['high']:+.1f} (paired bootstrap over {_drawn(report[task]['intervals'])}, reference mode)."
         )
         sections.append(html.Section(title, table + remark))
     chart = svg.line_chart(_curves(settings), x_label="training step", y_label="loss")
