@@ -69,8 +69,8 @@ export DS_ACCELERATOR ?= cpu
 in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON))" \
   TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
-.PHONY: setup demo demo-ablation demo-clean test test-pins test-native test-vllm native-python test-newest test-next test-pythons test-all lint format \
-        benchmarks dist audit
+.PHONY: setup demo demo-ablation demo-clean test test-pins test-native test-vllm native-python test-newest test-next \
+        test-pythons test-all lint format benchmarks dist recipes audit
 
 setup: $(STAMP)
 
@@ -152,6 +152,10 @@ benchmarks: setup
 # sdist and wheel in dist/: built, checked, installed and used away from this folder (docs/releasing.md).
 dist: setup-release
 	$(release_VENV)/bin/python tools/dist.py
+
+# The recipes of docs/install.md as they stand there, each in a fresh environment: gigabytes, some ten minutes.
+recipes: dist
+	PATH=$(CURDIR)/$(release_VENV)/bin:$$PATH $(release_VENV)/bin/python tools/recipes.py $(if $(RECIPES),"$(RECIPES)")
 
 # Known weaknesses of what requirements/ pins; where no database answers it says so, and never that all is well.
 audit: setup-release

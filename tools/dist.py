@@ -24,7 +24,7 @@ OUT = ROOT / "dist"
 
 def main() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="llava-faba-dist-") as folder:
+    with tempfile.TemporaryDirectory(prefix="llava-faba dist ") as folder:
         work = Path(folder)
         names = tracked()
         source = copy(names, work / "source")
@@ -104,6 +104,11 @@ def use(package: Path, folder: Path) -> None:
     missing = {one["name"] for one in found if one["level"] == "error"}
     if score != 100 or not (Path(tasks) / "faba_bench" / "utils.py").is_file() or "llava" not in missing:
         sys.exit(f"{package.name}: installed, it scored {score}, tasks lie in {tasks}, the doctor misses {missing}.")
+    # What error messages and pages name: an extra of what is installed, with no index that knows it.
+    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "llava-faba[dlib]", cwd=elsewhere)
+    found = json.loads(run(python.with_name("llava-faba"), "doctor", "--json", cwd=elsewhere, quiet=True, code=1))
+    if not next(one for one in found if one["name"] == "expert dlib-68")["details"]["usable"]:
+        sys.exit(f"{package.name}: the extra dlib was installed, and the expert dlib-68 is not usable.")
     print(f"{package.name}: installed and used; without LLaVA the doctor names {', '.join(sorted(missing))}")
 
 

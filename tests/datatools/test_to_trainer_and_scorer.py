@@ -11,7 +11,6 @@ from typing import Any
 import faba_bench
 import numpy as np
 import pytest
-import torch
 from support import PRIOR_SIZE, SIDE
 
 from llava_faba.datatools.convert import Options, convert
@@ -23,6 +22,8 @@ from llava_faba.demo.base import BaseSize, build_base
 from llava_faba.priors.writer import PriorStoreWriter, Row
 from llava_faba.records.questions import questions_of
 from llava_faba.records.vocabulary import AU_NAMES
+
+torch = pytest.importorskip("torch")
 
 DATASETS = [
     ("rafdb", "rafdb_tree", "raf-db"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -44,6 +45,21 @@ def test_brackets_in_commands_are_quoted():
             if re.search(r"""(?<!['\w.-])[\w.-]*\w\[[\w,-]+\]""", command.replace("\\", "")):
                 unquoted.append(f"{path.relative_to(ROOT)}: {command}")
     assert unquoted == [] and count > 5
+
+
+def test_each_recipe_has_a_test_in_tools():
+    """'make recipes' types them; here, that none is without one and none is tested that no page names."""
+    spec = importlib.util.spec_from_file_location("recipes", ROOT / "tools" / "recipes.py")
+    assert spec and spec.loader
+    recipes = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipes)
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    found = recipes.commands(page)
+    assert len(found) == 4 and all("WHEEL" in command for command in found.values())
+    first = shlex.split(found["LLaVA with its own pins"])
+    assert " ".join(first) in (ROOT / "README.md").read_text(encoding="utf-8").replace("'", "")
+    with pytest.raises(SystemExit, match="no test of the recipe"):
+        recipes.commands(page + "| with conda | `conda run pip install WHEEL` |\n")
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -38,11 +39,21 @@ def inside(
     try:
         root = Path(folder).resolve()
         resolved = path.resolve()
-    except (OSError, RuntimeError) as reason:  # a circle of links
+        _refuse_circle(path)
+    except (OSError, RuntimeError) as reason:  # a circle of links; RuntimeError before Python 3.13
         raise error(f"{shown}: cannot be followed: {reason}") from reason
     if ".." in Path(text).parts or not resolved.is_relative_to(root):
         raise error(f"{shown}: leads out of {folder}; move the file into it, or allow it with --allow-outside")
     return path
+
+
+def _refuse_circle(path: Path) -> None:
+    """OSError for links in a circle, which resolve() of Python 3.13 hands back as if they led somewhere."""
+    try:
+        path.stat()
+    except OSError as reason:
+        if reason.errno == errno.ELOOP:
+            raise
 
 
 def regular_file(path: str | Path, *, limit: int | None = None, error: type[Exception] = FileProblem) -> Path:
