@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 from llava.constants import IGNORE_INDEX
 from llava.train.train import DataCollatorForSupervisedDataset, LazySupervisedDataset
 
+from llava_faba.data.lengths import LengthCounter, length_problems
 from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
-from llava_faba.data.records import find_problems, report
+from llava_faba.data.records import Problem, find_problems, report
 from llava_faba.errors import RecordError
 from llava_faba.images import refuse_programs
 from llava_faba.priors.store import PriorStore
@@ -44,7 +46,8 @@ class FabaDataset(LazySupervisedDataset):
         self.priors: PriorSource = (
             StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed, allow_outside=outside)
         )
-        self.list_data_dict = _without_bad_records(data_path, records, folder, self.priors, data_args)
+        self.list_data_dict = records
+        self._keep_sound(find_problems(records, folder, self.priors, allow_outside=outside))
         if isinstance(self.priors, StoredPriors):  # a sample: 'llava-faba data validate' compares every picture
             images = [record["image"] for record in self.list_data_dict if "image" in record]
             check_pictures(self.priors.store, images, folder, at_most=_PICTURES_COMPARED)
@@ -57,6 +60,35 @@ class FabaDataset(LazySupervisedDataset):
         """The priors of all records that have one, float32 (n, prior size)."""
         found = [self.priors.get(record) for record in self.list_data_dict]
         return np.stack([prior for prior in found if prior is not None])
+
+    def check_lengths(self, picture: int) -> None:
+        """Find the records whose answers do not fit into the model's input, of which an image takes ``picture``
+        positions. Raises RecordError, as at construction."""
+        counter = LengthCounter(self.tokenizer, self.data_args, picture)
+        skip = bool(getattr(self.data_args, "skip_bad_records", False))
+        self._keep_sound(length_problems(self.list_data_dict, counter, all_of_them=skip))
+
+    def _keep_sound(self, problems: list[Problem]) -> None:
+        """Raises RecordError where records have problems, or leaves those records out, as --skip_bad_records asks."""
+        if not problems:
+            return
+        # Places in the file, of which an earlier check may have left out some.
+        places = getattr(self, "_places", None) or list(range(len(self.list_data_dict)))
+        text = report(self.data_args.data_path, [replace(one, position=places[one.position]) for one in problems])
+        if not getattr(self.data_args, "skip_bad_records", False):
+            raise RecordError(
+                f"{text}\nMend them ('llava-faba data validate' shows all that it can tell without a model), or pass "
+                "--skip_bad_records True."
+            )
+        # LLaVA's rank0_print asks a number that newer releases of transformers leave at -1, and is then silent.
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(f"{text}\nLeft out, as --skip_bad_records asks.", flush=True)
+        bad = {problem.position for problem in problems}
+        kept = [place for place in range(len(self.list_data_dict)) if place not in bad]
+        if not kept:
+            raise RecordError(f"{text}\nNo record is left.")
+        self._places = [places[place] for place in kept]
+        self.list_data_dict = [self.list_data_dict[place] for place in kept]
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
         try:
@@ -129,22 +161,3 @@ def wrap_make_supervised_data_module(original: Callable[..., dict[str, Any]]) ->
         }
 
     return make_supervised_data_module
-
-
-def _without_bad_records(
-    data_path: str, records: list[Any], folder: Path, priors: PriorSource, data_args: Any
-) -> list[Any]:
-    problems = find_problems(records, folder, priors, allow_outside=getattr(data_args, "allow_outside", False))
-    if not problems:
-        return records
-    text = report(data_path, problems)
-    if not getattr(data_args, "skip_bad_records", False):
-        raise RecordError(f"{text}\nMend them ('llava-faba data validate' shows all), or pass --skip_bad_records True.")
-    # LLaVA's rank0_print asks a number that newer releases of transformers leave at -1, and is then silent.
-    if int(os.environ.get("RANK", 0)) == 0:
-        print(f"{text}\nLeft out, as --skip_bad_records asks.", flush=True)
-    bad = {problem.position for problem in problems}
-    kept = [record for position, record in enumerate(records) if position not in bad]
-    if not kept:
-        raise RecordError(f"{text}\nNo record is left.")
-    return kept

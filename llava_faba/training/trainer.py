@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from llava_faba.compat.half import check_can_compute, cpu_has_half
-from llava_faba.data.module import FabaCollator
+from llava_faba.data.lengths import picture_positions
+from llava_faba.data.module import FabaCollator, FabaDataset
 from llava_faba.emola.normalization import fit_statistics
 from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
@@ -31,6 +32,8 @@ def emola_trainer(original: Any) -> Any:
             if isinstance(collator, FabaCollator):
                 collator.with_priors = has_prior(model.config)
             record_template(model.config)
+            if isinstance(dataset, FabaDataset):
+                dataset.check_lengths(picture_positions(model))
             _prepare_projector_stage(model, kwargs["args"])
             if has_prior(model.config):
                 _place_quantized(model, kwargs["args"])

@@ -46,3 +46,33 @@ def test_a_template_that_is_none_is_an_error(train: Train, capsys: pytest.Captur
     """LLaVA takes vicuna_v1 for a name that it does not know."""
     assert train("out", *ONE_STEP, "--version", "lava_v1") == 2
     assert "--version 'lava_v1'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        pytest.param(
+            ("--model_max_length", "62"),
+            ("8 records have problems", "record 0 (0): 85 tokens", "gone, 0 of 20 tokens are left"),
+            id="all",
+        ),
+        pytest.param(
+            ("--data_path", "data/onelong.json", "--model_max_length", "92"),
+            ("1 records have problems", "record 3 (3): ", "0 of 20 tokens are left"),
+            id="one",
+        ),
+    ],
+)
+def test_answers_behind_the_limit_of_what_the_model_sees(
+    copied: Path,
+    train: Train,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+    told: tuple[str, ...],
+) -> None:
+    """LLaVA#816: loss 0.0 to the end and exit code 0."""
+    shutil.copy(FIELD / "train-max-length" / "onelong.json", copied / "data" / "onelong.json")
+    assert train("out", *ONE_STEP, *flags) == 2
+    error = capsys.readouterr().err
+    assert all(part in error for part in told)
+    assert not list(copied.glob("out/*.bin"))
