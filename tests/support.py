@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -42,6 +43,15 @@ def run_python(
 def llava_faba_command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """``llava-faba ARGUMENTS`` in a real process."""
     return run_python("-m", "llava_faba", *arguments, **options)
+
+
+def tool(name: str) -> Any:
+    """The module of one of tools/'s programs."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def free_port() -> int:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 from faba_bench.cli import build_parser as build_faba_bench
 from faba_bench.console.parser import Parser
+from support import ROOT, tool
 
 from llava_faba.cli.main import build_parser as build_llava_faba
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("write_cli_docs", ROOT / "tools" / "write_cli_docs.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
+WRITER = tool("write_cli_docs")
 PARSERS: list[Parser] = [
-    parser for program in (build_llava_faba(), build_faba_bench()) for parser in script().walk(program, hidden=True)
+    parser for program in (build_llava_faba(), build_faba_bench()) for parser in WRITER.walk(program, hidden=True)
 ]
 LEAVES = [
     parser for parser in PARSERS if not any(isinstance(one, argparse._SubParsersAction) for one in parser._actions)
@@ -39,7 +27,7 @@ def options(parser: Parser) -> dict[str, argparse.Action]:
 
 def test_the_page_is_what_the_parsers_say() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert page == script().page(), "run: python tools/write_cli_docs.py"
+    assert page == WRITER.page(), "run: python tools/write_cli_docs.py"
 
 
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.prog)

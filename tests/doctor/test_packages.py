@@ -63,6 +63,22 @@ def test_one_that_is_too_old_is_found(row, monkeypatch, distribution):
     assert row.name in finding.remedy
 
 
+@pytest.mark.parametrize("row", [row for row in PACKAGES if row.is_needed], ids=lambda row: row.name)
+def test_a_needed_one_that_does_not_import_is_an_error(row, monkeypatch):
+    """A library of the system that is absent, a build for another numpy: metadata and version are well."""
+    imported = importlib.import_module
+
+    def broken(name: str, *args: object) -> object:
+        if name == row.module:
+            raise ImportError("libmissing.so.1: cannot open shared object file")
+        return imported(name, *args)
+
+    monkeypatch.setattr(environment.importlib, "import_module", broken)
+    (finding,) = [one for one in environment.packages() if one.name == f"package {row.name}"]
+    assert finding.level == "error" and finding.text.startswith("does not import: ImportError: libmissing.so.1: ")
+    assert finding.remedy.startswith("reinstall or update ")
+
+
 @pytest.mark.parametrize("row", [row for row in PACKAGES if "==" in row.versions], ids=lambda row: row.name)
 def test_one_that_is_too_new_is_found_where_an_older_one_is_needed(row, monkeypatch, distribution):
     monkeypatch.setattr(environment, "is_installed", lambda module: True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 
 import pytest
-from support import ROOT
+from support import ROOT, tool
 
 from llava_faba.packages import PACKAGES, install_command
 
@@ -49,10 +48,7 @@ def test_brackets_in_commands_are_quoted():
 
 def test_each_recipe_has_a_test_in_tools():
     """'make recipes' types them; here, that none is without one and none is tested that no page names."""
-    spec = importlib.util.spec_from_file_location("recipes", ROOT / "tools" / "recipes.py")
-    assert spec and spec.loader
-    recipes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipes)
+    recipes = tool("recipes")
     page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
     found = recipes.commands(page)
     assert len(found) == 4 and all("WHEEL" in command for command in found.values())

@@ -14,17 +14,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support import ADAPTER, ROOT
+from support import ADAPTER, ROOT, tool
 
 pytestmark = pytest.mark.slow
+DIST = tool("dist")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of what git knows, so that nothing untracked gets in and no build/ is left here."""
+    """Built from a copy of what git or the sdist knows, so that nothing else gets in and no build/ is left here."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", "HEAD"], check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(source)], input=archive, check=True)
+    DIST.copy(DIST.tracked(), source)
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(out), "."]
     subprocess.run(build, cwd=source, check=True)
     return next(out.glob("*.whl"))
@@ -57,8 +57,7 @@ def run(environment: Path, folder: Path, *arguments: str) -> subprocess.Complete
 
 def test_it_holds_what_people_without_a_clone_need(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(["git", "ls-files", "scripts"], cwd=ROOT, check=True, capture_output=True, text=True)
-    scripts = {name for name in tracked.stdout.split() if name.endswith((".json", ".sh"))}
+    scripts = {name for name in DIST.tracked() if name.startswith("scripts/") and name.endswith((".json", ".sh"))}
     assert len(scripts) >= 6 and {f"llava_faba/{name}" for name in scripts} <= names
     patches = {f"llava_faba/{path.relative_to(ROOT)}" for path in (ROOT / "patches").glob("*/*.patch")}
     assert len(patches) >= 5 and patches <= names
