@@ -19,14 +19,15 @@ IMAGE_TOKEN = "<image>"
 
 def sentencepiece_model(folder: Path) -> Any:
     """The parsed ``tokenizer.model``. Raises CheckpointError when it is missing or broken."""
-    from sentencepiece import sentencepiece_model_pb2
+    # sentencepiece 0.1's own classes do not import beside today's protobuf, and leave it unusable for others.
+    from transformers.convert_slow_tokenizer import import_protobuf
 
     path = folder / "tokenizer.model"
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}; copy it from the base model.") from error
-    model = sentencepiece_model_pb2.ModelProto()
+    model = import_protobuf().ModelProto()
     try:
         model.ParseFromString(content)
     except Exception as error:  # protobuf's own kinds differ between its releases

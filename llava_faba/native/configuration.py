@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import LlavaConfig
 
+from llava_faba.native.checking import checked_config
+
 
 class EmolaConfig(LlavaConfig):
     """Configuration of ``EmolaForConditionalGeneration``.
@@ -38,3 +40,8 @@ class EmolaConfig(LlavaConfig):
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
     llava_config: dict[str, Any] | None = None
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers, for what config.json says. Raises CheckpointError for values that cannot be."""
+        return super().from_dict(checked_config(config_dict), **kwargs)

@@ -12,6 +12,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from llava_faba.emola import anyres
+from llava_faba.native.checking import check_pictures
 
 
 class EmolaImageProcessor(LlavaImageProcessorPil):
@@ -26,6 +27,7 @@ class EmolaImageProcessor(LlavaImageProcessorPil):
     image_grid_pinpoints: Any = None
 
     def __init__(self, image_grid_pinpoints: list[list[int]] | None = None, **kwargs: Any) -> None:
+        check_pictures({**kwargs, "image_grid_pinpoints": image_grid_pinpoints})
         super().__init__(**kwargs)
         self.image_grid_pinpoints = image_grid_pinpoints
 

@@ -12,6 +12,7 @@ from llava_faba.emola.normalization import PriorNormalizer
 from llava_faba.emola.projector import projector_depth
 from llava_faba.errors import CheckpointError, PriorError
 from llava_faba.experts import PriorExpert, PriorResult
+from llava_faba.native.checking import check_loaded
 from llava_faba.native.configuration import EmolaConfig
 from llava_faba.native.shared_experts import shared_expert
 
@@ -213,6 +214,14 @@ class EmolaForConditionalGeneration(LlavaForConditionalGeneration):
         super().__init__(config)
         self.model = EmolaModel(config)
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As in transformers. Raises CheckpointError where weights are missing, too many, or no numbers: transformers
+        would draw them at random."""
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        check_loaded(model, info)
+        return (model, info) if output_loading_info else model
 
     def forward(
         self,

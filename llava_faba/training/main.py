@@ -7,6 +7,7 @@ import sys
 
 from faba_bench.console.output import tell
 from faba_bench.errors import BenchError
+from faba_bench.files.oserrors import sentence
 
 from llava_faba.errors import UserError
 
@@ -24,6 +25,11 @@ def main() -> int:
         import_llava("llava.train.train").train()
     except (UserError, BenchError) as error:
         tell(f"train_emola: {error}")
+        return 2
+    except OSError as error:
+        if error.filename is None:  # of a connection, or a library's: its traceback says where
+            raise
+        tell(f"train_emola: {sentence(error)}")
         return 2
     return 0
 

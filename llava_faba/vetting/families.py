@@ -42,6 +42,9 @@ MPT_TYPES = ("llava_mpt", "mpt")
 TOWER_TYPES = ("clip_vision_model", "clip")
 DEPTH_LIMIT = 16
 PRIOR_LIMIT = 1 << 16
+PINPOINT_LIMIT = 4096
+_PAIR = r"[\[(]\s*[0-9]{1,5}\s*,\s*[0-9]{1,5}\s*,?\s*[\])]"
+_PINPOINTS = re.compile(rf"\s*[\[(]\s*{_PAIR}(?:\s*,\s*{_PAIR})*\s*,?\s*[\])]\s*")
 _MLP = re.compile(r"mlp([1-9][0-9]?)x_gelu")
 _ACTIVATIONS = (
     "gelu", "gelu_10", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "gelu_accurate", "laplace",
@@ -79,6 +82,26 @@ def expert_settings(value: Any) -> dict[str, Any]:
     )
     result: dict[str, Any] = dict_of(name, plain, most=64)(value)
     return result
+
+
+def pinpoints(value: Any) -> Any:
+    """LLaVA-1.6's resolutions, (width, height) each: a list, or as older configs have it, its text.
+
+    LLaVA evaluates the text as a Python literal when it prepares a picture, and cuts as many crops as it says.
+    """
+    pairs = list_of(list_of(whole(1, PINPOINT_LIMIT), length=2), most=256)
+    if not isinstance(value, str):
+        return pairs(value)
+    if len(value) > 8000 or not _PINPOINTS.fullmatch(value):
+        raise ValueError("the text of a list of pairs, such as '[(336, 672), (672, 336)]'")
+    pairs([[int(side) for side in pair] for pair in re.findall(r"([0-9]+)\s*,\s*([0-9]+)", value)])
+    return value
+
+
+def _scales(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5}){0,7}", value):
+        raise ValueError("at most 8 sizes with commas between them")
+    return value
 
 
 _ROPE = table_of(
@@ -123,7 +146,7 @@ _LLAVA: dict[str, Check] = {
     "freeze_mm_vision_resampler": flag,
     "image_aspect_ratio": optional(one_of("pad", "square", "anyres", "crop")),
     "image_crop_resolution": optional(whole(1, 1 << 14)),
-    "image_grid_pinpoints": optional(either(text(4000), list_of(list_of(whole(1, 1 << 14), length=2), most=256))),
+    "image_grid_pinpoints": optional(pinpoints),
     "image_split_resolution": optional(whole(1, 1 << 14)),
     "max_sequence_length": whole(1, 1 << 24),
     "mm_hidden_size": _SIZE,
@@ -139,7 +162,7 @@ _LLAVA: dict[str, Check] = {
     "vision_tower": optional(path_or_name),
     "mm_vision_tower_lr": optional(number(0, 1e3)),
     "s2": flag,
-    "s2_scales": text(200),
+    "s2_scales": _scales,
     "tokenizer_model_max_length": optional(whole(1, 1 << 24)),
     "tokenizer_padding_side": one_of("left", "right"),
     "tune_mm_mlp_adapter": flag,
@@ -313,17 +336,20 @@ def _check_divisible(
         raise CheckpointError(f"{where}: {whole_key} ({value}) is not a multiple of {part_key} ({part}).")
 
 
-def _check_prior(config: dict[str, Any], where: Path) -> None:
-    size = config.get("landmark_feature_hidden_size")
-    if size is None:
-        if config.get("model_type") == EMOLA_TYPE:
-            raise CheckpointError(
-                f"{where}: model_type is '{EMOLA_TYPE}' but landmark_feature_hidden_size, the size of its facial "
-                "prior, is missing; copy the file again."
-            )
-        return
-    if config.get("image_aspect_ratio") is None:
-        log.warning("%s: no image_aspect_ratio: pictures that are not square are cropped, as LLaVA does then.", where)
+def prior_settings(values: Mapping[str, Any], where: str | Path) -> None:
+    """Check what a config of any home says of its facial prior and its pictures.
+
+    Raises CheckpointError for values that are not what their keys say, and for statistics that are missing or that the
+    normalization does not use.
+    """
+    table = {**_PRIOR, "image_grid_pinpoints": _LLAVA["image_grid_pinpoints"]}
+    kept = checked({key: values[key] for key in table if key in values}, table, where)
+    size = kept.get("landmark_feature_hidden_size")
+    if size is not None:
+        _check_statistics(kept, size, where)
+
+
+def _check_statistics(config: Mapping[str, Any], size: int, where: str | Path) -> None:
     method, statistics = config.get("facial_prior_normalization") or "none", config.get("facial_prior_statistics")
     for key in {"none": (), "standardize": ("mean", "scale"), "pose": ("shape", "mean", "scale")}[method]:
         # With no statistics at all the model loads, and says so when it is given a prior.
@@ -337,6 +363,20 @@ def _check_prior(config: dict[str, Any], where: Path) -> None:
             f"{where}: facial_prior_statistics are there, but facial_prior_normalization is 'none' or missing; one of "
             "the two is not what the model was trained with."
         )
+
+
+def _check_prior(config: dict[str, Any], where: Path) -> None:
+    size = config.get("landmark_feature_hidden_size")
+    if size is None:
+        if config.get("model_type") == EMOLA_TYPE:
+            raise CheckpointError(
+                f"{where}: model_type is '{EMOLA_TYPE}' but landmark_feature_hidden_size, the size of its facial "
+                "prior, is missing; copy the file again."
+            )
+        return
+    if config.get("image_aspect_ratio") is None:
+        log.warning("%s: no image_aspect_ratio: pictures that are not square are cropped, as LLaVA does then.", where)
+    _check_statistics(config, size, where)
     kind = config.get("facial_prior_projector_type") or config.get("mm_projector_type", "linear")
     if kind == "identity" and size != config["hidden_size"]:
         raise CheckpointError(

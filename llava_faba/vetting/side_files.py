@@ -53,6 +53,10 @@ _PREPROCESSOR: dict[str, Check] = {
     "rescale_factor": number(1e-9, 1e6),
     "size": _SIZE,
 }
+PICTURE_TABLE: Table = {
+    key: _PREPROCESSOR[key] for key in ("crop_size", "image_mean", "image_std", "rescale_factor", "size")
+}
+"""Of preprocessor_config.json, what decides how large pictures become, and their numbers."""
 _TOKENS = either(one_of(None), whole(-1, 1 << 24), list_of(whole(0, 1 << 24), most=64))
 GENERATION_TABLE: Table = {
     "_from_model_config": flag,

@@ -1,0 +1,154 @@
+# ruff: noqa: E402 - what is imported late needs transformers 5
+"""Folders of somebody else for the native home: nothing runs, nothing is drawn at random, sizes have limits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+if int(transformers.__version__.split(".")[0]) < 5:
+    pytest.skip("the native model needs transformers 5", allow_module_level=True)
+
+from support import ADAPTER
+
+from llava_faba.cli.main import main
+from llava_faba.errors import CheckpointError
+
+NUMBERS = [0.0] * 212
+
+
+@pytest.fixture(scope="module")
+def converted(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("native") / "hf"
+    assert main(["checkpoint", "to-transformers", "--model-path", str(golden / ADAPTER), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def folder(converted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(converted, tmp_path / "theirs"))
+
+
+def load(folder: Path) -> Any:
+    import llava_faba.native  # noqa: F401
+
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
+    return model, transformers.AutoProcessor.from_pretrained(folder)
+
+
+def edit(path: Path, **values: Any) -> None:
+    content = json.loads(path.read_text())
+    for key, value in values.items():
+        *parents, last = key.split("__")
+        inner = content
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"landmark_feature_hidden_size": 10**11},
+        {"landmark_feature_hidden_size": "212"},
+        {"landmark_feature_hidden_size": True},
+        {"facial_prior_projector_type": "mlp99x_gelu"},
+        {"facial_prior_projector_type": None},
+        {"facial_prior_normalization": "x"},
+        {"facial_prior_statistics": {"mean": NUMBERS, "scale": NUMBERS}, "facial_prior_normalization": "standardize"},
+        {"facial_prior_statistics": {"mean": [float("nan")] * 212, "scale": [1.0] * 212}},
+        {"facial_prior_statistics": {"mean": NUMBERS, "scale": [1.0] * 212}},  # and no normalization
+        {"facial_prior_expert_settings": {"weights": [[["x"]]]}},
+        {"image_grid_pinpoints": [[10**6, 10**6]]},
+        {"image_grid_pinpoints": "__import__('os')"},
+    ],
+    ids=str,
+)
+def test_a_config_that_cannot_be_is_refused(values, folder):
+    edit(folder / "config.json", **values)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image_processor__image_std": [0.0, 0.0, 0.0]},
+        {"image_processor__image_mean": [0.0, float("inf"), 0.0]},
+        {"image_processor__size": {"shortest_edge": 10**6}},
+        {"image_processor__crop_size": {"height": 10**6, "width": 10**6}},
+        {"image_processor__image_grid_pinpoints": [[10**6, 10**6]]},
+    ],
+    ids=str,
+)
+def test_pictures_that_cannot_be_are_refused(values, folder):
+    edit(folder / "processor_config.json", **values)
+    with pytest.raises(CheckpointError, match=r"processor_config\.json"):
+        load(folder)
+
+
+def without(part: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda tensors: {name: value for name, value in tensors.items() if part not in name}
+
+
+def renamed(tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("prior_projector", "priorprojector"): value for name, value in tensors.items()}
+
+
+def with_nan(tensors: dict[str, Any]) -> dict[str, Any]:
+    name = next(name for name in tensors if "prior_projector" in name)
+    tensors[name] = torch.full_like(tensors[name], float("nan"))
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (without("prior_projector"), "missing"),
+        (without("layers.1.self_attn.q_proj"), "missing"),
+        (renamed, "no part of this model"),
+        (with_nan, "NaN"),
+    ],
+)
+def test_weights_that_are_not_whole_are_refused(change, told, folder):
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=told):
+        load(folder)
+
+
+def test_fewer_layers_than_there_are_weights_are_refused(folder):
+    edit(folder / "config.json", text_config__num_hidden_layers=1)
+    with pytest.raises(CheckpointError, match="no part of this model"):
+        load(folder)
+
+
+def test_python_beside_the_model_is_not_run(folder, monkeypatch):
+    mark = folder.parent / "ran"
+    (folder / "evil.py").write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\nclass X:\n    pass\n")
+    named = {"AutoConfig": "evil.X", "AutoModelForImageTextToText": "evil.X", "AutoProcessor": "evil.X"}
+    kernel = {"attn_implementation": "someone/kernel", "_attn_implementation": "someone/kernel"}
+    edit(folder / "config.json", auto_map=named, text_config__attn_implementation="someone/kernel", **kernel)
+    edit(folder / "processor_config.json", auto_map=named)
+    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.X", "evil.X"]})
+    monkeypatch.syspath_prepend(str(folder))
+    model, processor = load(folder)
+    assert type(model).__module__.startswith("llava_faba.native") and "someone" not in model.config._attn_implementation
+    assert type(processor).__module__.startswith("llava_faba.native") and not mark.exists()
+
+
+def test_a_chat_template_cannot_reach_python(folder):
+    (folder / "chat_template.jinja").write_text("{{ ''.__class__.__mro__ }}")
+    _, processor = load(folder)
+    with pytest.raises(Exception, match="unsafe"):
+        processor.apply_chat_template([{"role": "user", "content": [{"type": "text", "text": "?"}]}])
