@@ -126,7 +126,7 @@ def _structure(text: str) -> Structure | None:
         or "<" in text
         or "│" in text
         or ("," in text and ("\n" in text or ";" in text))
-        or (";" in text and "\n" in text)
+        or ("\n" in text and (";" in text or "  " in text))
     ):
         return read_table(text, _LABELS)
     return None

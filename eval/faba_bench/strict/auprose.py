@@ -21,13 +21,14 @@ from faba_bench.strict.tokens import Token, tokenise
 from faba_bench.strict.values import decide
 
 _COUNTER = re.compile(r"\s*(?:[-*•·#>▪◦‣]+\s+|\(?\d{1,3}[.)](?=\s)\s+)*")
-_ABSENT_WORDS = frozenset(("absent", "deny", "not", "dverb"))
+_SIDE = re.compile(r"(?:AU\s*)?(?:(?P<before>[LR])\s?\d|\d{1,2}\s?(?P<behind>[LR])(?![A-Za-z]))")
+_SENTENCE = re.compile(r"(?i)\b(?:is|are|was|were|and|if|but|(?:no|not|neither|nor|without)\s+(?=AU|action))\b")
 _QUESTION_WORDS = words.YES | words.NO
 
 
 _NUMBERED_HEADING = re.compile(
     r"(?im)^(?P<head>[^\d:\n]{0,60}\b(?:present|active|absent|inactive|visible|detected|observed|missing|activated|found|excluded|seen|others?|positive|"
-    r"negative)\b[^\d:\n]{0,30}[:=-]\s*)(?P<list>\d{1,2}(?:\s*(?:[,;/+&]|and)\s*\d{1,2})*)(?=\s*(?:;|$|\.\s*$|\.\s+(?-i:[A-Z][a-z])))"
+    r"negative)\b[^\d:\n]{0,30}[:=-]\s*[\[(]?\s*)(?P<list>\d{1,2}(?:\s*(?:[,;/+&]|and)\s*\d{1,2})*)(?=\s*[\])]?\s*(?:;|$|\.\s*$|\.\s+(?-i:[A-Z][a-z])))"
 )
 
 
@@ -59,20 +60,27 @@ def read_prose(text: str, ledger: Ledger) -> None:
     _settle(ledger)
 
 
+def _with_side(pair: Pair, line: str) -> Pair:
+    """The pair, with "L" or "R" as its source where its label names a side: "L14: B"."""
+    side = _SIDE.match(line, pair.start) if not pair.source else None
+    return pair._replace(source=(side["before"] or side["behind"]).upper()) if side else pair
+
+
 def _settle(ledger: Ledger) -> None:
     """Decide the values of all "label: value" pairs together: whether they are probabilities shows only then."""
     coded = {number for pair in ledger.pairs if pair.source == "c" for number in pair.labels}
     pairs = [pair for pair in ledger.pairs if not (pair.source == "r" and any(n in coded for n in pair.labels))]
     plain = [pair for pair in pairs if pair.source not in ("c", "r")]
     states = decide([pair.value for pair in plain])
-    said: dict[int, bool] = {}
+    said: dict[tuple[int, str], bool] = {}
     decided = {id(pair): state for pair, state in zip(plain, states, strict=True)}
     for pair in pairs:
         state = decided.get(id(pair), pair.value.state)
         if pair.value.unseen:
             continue
         for number in pair.labels:
-            if state is None or (pair.strong and said.setdefault(number, state) != state):
+            side = pair.source  # the two sides of a face may differ
+            if state is None or (pair.strong and said.setdefault((number, side), state) != state):
                 ledger.unclear[number] = None
             else:
                 ledger.say(Unit((number,), "named"), 1 if state else -1)
@@ -91,7 +99,7 @@ def _line(line: str, ledger: Ledger, carried: int, previous: int, asked: list[Un
     present = [pair for pair in pairs if pair is not None]
     first = next(iter(pairs), None)
     if present and all(pair is not None for pair in pairs) and not _is_prose(line, present):
-        ledger.pairs += present
+        ledger.pairs += [_with_side(pair, line) for pair in present]
         return carried, previous, []
     if first is not None and first.strong and leads(line, spans):
         ledger.pairs.append(first)
@@ -109,9 +117,7 @@ def _line(line: str, ledger: Ledger, carried: int, previous: int, asked: list[Un
 
 def _is_prose(line: str, pairs: Sequence[Pair]) -> bool:
     """Whether what looks like values is a sentence: "AU4 absent and AU12, which ..."."""
-    return any(not pair.strong and pair.value.number is None for pair in pairs) and bool(
-        re.search(r"\b(?:is|are|was|were|and)\b", line)
-    )
+    return any(not pair.strong and pair.value.number is None for pair in pairs) and bool(_SENTENCE.search(line))
 
 
 def _marks(line: str, named: Sequence[Mention]) -> list[tuple[int, int, Any]]:

@@ -275,10 +275,14 @@ def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     whole = is_complete(current.tokens)
     if (
         comma
-        and behind.text in ("all", "the", "every")
+        and behind.text in ("all", "the", "every", "everything", "everyone")
         and ahead + 1 < len(tokens)
         and tokens[ahead + 1].text in _THE_REST
     ):
+        return True
+    if comma and len(current.tokens) > 1 and _absolute(current.tokens, 0):
+        return True
+    if comma and _absolute(tokens, ahead) and any(token.kind == "m" for token in current.tokens):
         return True
     subordinate = whole and (current.opened in _SUBORDINATE or current.tokens[0].text in _SUBORDINATE)
     if comma and subordinate and (behind.kind != "m" or not any(token.kind == "m" for token in current.tokens)):
@@ -302,6 +306,15 @@ def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if behind.kind in ("copula", "modal", "verb") and behind.text not in ("'s",):
         return not fronted
     return _clause_ahead(tokens, ahead - 1)
+
+
+def _absolute(tokens: Sequence[Token], start: int) -> bool:
+    """ "..., the eyes uninvolved": another subject, with a state and without a verb."""
+    end = next((i for i in range(start, len(tokens)) if tokens[i].text in (",", ";", "and", "while")), len(tokens))
+    inside = tokens[start:end]
+    if len(inside) < 2 or inside[-1].kind not in ("absent", "rest") or inside[0].kind != "word":
+        return False
+    return all(token.kind == "word" for token in inside[:-1])
 
 
 def is_complete(tokens: Sequence[Token]) -> bool:

@@ -14,14 +14,14 @@ PAST = re.compile(
     r"(?:a\s+)?(?:moment|second|minute|while|frames?)\s+(?:ago|earlier|before)|before|yesterday|so\s+far)\b"
 )
 OTHER = re.compile(
-    r"(?i)\b(?:background|next\s+to|beside|behind|(?:the\s+)?other\s+(?:person|man|woman|face|people|child|one|girl|boy|individual|subject)|(?:his|her|their)\s+"
-    r"(?:friend|neighbou?r|companion|partner|mother|father|wife|husband|son|daughter|brother|sister|colleague)s?|people\s+around|bystanders?|viewers?|observers?|someone\s+else|others|"
+    r"(?i)\b(?:background|(?:next\s+to|beside|behind)\s+(?:him|her|them|(?:the|his|a|this|our)\s+(?:subject|man|woman|girl|boy|person|child|other|main|one|face))|(?:man|woman|person|people|face|child|girl|boy|guy)s?\s+(?:next\s+to|beside|behind)|(?:the\s+)?other\s+(?:person|man|woman|face|people|child|one|girl|boy|individual|subject)|(?:his|her|their)\s+"
+    r"(?:friend|neighbou?r|companion|partner|mother|father|wife|husband|son|daughter|brother|sister|colleague)s?|people\s+around|bystanders?|viewers?|observers?|someone\s+else|(?<!no\s)(?<!the\s)(?<!all\s)others|"
     r"(?:another|second|neighbou?ring)\s+(?:person|man|woman|face|child|girl|boy|individual|subject))\b"
 )
 #: What was thought first and given up.
 TAKEN_BACK = re.compile(
-    r"(?i)\b(?:(?:first|initially|originally|at\s+first)\s+(?:\w+\s+){0,2}?(?:wrote|thought|coded|scored|took|marked|listed|guessed|read|considered|suspected|said|believed|assumed|had|labell?ed|assigned|noted|leaned|went)|"
-    r"(?:my|our|the)\s+(?:very\s+)?(?:first|initial|original)\s+(?:guess|impression|thought|reading|idea|reaction|instinct|label|code|coding|hunch|choice)|(?:wrote|thought|said|coded|had)\s+(?:\w+\s+){0,3}?(?:at\s+first|initially|first))\b"
+    r"(?i)\b(?:(?:first|initially|originally|at\s+first)\s+(?:\w+\s+){0,2}?(?:wrote|thought|coded|scored|took|marked|listed|guessed|read|considered|suspected|said|believed|assumed|had|labell?ed|assigned|noted|leaned|went|inclined|tempted)|"
+    r"(?:my|our|the)\s+(?:very\s+)?(?:first|initial|original)\s+(?:guess|impression|thought|reading|idea|reaction|instinct|label|code|coding|hunch|choice)|tempted\s+to\s+\w+|(?:wrote|thought|said|coded|had)\s+(?:\w+\s+){0,3}?(?:at\s+first|initially|first))\b"
 )
 
 

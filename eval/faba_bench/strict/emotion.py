@@ -152,7 +152,7 @@ def _structure(text: str, labels: EmotionLabels) -> Structure | None:
         or "<" in text
         or "│" in text
         or ("," in text and ("\n" in text or ";" in text))
-        or (";" in text and "\n" in text)
+        or ("\n" in text and (";" in text or "  " in text))
     ):
         found = read_table(text, labels)
         if found is not None:

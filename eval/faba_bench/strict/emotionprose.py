@@ -40,7 +40,7 @@ _VERDICT = re.compile(
     r"so\b|which\s+makes)\b"
 )
 _ASIDE = re.compile(
-    r"(?i)\b(?:(?:hint|touch|trace|bit|tinge|element|undertone|note|dash|flicker|shade|suggestion|degree|amount)s?\s+of|mixed\s+(?:with|in)|tinged\s+with|"
+    r"(?i)\b(?:(?:hint|touch|trace|bit|tinge|element|undertone|note|dash|flicker|shade|suggestion|degree|amount|possibility|chance|suspicion|risk)s?\s+of|mixed\s+(?:with|in)|tinged\s+with|"
     r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly|almost|slightly|somewhat|second(?:ary|arily)|second\s+(?:emotion|choice|candidate|guess|place)|"
     r"second\s+most|at\s+first|initially|first\s+glance|first\s+sight|first\s+impression|some|bordering\s+on|verging\s+on|"
     r"superficially|a\s+little|to\s+a\s+lesser\s+(?:extent|degree)|alternatively|also|as\s+well\s+as|along\s+with|accompanied\s+by|"
@@ -176,9 +176,11 @@ def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
             between = next((i for i in range(index - 1, -1, -1) if sentence[i].text == "less"), index)
             if less and token.text == "than" and not any(item.kind == "m" for item in sentence[between:index]):
                 found.update((item.start, -1) for item in sentence[max(0, between - 8) : between] if item.kind == "m")
+            pronoun = False
             for item in sentence[index + 1 : index + 5]:
-                if item.kind == "p" or item.kind in ("copula", "contrast"):
+                if item.kind == "p" or item.kind == "contrast" or (item.kind == "copula" and pronoun is False):
                     break
+                pronoun = item.kind == "pronoun"
                 if item.kind == "m":
                     found[item.start] = 1 if less else -1
     return found
@@ -190,21 +192,23 @@ class _Frame(NamedTuple):
     weight: float
     past: bool
     bodily: bool
+    start: int
 
 
 def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
     clause = clauses_[number]
+    start = clause.tokens[0].start
     source = text[clause.tokens[0].start : clause.tokens[-1].end]
     lowered = source.lower()
     body = _BODY.search(source) is not None
     bodily = body and "face" not in lowered and "expression" not in lowered
     past = PAST.search(source) is not None or TAKEN_BACK.search(source) is not None
     if OTHER.search(source):
-        return _Frame(0.5, past, bodily)
-    if _concedes(clause) or (clause.opened == "which" and number and _concedes(clauses_[number - 1])):
-        return _Frame(1.0, past, bodily)
+        return _Frame(0.5, past, bodily, start)
+    if _concedes(clause) or (clause.opened in ("which", "that") and number and _concedes(clauses_[number - 1])):
+        return _Frame(1.0, past, bodily, start)
     if _HEDGE.search(source) or frames.is_habitual(clause):
-        return _Frame(1.5, past, bodily)
+        return _Frame(1.5, past, bodily, start)
     weight = 3.0
     if _STRONG.search(source):
         weight = 5.0
@@ -223,12 +227,12 @@ def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
         weight += 0.5
     if weight == 3.0 and body:
         weight = 2.75  # "the eyes show fear" says less than "he is happy"
-    return _Frame(weight, past, bodily)
+    return _Frame(weight, past, bodily, start)
 
 
 def _weight(frame: _Frame, text: str, token: Token) -> float:
     if frame.weight > 1 and (
-        _ASIDE.search(text[max(0, token.start - 40) : token.start].rpartition(". ")[2]) or _LESS.match(text, token.end)
+        _ASIDE.search(text[max(frame.start, token.start - 40) : token.start]) or _LESS.match(text, token.end)
     ):
         return 1.0
     return frame.weight

@@ -15,7 +15,7 @@ _NOBODY = frozenset(("no", "nothing", "none", "none of", "neither", "nor", "nobo
 _BARE_END = frozenset(("too", "either", "also", "however", "though", "indeed", ",", "not", "here"))
 _LINKING = frozenset("appear appears look looks seem seems has have remain remains stay stays".split())
 _OWNER = frozenset(("with", "the", "a", "an", "of", "his", "her", "their", "in", "this", "that"))
-_LIST_GLUE = frozenset((",", "and", "or", "nor", "+", "/"))
+_LIST_GLUE = frozenset((">", ",", "and", "or", "nor", "+", "/"))
 
 
 def main_verb(tokens: Sequence[Token]) -> int:

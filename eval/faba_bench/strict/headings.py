@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from faba_bench.strict import frames
+from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import finite
 from faba_bench.strict.tokens import Token
 
@@ -122,7 +122,7 @@ def _is_item_head(pre: Sequence[Token]) -> bool:
             depth += 1
         elif token.text in (")", "]"):
             depth -= 1
-        elif (
+        elif token.text in (">", "<", "=") or (
             not depth
             and token.kind not in ("m", "p", "number")
             and token.text not in ("and", "the", "action", "unit", "g")
@@ -141,6 +141,6 @@ def heading_sign(tokens: Sequence[Token]) -> int:
         elif token.kind in ("not", "deny") and not negated:
             negated = True
             sign = -sign
-    if len(tokens) == 1 and tokens[0].text in ("no", "none"):
+    if len(tokens) == 1 and tokens[0].text in words.NO:
         return -1
     return sign

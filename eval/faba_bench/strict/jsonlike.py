@@ -174,7 +174,10 @@ def _object(
     keys = {_normal_key(key): item for key, item in pairs}
     if _entry(keys, labels, into, present):
         return
-    labelled = [(key, item, labels.cell(str(key))) for key, item in pairs]
+    digits = bool(pairs) and all(str(key).strip().isdigit() for key, _ in pairs)
+    labelled = [(key, item, labels.cell(str(key), bare=digits)) for key, item in pairs]
+    if _parallel(pairs, labels, into):
+        return
     chosen = next((key for key in _ANSWER_KEYS if key in keys and not labels.cell(key)), None)
     for key, item, named in labelled:
         if named:
@@ -207,6 +210,26 @@ def _object(
                     into.answers.append((depth, _ANSWER_KEYS.index(name), str(item)))
             elif labels.cell(str(item), bare=False) or "au" in name.split("_") or "aus" in name.split("_"):
                 _leaf(item, labels, into, present)
+
+
+def _parallel(pairs: Sequence[tuple[str, Any]], labels: Labels, into: Structure) -> bool:
+    """Two lists side by side: ``{"labels": ["anger", "fear"], "scores": [0.7, 0.3]}``."""
+    lists = [item for _, item in pairs if isinstance(item, list) and not isinstance(item, Pairs) and len(item) > 1]
+    names = [item for item in lists if all(isinstance(one, str) and labels.cell(one) for one in item)]
+    if len(names) != 1:
+        return False
+    values = [
+        item
+        for item in lists
+        if len(item) == len(names[0]) and all(isinstance(one, bool | int | float) for one in item)
+    ]
+    if len(values) != 1:
+        return False
+    for name, value in zip(names[0], values[0], strict=True):
+        found = json_value(value)
+        if found is not None:
+            into.add(labels.cell(name) or (), found)
+    return True
 
 
 def _entry(keys: dict[str, Any], labels: Labels, into: Structure, present: bool | None) -> bool:

@@ -36,7 +36,7 @@ _NAMES: dict[str, str] = {
     "Neutral": "neutral neutrally expressionless emotionless impassive neutre neutralität neutralidad neutrale нейтральное "
     "нейтрально 中性 中立 平静 无表情 ニュートラル 無表情 중립 😐 😶",
     "Disgust": "disgusted disgusting revolted repulsed grossed dégoût ekel asco disgusto nojo отвращение 厌恶 恶心 厭惡 嫌悪 혐오 🤢 🤮",
-    "Fear": "afraid fearful fearfully scared frightened terrified frightful peur angst miedo paura medo страх "
+    "Fear": "afraid fears feared fearing fearful fearfully scared frightened terrified frightful peur angst miedo paura medo страх "
     "恐惧 害怕 恐懼 恐怖 恐れ 두려움 공포 😨 😱 😰",
     "Contempt": "contemptuous scornful contemptuously disdainful mépris verachtung desprecio 蔑视 轻蔑",
 }

@@ -36,7 +36,9 @@ _AFTER_LOOSE = re.compile(
     re.IGNORECASE,
 )
 _LABEL_CHARACTERS = 200
-_BARE = re.compile(r"[\s\[(]*[0-9]{1,3}(?:(?:[\s,;+/&]+|\s*\band\b\s*|\s*,\s*and\s+)[0-9]{1,3})*[\s\])]*\.?\s*")
+_BARE = re.compile(
+    r"[\s\[(]*[LRBTU]?[0-9]{1,3}[A-E]?(?:(?:[\s,;+/&]+|\s*\band\b\s*|\s*,\s*and\s+)[LRBTU]?[0-9]{1,3}[A-E]?)*[\s\])]*\.?\s*"
+)
 _GLOSS_GAP = 8
 _GLOSS_BEHIND = re.compile(r"(?:[\s(:,–—-]|\bi\.e\.|\bthe\b|\bor\b)*", re.IGNORECASE)
 _GLOSS_BEFORE = re.compile(r"\s*[(\[]\s*")
@@ -51,7 +53,11 @@ _LETTERED = re.compile(
     r"(?<=[A-E]; )\d{1,2}[A-E])(?![\w%]|\.\d)"
 )
 _DIGIT = re.compile(r"\d\s?\+|\d[A-E]|[LRBU]\d|\+\s?\d")
+_LISTED = re.compile(
+    r"(?<![\w./%])\d{1,2}(?:,\s\d{1,2}){0,8},?\sand\s\d{1,2}(?=\s(?:are|were)\s(?:\w+\s)?(?:active|present|visible|absent|inactive|coded|scored|seen|not)\b)"
+)
 _BARE_NUMBER = re.compile(r"\s\d{1,2}[\s,/&+]")
+_DIGITS = re.compile(r"\d\s(?:are|were)\s")
 _KNOWN = frozenset(facs.NAMES)
 
 
@@ -87,6 +93,13 @@ def find_mentions(text: str) -> list[Mention]:
                 if pattern is _SUM or _KNOWN.issuperset(numbers):
                     covered[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
                     found.append(Mention(match.start(), match.end(), numbers))
+    if " and " in text and _DIGITS.search(text):
+        for match in _LISTED.finditer(text):
+            numbers = tuple(int(digits) for digits in re.findall(r"\d+", match.group()))
+            if not any(covered[match.start() : match.end()]) and _KNOWN.issuperset(numbers):
+                covered[match.start() : match.end()] = b"\x01" * (match.end() - match.start())
+                found.append(Mention(match.start(), match.end(), numbers))
+        found.sort()
     if found and " " in text:
         for match in _LATER.finditer(text, found[0].end) if _BARE_NUMBER.search(text, found[0].end) else ():
             numbers = tuple(int(digits) for digits in re.findall(r"\d+", match.group()))

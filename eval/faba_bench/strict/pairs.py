@@ -14,7 +14,7 @@ _NOUN = (
 )
 _LEAD = re.compile(
     rf"[\"'*_`)]*(?:_(?P<source>[crCR])\b|\s+\(?(?P<source2>[crCR])\)?(?=\s*[:=]))?[\"'*_`)]*"
-    rf"(?:\s*[(\[]\s*[^()\[\]\n]{{1,60}}[)\]](?=\s*(?:[:=|?]|->|→|-\s|[–—])))?"
+    rf"(?:\s*[(\[](?!\s*[\d.]+\s*%?\s*[)\]]\s*\|)\s*[^()\[\]\n]{{1,60}}[)\]](?=\s*(?:[:=|?]|->|→|-\s|[–—])))?"
     rf"(?:\s*(?P<noun>{_NOUN})\b)?[\"'*_`]*"
     r"(?:\s*(?P<strong>\.{2,}:?|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~|@|(?<=\s)(?:at|is|gets|scores|scored|reaches|as)(?=\s+(?:an?\s+)?[\d.]))|\s*(?P<bracket>[(\[{]|<(?=[^<>\n]{1,30}>))|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
     r"(?P<mark>\s*)(?=[^\w\s,.;])|(?P<space>\s+))",
@@ -39,7 +39,7 @@ _BULLET = re.compile(
     r"\s*(?:(?:[-*•·>#+▪◦‣–—]+|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+|#+\s*|\d{1,2}[.)]\s*)*(?:is\s+|are\s+|the\s+)?[\"'(\[{]*",
     re.IGNORECASE,
 )
-_CLOSES = re.compile(r"\s*[)\]}\"'*_,;.|/!]*\s*\Z")
+_CLOSES = re.compile(r"\s*[)\]}\"'*_,;.|/!]*\s*(?:\(?\d{1,2}[.)]\s*)?\Z")
 _EXPLAINS = re.compile(
     r"\s*[)\]}\"'*_]*\s*(?:[,;.(\[:!|/]|-{1,2}\s|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\n)",
     re.IGNORECASE,
@@ -145,7 +145,7 @@ def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]
         worded = value.number is None
         return (
             Pair(labels, value, source, start, value.end, False)
-            if not worded or not re.search(r"\w\s+\w", line[value.end :])
+            if not worded or (until < len(line) and _CLOSES.match(tail)) or not re.search(r"\w\s+\w", line[value.end :])
             else None
         )
     return None

@@ -37,6 +37,8 @@ class ClauseReader:
         if state.supposed and any(token.text in ("would", "'d", "could", "might") for token in tokens):
             self.unreal = True
         state.supposed = self.unreal and tokens[0].text in _CONDITIONS
+        if state.supposed and any(token.text in words.CHOOSING for token in tokens):
+            state.supposed = False
         self.verb = frames.main_verb(tokens)
         if number + 1 < len(outcome.clauses) and outcome.clauses[number + 1].opened == "what-is":
             self.unreal = True  # "What looks like fear is ..."
@@ -61,6 +63,12 @@ class ClauseReader:
         self.so_much = False
         self.less = False
         self.subject_deny = 1
+        self.none_alone = False  # "none (neutral)"
+        self.tentative = False  # "was considered"
+        #: "Of AU4, AU5 and AU7, two are visible": named, and nothing said of them.
+        self.partitive = tokens[0].text == "of" and self.count > 2 and tokens[1].kind in ("m", "word")
+        if self.partitive:
+            self.nothing = 0
 
     def read(self) -> None:
         """Read the clause."""
@@ -166,8 +174,14 @@ class ClauseReader:
             self.outcome.generic.append(self.deny * self.verbs * (-1 if self.negated else 1) * self.base)
         if self.deny < 0 and not before_verb and token.text in words.ACTIVITY:
             self.idle = True
-        if token.kind == "deny" and token.text != "none of" and behind is not None and behind.text == ",":
+        if (
+            token.kind == "deny"
+            and token.text != "none of"
+            and behind is not None
+            and (behind.text in (",", "(") or (behind.kind == "m" and token.text == "none"))
+        ):
             self.deny = 1  # "none, i.e. neutral"
+            self.none_alone = index == 0
         return True
 
     def _deny(self, index: int, token: Token) -> bool:
@@ -202,6 +216,9 @@ class ClauseReader:
         tokens, behind = self.tokens, self._behind(index)
         before_verb = index < self.end_of_subject
         if frames.is_degree(tokens, index):
+            return True
+        if index and tokens[index - 1].text == "," and behind is not None and behind.text in words.PREPOSITION:
+            self.deny, self.denied_at = -1, index  # "shows in the nose, not in the eyes"
             return True
         if token.text == "barely" and index and tokens[index - 1].text in ("just", "but"):
             return True
@@ -258,6 +275,9 @@ class ClauseReader:
             self.attribute = -self.attribute
         elif self.verb < 0 and not self.subjects:
             self.attribute = -self.attribute * (-1 if self.negated else 1)
+        elif self.objects and not before_verb and self.tokens[index - 1] is self.objects[-1].token:
+            for said in adjacent(tokens, self.objects):
+                said.sign = -1  # "I leave AU7 uncoded"
         elif self.objects and not before_verb and index != self.count - 1:
             self.deny, self.denied_at = -1, index
         elif self.verb < 0 and not frames.predicative(tokens, index):
@@ -301,6 +321,8 @@ class ClauseReader:
     def _punctuation(self, index: int, token: Token) -> bool:
         if token.text != ",":
             return False
+        if self.partitive:
+            self.nothing, self.partitive = 1, False
         tokens, behind = self.tokens, self._behind(index)
         if behind is not None:
             if self.comma_deny and frames.ends_denial(tokens, index):
@@ -330,7 +352,23 @@ class ClauseReader:
 
     def _word(self, index: int, token: Token) -> None:
         text = token.text
-        if text in ("code", "codes") and index and self.tokens[index - 1].text in ("no", "any", "a"):
+        if self.partitive and token.kind == "pronoun":
+            self.nothing, self.partitive = 1, False
+        before = self.tokens[index - 1].text if index else ""
+        if (text == "for" and before in words.SEEKING) or (text == "about" and before in words.DOUBTING):
+            self.nothing = 0  # "I looked for AU4"
+        elif token.kind == "pronoun" and before == ",":
+            self.nothing = 1
+        if text == "for" and any(item.text == "too" for item in self.tokens[max(0, index - 4) : index]):
+            self.deny, self.denied_at = -1, index  # "too close together for a jaw drop"
+        elif text in words.TENTATIVE and index and self.tokens[index - 1].kind == "copula":
+            self.tentative = True
+        elif (
+            text in words.CODING and self.negated and (behind := self._behind(index)) and behind.text in ("it", "them")
+        ):
+            for said in self.state.subject or self.state.recent:
+                said.sign = -1
+        elif text in ("code", "codes") and index and self.tokens[index - 1].text in ("no", "any", "a"):
             self._generic(index, token)
         elif text in words.COMPANY and self.negated:
             self.company = True
@@ -356,14 +394,20 @@ class ClauseReader:
             self._apply(targets, sign, elliptic)
             for generic in self.generic_subject:
                 self.outcome.generic.append(generic * sign * self.base)
-            if self.generic_subject and self.generic_subject[0] * sign < 0 and self._of_these():
-                for said in state.recent or state.before:
+            if self.generic_subject and self.generic_subject[0] * sign < 0:
+                if tokens[0].text == "of":
+                    targets = self.subjects
+                else:
+                    targets = (state.recent or state.before) if self._of_these() else ()
+                for said in targets:
                     said.sign = -1
             if self.stated and not elliptic:
                 state.predicate = self.predicate
         elif self.generic_subject and not self.unreal:
             self.outcome.generic += [generic * self.base for generic in self.generic_subject]
         self._of_generic_subject()
+        if len(self.subjects) > 1 and self.verb >= 0 and not self.unreal:
+            the_latter(tokens[: self.verb], sign, adjacent(tokens, self.subjects), "better" in tokens[-1].text)
         if not self.subjects and not self.unreal:
             the_latter(tokens, sign, state.recent if len(state.recent) > 1 else state.before)
         if self.outcome.claims is not None:
@@ -402,7 +446,7 @@ class ClauseReader:
             if not said.sign or id(said) in exceptions:
                 continue
             if own:
-                said.sign *= sign
+                said.sign *= 0 if self.tentative else sign
             elif self.clause.opened == "which" and self.verb >= 0 and not (self.stated or elliptic):
                 continue
             elif sign < 0:
@@ -438,7 +482,7 @@ class ClauseReader:
         generic = self.generic_subject
         if generic and not self.objects and (sign < 0 or (generic[-1] * sign < 0 and self.deny > 0)):
             state.running = -self.base
-        if not self.objects and self.tokens[-1].text in ("so", "true", "case", "it"):
+        if self.none_alone or (not self.objects and self.tokens[-1].text in ("so", "true", "case", "it")):
             state.running = self.base  # "Neither is so: neutral"
 
 

@@ -45,7 +45,7 @@ class State:
         self.exceptions: list[tuple[Said, str]] = []
 
 
-def the_latter(tokens: Sequence[Token], sign: int, recent: Sequence[Said]) -> None:
+def the_latter(tokens: Sequence[Token], sign: int, recent: Sequence[Said], preferred: bool = False) -> None:
     """ "Of AU6 and AU12, only the latter is active"."""
     if len(recent) < 2:
         return
@@ -53,7 +53,7 @@ def the_latter(tokens: Sequence[Token], sign: int, recent: Sequence[Said]) -> No
     chosen = -1 if spoken & {"latter", "second"} else 0 if spoken & {"former", "first"} else None
     if chosen is None or (spoken & {"first", "second"} and not _ordinal(tokens)):
         return
-    if "only" in spoken or spoken & {"first", "second"}:
+    if preferred or spoken & {"only", "first", "second", "better", "best", "more", "rather", "likelier"}:
         for said in recent:
             said.sign = -sign
     recent[chosen].sign = sign

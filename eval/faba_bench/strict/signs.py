@@ -8,6 +8,7 @@ import re
 _FULL, _EMPTY = "●★■▮█🟩🟢⬛♥⚫🔵", "○☆□▯░⬜⚪♡"
 _BAR = re.compile(rf"(?P<full>[{_FULL}]*)[⯨◐½]?(?P<empty>[{_EMPTY}]*)")
 _BAR_START = re.compile(rf"[{_FULL}{_EMPTY}]{{3,20}}")
+_MEASURED = re.compile(rf"[{_FULL}{_EMPTY}]+(?=\s*[(:]?\s*\d)")
 _BOX_YES, _BOX_NO = r"[☒☑✅✔✓]|\[[xX✓]\]|\([xX✓]\)", r"[☐□⬜]|\[ ?\]|\( ?\)"
 _CHOICE_WORD = r"(?:present|absent|yes|no|active|inactive|true|false|visible|not\s+(?:present|active|visible)|none|observed|not\s+observed|detected|not\s+detected)"
 _CHOICE = re.compile(
@@ -46,7 +47,7 @@ _STATE = (
 
 def drawn(text: str) -> str:
     """The text with bars as "3/5" and of two boxes the word that is ticked."""
-    text = _BAR_START.sub(_as_number, text)
+    text = _BAR_START.sub(_as_number, _MEASURED.sub("", text))
     if _CHOICE.search(text):
         text = _CHOICE.sub(lambda match: _ticked(match, _CHOSEN), text)
     if _CHOICE_BEHIND.search(text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from faba_bench.strict.pairs import line_pairs
 from faba_bench.strict.structure import Labels, Structure
 from faba_bench.strict.values import Value, cell_value
 
@@ -26,6 +27,7 @@ _INTENSITY_HEAD = re.compile(
     r"(?i)\b(?:intensity|level|score|strength|probability|prob|likelihood|percent(?:age)?|%)\b|%|分数|强度|score"
 )
 _CONFIDENCE_HEAD = re.compile(r"(?i)\b(?:confidence|certainty|conf)\b")
+_NUMERIC = re.compile(r"-?\d*\.?\d+%?")
 _RANK_HEAD = re.compile(r"(?i)^\W*(?:rank(?:ing)?|place|position|order)\W*$")
 _UNIT_HEAD = re.compile(
     r"(?i)^\W*(?:aus?|action\s*units?|units?|code|number|no\.?|#|facs(?:\s*code)?|au\s*(?:number|code|no\.?|#|id))\W*$"
@@ -50,6 +52,13 @@ def find_rows(text: str) -> tuple[list[list[str]], str] | None:
     tabbed = [line for line in lines if "\t" in line.strip()]
     if tabbed and len(tabbed) * 2 >= sum(bool(line.strip()) for line in lines):
         return [[cell.strip() for cell in line.strip().split("\t")] for line in tabbed], "tab"
+    spaced = [line.split() for line in lines if line.strip()]
+    if 2 <= len(spaced) <= 4 and len(spaced[0]) >= 3:
+        head, body = spaced[0], spaced[1:]
+        if not any(_NUMERIC.fullmatch(cell) for cell in head) and all(
+            len(row) - len(head) in (0, 1) and all(_NUMERIC.fullmatch(cell) for cell in row) for row in body
+        ):
+            return [head, *(row[len(row) - len(head) :] for row in body)], "tab"
     filled = [line.strip() for line in lines if line.strip() and not line.strip().startswith("'''")]
     for separator in (",", ";"):
         widths = {line.count(separator) for line in filled}
@@ -77,9 +86,19 @@ def read_table(text: str, labels: Labels) -> Structure | None:
     rows = [row for row in rows if any(cell for cell in row) and not all(_RULE.fullmatch(cell or "-") for cell in row)]
     if not rows:
         return None
-    if kind == "pipe" and len(rows) == 1 and not any(":" not in cell and labels.cell(cell) for cell in rows[0]):
-        return None  # "AU4: absent | AU12: present" is a list of pairs
+    if kind == "csv" and any(":" in cell and labels.spans(cell) for row in rows for cell in row):
+        return None  # "present: AU20, AU25"
     structure = Structure()
+    if kind == "pipe" and len(rows) == 1:
+        cells = [cell for cell in rows[0] if cell]
+        named = [labels.cell(cell) for cell in cells]
+        valued = [any(line_pairs(cell, labels.spans(cell))) for cell in cells]
+        if all(found or value for found, value in zip(named, valued, strict=True)) and any(valued):
+            return None  # "AU4: absent | AU12: present" is a list of pairs
+        if not any(valued) and all(named) and len(cells) > 1:
+            for found_ in named:
+                structure.list(found_ or ())
+            return structure
     for read in (_lying, _one_line, _by_heading, _upright):
         if read(rows, labels, structure, kind):
             structure.found = True

@@ -44,6 +44,7 @@ def _fill() -> None:
             (_PHRASES if " " in word else _SINGLE)[word] = kind
     for phrase in ("action units", "action unit", "facial action units", "facial action", "facial actions"):
         _PHRASES[phrase] = "g"
+    _PHRASES["n/a"] = "absent"
     for phrase in ("at level", "at intensity", "at intensity level", "at grade"):
         _PHRASES[phrase] = "word"
 
@@ -65,6 +66,7 @@ _TOKEN = re.compile(
     r"(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|(?P<number>\d+(?:\.\d+)?(?:\s?%)?)|(?P<dots>\.\.\.)|(?P<p>[^\s\w])",
     re.IGNORECASE,
 )
+_CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 _SPACE = re.compile(r"\s+")
 
 
@@ -76,6 +78,20 @@ class Token(NamedTuple):
     start: int
     end: int
     payload: Any = None
+
+
+_FOREIGN_DENIAL = re.compile(r"不|没|沒|無|无|未|并非|ではな|じゃな|ない|なし|아니|없|않")
+_FOREIGN_TURN = re.compile(r"(?:而是|但|却|只是)")
+
+
+def _foreign(word: str) -> str:
+    """The kind of a run of Chinese, Japanese or Korean, which has no spaces between words."""
+    if not _CJK.search(word):
+        return "word"
+    turn = _FOREIGN_TURN.search(word)
+    if _FOREIGN_DENIAL.search(word, turn.start() if turn else 0):
+        return "deny"
+    return "reset" if turn else "word"
 
 
 def tokenise(text: str, marks: Sequence[tuple[int, int, Any]], start: int = 0, end: int | None = None) -> list[Token]:
@@ -98,7 +114,7 @@ def _plain(text: str, start: int, end: int, found: list[Token]) -> None:
         group = match.lastgroup
         raw = match.group().lower()
         if group == "word":
-            kind = _SINGLE.get(raw, "word")
+            kind = _SINGLE.get(raw) or ("word" if raw.isascii() else _foreign(raw))
         elif group == "phrase":
             raw = _SPACE.sub(" ", raw)
             kind = _PHRASES[raw]

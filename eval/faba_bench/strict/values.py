@@ -16,7 +16,7 @@ _SEEN = (
 _ABSENT = (
     rf"(?:is\s+|are\s+)?(?:not|isn't|aren't|never|hardly|barely|scarcely|un-?)\s*(?:{_WAYS})?(?:{_SEEN})(?:\s+(?:here|in\s+(?:this|the)\s+\w+))?|"
     r"no\s+(?:clear\s+|visible\s+|significant\s+|obvious\s+)?(?:activity|activation|movement|sign|signs|evidence|change|action|contraction|intensity|trace)(?:\s+(?:visible|seen|detected|observed))?|"
-    r"absent|absence|inactive|missing|lacking|reject(?:ed)?|declined|dismissed|undetected|unobserved|invisible|unlikely|(?:very|highly)\s+unlikely|ruled\s+out|excluded|"
+    r"absent|absence|inactive|missing|lacking|reject(?:ed)?|declined|dismissed|undetected|unobserved|invisible|unlikely|(?:very|highly)\s+unlikely|le(?:ss|ast)\s+likely|ruled\s+out|excluded|"
     r"neutral|relaxed|at\s+rest|resting|negative|off|false|none|nothing|no|nope|n|f|zero|nil|null|nan|"
     r"not\s+(?:at\s+all|applicable|active\s+at\s+all)|trace\s+absent|deactivated|inactivated|disengaged|unmoved|"
     # other languages
@@ -26,7 +26,7 @@ _ABSENT = (
 )
 _PRESENT = (
     rf"(?:is\s+|are\s+)?(?:{_WAYS})?(?:{_SEEN})(?:\s+(?:here|in\s+(?:this|the)\s+\w+))?|yes|yep|y|true|t|positive|confirmed|certain|definite|"
-    r"accept(?:ed)?|affirmed|scored|likely|(?:very|highly|quite)\s+likely|probable|probably|strong(?:ly)?|moderate(?:ly)?|medium|mild(?:ly)?|slight(?:ly)?|weak(?:ly)?|low|high|(?:very|quite|extremely)\s+(?:strong|weak|low|high|slight|mild)|"
+    r"accept(?:ed)?|affirmed|scored|likely|(?:very|highly|quite|most|more)\s+likely|probable|probably|strong(?:ly)?|moderate(?:ly)?|medium|mild(?:ly)?|slight(?:ly)?|weak(?:ly)?|low|high|(?:very|quite|extremely)\s+(?:strong|weak|low|high|slight|mild)|"
     r"trace|pronounced|severe|extreme|max(?:imum)?|subtle|faint|clear(?:ly)?|intense|full|partial|minor|major|significant|light|heavy|"
     r"(?:mild|slight|weak|low|medium|moderate)\s+to\s+(?:moderate|strong|high|medium)|(?:slightly|strongly|clearly|moderately|weakly|very|faintly|mildly)\s+(?:present|active|visible|activated|raised|lowered)|"
     r"存在|有|是|出现|出現|激活|活跃|明显|可见|検出|見られる|あり|ある|はい|存在する|活性|있음|있다|예|네|활성|ja|vorhanden|aktiv|sichtbar|anwesend|stark|schwach|oui|présente?|actif|"
@@ -34,13 +34,13 @@ _PRESENT = (
 )
 _UNCLEAR = (
     r"unclear|uncertain|unsure|unknown|maybe|possibl[ey]|perhaps|ambiguous|indeterminate|indeterminable|undetermined|cannot\s+tell|can't\s+tell|"
-    r"not\s+(?:sure|clear|certain)|not\s+enough\s+information|n/?a|yes\s*/\s*no|no\s*/\s*yes|0\s*/\s*1|1\s*/\s*0|"
+    r"not\s+(?:sure|clear|certain)|not\s+enough\s+information|yes\s*/\s*no|no\s*/\s*yes|0\s*/\s*1(?!\d)|1\s*/\s*0(?!\d)|"
     r"true\s*/\s*false|present\s*/\s*absent|yes\s+(?:or|and)\s+no|absent\s*/\s*present|borderline|inconclusive|hard\s+to\s+tell|\?|"
     r"不确定|不清楚|不明|неясно|unklar|incertain|incierto"
 )
 #: What a coder could not look at: neither coded nor denied.
 _UNSEEN = (
-    r"(?:(?:is|are)\s+)?(?:(?:partly|partially|fully|completely)\s+)?(?:occluded|obscured|hidden|covered|out\s+of\s+(?:view|frame|shot)|unscor(?:e)?able|uncodable|not\s+(?:codable|codeable|scorable|scoreable|assessable|determinable|assessed|coded|rated|scored|evaluated|available)|"
+    r"n/?a|(?:(?:is|are)\s+)?(?:(?:partly|partially|fully|completely)\s+)?(?:occluded|obscured|hidden|covered|out\s+of\s+(?:view|frame|shot)|unscor(?:e)?able|uncodable|not\s+(?:codable|codeable|scorable|scoreable|assessable|determinable|assessed|coded|rated|scored|evaluated|available)|"
     r"unassessable|(?:cannot|can't|could\s+not|couldn't)\s+be\s+(?:assessed|coded|scored|judged|rated|evaluated|determined|seen\s+due\b[^\n,;]*)|被遮挡|遮挡|无法判断|无法评估)"
 )
 YES_MARKS = "✓✔✅☑🗹🟢🟩👍⭕●◉■+"
@@ -67,7 +67,7 @@ STRENGTH = {
     "clear": 0.75, "pronounced": 0.8, "significant": 0.8, "high": 0.8, "strong": 0.8, "strongly": 0.8, "major": 0.8,
     "heavy": 0.85, "intense": 0.9, "severe": 0.9, "full": 0.95, "extreme": 0.95, "max": 1.0, "maximum": 1.0,
     "unlikely": 0.0, "likely": 0.7, "probable": 0.7, "very high": 0.9, "very strong": 0.9, "very low": 0.1, "very weak": 0.1,
-    "very likely": 0.9, "highly likely": 0.9, "extremely high": 0.97, "extremely low": 0.05, "quite high": 0.8,
+    "very likely": 0.9, "most likely": 0.95, "more likely": 0.8, "highly likely": 0.9, "extremely high": 0.97, "extremely low": 0.05, "quite high": 0.8,
 }  # fmt: skip
 
 
@@ -104,6 +104,8 @@ def match_value(text: str, start: int = 0, end: int | None = None) -> Value | No
         return Value(None, end=match.end())
     if match["number"]:
         number = float(match["number"].replace(",", "."))
+        if match["scale"] and float(match["scale"]) == 100:
+            return Value(number > 0, number, True, end=match.end())
         return Value(
             number > 0,
             number,

@@ -11,7 +11,7 @@ DENY = """
 no|without|neither|nor|none of|none|nothing|lack of|a lack of|absence of|an absence of|rather than|instead of|in place of|
 in lieu of|as opposed to|as against|unlike|devoid of|free of|free from|far from|short of|anything but|little to no|
 little or no|little if any|hardly any|barely any|scarcely any|almost no|nearly no|virtually no|practically no|no longer any|
-zero|minus|sans|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
+zero|minus|sans|far removed from|removed from|a far cry from|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
 loss of|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
 """.replace("\n", "").split("|")
 
@@ -25,7 +25,7 @@ isnt|arent|wasnt|werent|wont|wouldnt|couldnt|hasnt|havent|aint|nowhere|unable to
 DENYING_VERB = """
 lack|lacks|lacked|lacking|exclude|excludes|excluding|rule out|rules out|ruling out|preclude|precludes|precluding|dismiss|
 dismisses|reject|rejects|rejecting|deny|denies|negate|negates|contradict|contradicts|speak against|speaks against|
-speaking against|argue against|argues against|arguing against|point away from|points away from|omit|omits|discard|
+speaking against|argue against|argues against|arguing against|point away from|points away from|omit|omits|leave out|leaves out|leaving out|left out|skip|skips|skipping|discard|
 discards|refute|refutes|misses|eliminate|eliminates|eliminating|discount|discounts|disconfirms|count out|
 fail|fails|failed|failing|refuse to|refuses to|avoid|avoids|doubt|doubts|militates against
 """.replace("\n", "").split("|")
@@ -34,7 +34,7 @@ fail|fails|failed|failing|refuse to|refuses to|avoid|avoids|doubt|doubts|militat
 ABSENT = """
 absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
 dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
-negligible|nonexistent|non-existent|gone|at rest|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
+negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
 unsupported|unwarranted|lacked|omitted|precluded|resting|too weak to|too faint to|too subtle to|wanting|crossed out|
 ruled out completely|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
@@ -93,7 +93,7 @@ VERB = frozenset(
     "supports needs wants rules lacks fails excludes leaves represents constitutes forms combines stands results causes "
     "evokes betrays hints speaks argues considered rejected scores reads radiates wins hangs has helps shines run runs "
     "spreads works plays holds keeps sees reaches touches follows precedes lean go choose pick opt doubt doubts saw "
-    "appears remains feels looks fill fills exclude finds travels rises turns proves stays lights activates carries bears warrants describes describe signify signifies identifies".split()
+    "came went saw gave took remained appears remains feels looks fill fills exclude finds travels rises turns proves stays lights activates carries bears warrants describes describe signify signifies identifies".split()
 )
 #: Verbs in their plain form, which may be nouns: verbs behind a plural, a pronoun or a mention.
 BASE_VERB = frozenset(
@@ -132,7 +132,9 @@ FRONTED = frozenset(
     "with without in at on despite due given except apart aside unlike instead rather besides of as for from based "
     "considering compared contrary like by under among around although because since while whereas if besides overall".split()
 )
-YES = frozenset("yes yep yeah y true present active affirmative indeed correct".split())
+YES = frozenset(
+    "definitely certainly absolutely surely obviously clearly sure yes yep yeah y true present active affirmative indeed correct".split()
+)
 NO = frozenset("no nope n false absent inactive none negative never".split())
 
 #: Behind "I would": wishes, as against "I would say".
@@ -142,7 +144,20 @@ SUPPOSING_VERB = frozenset(
     "think expect suspect assume argue mistake misread confuse suppose interpret take add believe guess claim imagine".split()
 )
 #: What stands before a score: "AU1 is 0", "gets a 0".
-BEFORE_A_SCORE = frozenset("is at to are of be a gets get scores receives".split())
+BEFORE_A_SCORE = frozenset("is at to are of be a gets get scores receives rated scored graded coded".split())
+#: "AU26 was considered, but ...": thought of, not claimed.
+TENTATIVE = frozenset("considered contemplated suspected debated weighed entertained".split())
+#: What one is made to do: "if I had to choose, I would say ..." claims.
+CHOOSING = frozenset("choose pick guess decide name select forced asked pressed bet".split())
+#: Verbs of coding, for "I do not list it".
+CODING = frozenset("list code score count include mark report note record".split())
+#: With "for": what was looked for need not be there.
+SEEKING = frozenset(
+    "look looked looking search searched searching scan scanned scanning check checked checking test tested testing screened".split()
+)
+#: With "about": neither claimed nor denied.
+DOUBTING = frozenset("hesitated hesitate unsure uncertain wondered wonder asked doubtful undecided".split())
+PREPOSITION = frozenset("in at on from because by around only for through across near under above between".split())
 #: Adverbs of what is so in general.
 HABIT = frozenset("usually typically normally commonly often generally sometimes ordinarily".split())
 #: Beside a percentage: of strength, not of certainty.
