@@ -9,6 +9,7 @@ from typing import Any
 from llava_faba.emola.normalization import METHODS
 from llava_faba.errors import UserError
 from llava_faba.experts import LandmarkExpert, create_expert, expert_class
+from llava_faba.training.identity import remember
 from llava_faba.training.template import check_version
 
 NO_PRIOR = "none"
@@ -98,6 +99,7 @@ def emola_model_arguments(original: Any) -> Any:
         )
 
         def __post_init__(self) -> None:
+            remember(self)
             if self.facial_prior_normalization not in (None, *METHODS):
                 raise UserError(
                     f"--facial_prior_normalization '{self.facial_prior_normalization}' is unknown; "

@@ -6,7 +6,6 @@ from the run's own ``--output_dir``, which is trusted; a stranger's checkpoint i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,22 +16,14 @@ from typing import Any
 
 import torch
 import transformers
+from faba_bench.files.jsonfiles import read_object
 
 from llava_faba.errors import UserError
+from llava_faba.training.identity import COMPLETE, LENGTH_FLAGS
 
 MANIFEST = "complete.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-# Flags that decide the weights: with another value a run would end as neither the old nor the new one.
-_FLAGS = (
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "group_by_modality_length", "group_by_length"),
-    *("learning_rate", "mm_projector_lr", "facial_prior_projector_lr", "lr_scheduler_type", "warmup_ratio"),
-    *("warmup_steps", "weight_decay", "optim", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
-    *("bf16", "fp16", "bits", "lora_enable", "lora_r", "lora_alpha", "lora_dropout", "lora_bias"),
-    *("model_max_length", "seed", "data_seed"),
-)
-# Flags that may grow, so that a finished run can be trained further.
-_LENGTH_FLAGS = ("num_train_epochs", "max_steps")
-_MAY_CHANGE = (*_LENGTH_FLAGS, "transformers")
+_MAY_CHANGE = (*LENGTH_FLAGS, "transformers")
 _REMEDY = "start with the flags of the first run, or give another --output_dir to begin anew."
 
 
@@ -82,26 +73,6 @@ def remove_drafts(output_dir: Path | str) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def run_settings(trainer: Any) -> dict[str, Any]:
-    """What must stay as it was for a run to go on as if it had not been stopped, as JSON values."""
-    args, config = trainer.args, trainer.model.config
-    values = {name: getattr(args, name) for name in (*_FLAGS, *_LENGTH_FLAGS) if hasattr(args, name)}
-    values["processes"] = args.world_size
-    values["order of records"] = "by seed and epoch"  # earlier releases drew it from the global random state
-    zero = getattr(args, "hf_deepspeed_config", None)
-    values["ZeRO stage"] = zero.get_value("zero_optimization.stage") if zero else None
-    values["transformers"] = transformers.__version__
-    values["base model"] = Path(str(getattr(config, "_name_or_path", ""))).name
-    values["facial prior"] = getattr(config, "facial_prior_expert", None)
-    values["facial prior normalization"] = getattr(config, "facial_prior_normalization", None)
-    records = getattr(trainer.train_dataset, "list_data_dict", None)
-    if records is not None:
-        digest = hashlib.sha256(json.dumps(records, sort_keys=True, default=str).encode())
-        values["records"] = f"{len(records)} (sha256 {digest.hexdigest()[:12]})"
-    values["trained weights"] = sorted(name for name, value in trainer.model.named_parameters() if value.requires_grad)
-    return json.loads(json.dumps(values, default=lambda value: getattr(value, "value", str(value))))
-
-
 def mark_complete(folder: Path, settings: dict[str, Any]) -> None:
     """Write the manifest, the last file of a checkpoint: names and sizes of all others, and what made them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
@@ -126,22 +97,35 @@ def check_same_run(folder: Path, settings: dict[str, Any]) -> list[str]:
 
     Raises UserError, naming every difference, where it is not.
     """
-    saved = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
+    saved = read_object(folder / MANIFEST, error=UserError).get("settings")
+    if not isinstance(saved, dict):
+        raise UserError(f"{folder / MANIFEST}: 'settings' is not an object; give another --output_dir.")
     _check_generation(folder, saved.get("transformers"))
+    names, allowed = _compared(saved, settings)
     wrong: list[str] = []
-    allowed: list[str] = []
-    for name in sorted(saved.keys() | settings.keys()):
+    for name in names:
         before, now = saved.get(name), settings.get(name)
         if before == now:
             continue
         if name == "trained weights":
-            names = set(before or ()) ^ set(now or ())
-            wrong.append(f"other trained weights ({len(names)} differ, such as {min(names)})")
+            differing = set(before or ()) ^ set(now or ())
+            wrong.append(f"other trained weights ({len(differing)} differ, such as {min(differing)})")
         else:
             (allowed if name in _MAY_CHANGE else wrong).append(f"{name} was {before}, is {now}")
     if wrong:
         raise UserError(f"{folder} was saved by another run: {'; '.join(wrong)}. To go on, {_REMEDY}")
     return allowed
+
+
+def _compared(saved: dict[str, Any], settings: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The names that can be compared, and what is to be said of the others."""
+    shared = sorted(saved.keys() & settings.keys())
+    if COMPLETE in settings and COMPLETE not in saved:
+        more = len(settings.keys() - saved.keys())
+        return shared, [f"an earlier release saved it and wrote less down, so that {more} settings are not compared"]
+    if saved.get("transformers") != settings.get("transformers"):  # each has flags of its own
+        return shared, []
+    return sorted(saved.keys() | settings.keys()), []
 
 
 def _check_generation(folder: Path, saved_by: str | None) -> None:
@@ -177,8 +161,7 @@ def checkpoint_config(output_dir: Path | str) -> dict[str, Any]:
     last = last_checkpoint(output_dir)
     if last is None or not (last / "config.json").is_file():
         return {}
-    config: dict[str, Any] = json.loads((last / "config.json").read_text(encoding="utf-8"))
-    return config
+    return read_object(last / "config.json", error=UserError)
 
 
 def _step(path: Path) -> int:
@@ -199,9 +182,9 @@ def _gather(value: Any) -> list[Any]:
 
 def _is_complete(folder: Path) -> bool:
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = read_object(folder / MANIFEST, error=ValueError)["files"]
         return all((folder / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from llava_faba.compat.resume import deepspeed_without_frozen_weights, own_random_state_trusted
 from llava_faba.training.epoch_order import epoch_order
+from llava_faba.training.identity import run_settings
 from llava_faba.training.peers import accumulate_under_deepspeed, checkpoint_under_ddp
 from llava_faba.training.resume import (
     MANIFEST,
@@ -17,7 +18,6 @@ from llava_faba.training.resume import (
     load_non_lora,
     mark_complete,
     remove_drafts,
-    run_settings,
     unmark,
 )
 

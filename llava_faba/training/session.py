@@ -17,6 +17,7 @@ from transformers import set_seed
 from llava_faba.model.dispatch import training_base
 from llava_faba.model.handing_over import only_vetted_folders
 from llava_faba.training.arguments import NO_PRIOR
+from llava_faba.training.identity import remembering_arguments
 from llava_faba.training.peers import groups_waiting, naming_lost_processes
 from llava_faba.training.shared_buffers import free_with_processes
 from llava_faba.training.stale_locks import remove_stale_locks
@@ -34,7 +35,7 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
         request = _parse_request(sys.argv[1:])
         _prepare_cpu(request.deepspeed, request.ddp_timeout)
         attn_implementation = request.attn_implementation or _available(attn_implementation)
-        with naming_lost_processes(request.output_dir), groups_waiting(request.ddp_timeout):
+        with naming_lost_processes(request.output_dir), groups_waiting(request.ddp_timeout), remembering_arguments():
             if request.facial_prior_expert is None:
                 with only_vetted_folders():
                     original(attn_implementation=attn_implementation)

@@ -76,3 +76,43 @@ def test_answers_behind_the_limit_of_what_the_model_sees(
     error = capsys.readouterr().err
     assert all(part in error for part in told)
     assert not list(copied.glob("out/*.bin"))
+
+
+def test_going_on_with_another_setting_is_refused_by_its_name(
+    copied: Path,
+    train: Train,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """DiffSynth#1406: "Going on", and other losses. Each of these passed unnoticed."""
+    flags = ("--lora_enable", "True", "--max_steps", "1", "--save_strategy", "steps", "--save_steps", "1")
+    assert train("out", *flags) == 0
+    capsys.readouterr()
+
+    def refused(*more: str) -> str:
+        assert train("out", *flags, *more) == 2
+        error = capsys.readouterr().err
+        assert "was saved by another run: " in error
+        return error.split("another run: ")[1]
+
+    assert "conversation template was v1, is plain" in refused("--version", "plain")
+    assert "image_aspect_ratio was pad, is square" in refused("--image_aspect_ratio", "square")
+    assert "mm_vision_select_layer was -2, is -1" in refused("--mm_vision_select_layer", "-1")
+    assert "label_smoothing_factor was 0.0, is 0.1" in refused("--label_smoothing_factor", "0.1")
+    assert "attn_implementation was None, is eager" in refused("--attn_implementation", "eager")
+    other = shutil.copytree(copied / "data", copied / "other")
+    (other / "img" / "1.png").write_bytes((other / "img" / "2.png").read_bytes())  # another picture of that name
+    assert refused("--image_folder", "other").startswith("pictures was 8 (")
+    shutil.copy(copied / "data" / "img" / "1.png", other / "img" / "1.png")
+    shutil.copy(copied / "data" / "lm" / "2.npy", other / "lm" / "1.npy")
+    assert refused("--image_folder", "other").startswith("priors was sha256 ")
+    shutil.copy(copied / "data" / "lm" / "1.npy", other / "lm" / "1.npy")
+    base = shutil.copytree(copied / "base", copied / "elsewhere" / "base")
+    edit_config(base, rms_norm_eps=2e-6)
+    assert "content of the base was sha256 " in refused("--model_name_or_path", "elsewhere/base")
+    shutil.copy(copied / "base" / "config.json", base / "config.json")
+    shutil.copytree(copied / "clip-tiny", copied / "elsewhere" / "clip-tiny")
+    # The same under other names, and what cannot change the weights.
+    free = ("--save_steps", "5", "--logging_steps", "3", "--dataloader_num_workers", "1", "--run_name", "x")
+    names = ("--image_folder", "other", "--model_name_or_path", "elsewhere/base", "--vision_tower")
+    assert train("out", *flags, *free, *names, "./elsewhere/clip-tiny") == 0
+    assert "Going on from out/checkpoint-1" in capsys.readouterr().out
