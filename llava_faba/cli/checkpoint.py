@@ -1,4 +1,4 @@
-"""``llava-faba checkpoint``: merge LoRA weights; to and from the format of the EmoLA authors' release."""
+"""``llava-faba checkpoint``: merge LoRA weights; to and from the authors' format, and transformers' own home."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from faba_bench.console.output import say
 from faba_bench.console.parser import Parser, warn_old
 
 from llava_faba.cli import options
+from llava_faba.devices import DTYPES
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -35,9 +36,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="write a checkpoint as a model of transformers 5, which needs no LLaVA",
         parents=[options.model()],
     )
+    native.add_argument("--dtype", choices=DTYPES, help="precision of the written weights (default: the files' own)")
     native.add_argument("--conv-mode", metavar="NAME", help="conversation template (default: the checkpoint's)")
     native.set_defaults(run=run_to_transformers)
-    for command in (export, importing, native):
+    back = commands.add_parser(
+        "from-transformers",
+        help="write a model of transformers 5 as a merged checkpoint that LLaVA reads",
+        parents=[options.model(base=False, what="folder that to-transformers wrote, or training has saved since")],
+    )
+    back.add_argument(
+        "--tokenizer", metavar="DIR", help="folder with tokenizer.model (default: the one kept by to-transformers)"
+    )
+    back.set_defaults(run=run_from_transformers)
+    for command in (export, importing, native, back):
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
 
 
@@ -102,12 +113,26 @@ def run_to_transformers(args: argparse.Namespace) -> int:
     from llava_faba.conversion.to_transformers import Options, to_transformers
 
     report = to_transformers(
-        args.model_path, args.out, model_base=args.model_base, options=Options(conversation=args.conv_mode)
+        args.model_path,
+        args.out,
+        model_base=args.model_base,
+        options=Options(conversation=args.conv_mode, dtype=args.dtype),
     )
     ran = "run by transformers" if report.ran_model else "run by our own plain forward pass"
     say(f"{report.tokens} texts give the tokens of SentencePiece")
     say(f"{report.prompts} prompts give the source's logits within {report.logits:.1e} ({ran})")
+    if report.rounding is not None:
+        say(f"note: rounding to the type of the files moved the logits by up to {report.rounding:.1e}")
     for note in report.notes:
         say(f"note: {note}")
+    say(f"written to {args.out}")
+    return 0
+
+
+def run_from_transformers(args: argparse.Namespace) -> int:
+    from llava_faba.conversion.from_transformers import from_transformers
+
+    report = from_transformers(args.model_path, args.out, tokenizer=args.tokenizer)
+    say(f"{report.prompts} prompts give the source's logits within {report.logits:.1e}")
     say(f"written to {args.out}")
     return 0

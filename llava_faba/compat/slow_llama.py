@@ -32,9 +32,8 @@ def slow_llama_tokenizer() -> Any:
                 return list(super().tokenize(text, **kwargs))
             tokens = list(super().tokenize(_SPACE + text.replace(_SPACE, " "), **kwargs))
             # A text that begins with a special token has no word there.
-            return (
-                tokens[1:] if tokens[0] == _SPACE and tokens[1:2] and tokens[1] in self.all_special_tokens else tokens
-            )
+            is_alone = tokens[:1] == [_SPACE] and tokens[1:2] and tokens[1] in self.all_special_tokens
+            return tokens[1:] if is_alone else tokens
 
         def convert_tokens_to_string(self, tokens: list[str]) -> str:
             added = {token for token, number in self.added_tokens_encoder.items() if number >= self.vocab_size}

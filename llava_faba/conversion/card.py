@@ -1,14 +1,16 @@
-# ruff: noqa: E501 - long messages and tables
 """The model card of a converted checkpoint, from what the checkpoint says."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from llava_faba.conversion.proof import Report
 from llava_faba.conversion.source import Source
 from llava_faba.errors import ExpertError
 
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _USE = """\
 ```python
 import llava_faba.native  # pip install llava-faba
@@ -17,8 +19,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 model = AutoModelForImageTextToText.from_pretrained("FOLDER OR HUB ID")
 processor = AutoProcessor.from_pretrained("FOLDER OR HUB ID")
-question = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is the emotion of this face?"}]}]
-text = processor.apply_chat_template(question, add_generation_prompt=True)
+question = {"type": "text", "text": "What is the emotion of this face?"}
+turn = {"role": "user", "content": [{"type": "image"}, question]}
+text = processor.apply_chat_template([turn], add_generation_prompt=True)
 inputs = processor(images=Image.open("face.jpg"), text=text, return_tensors="pt")
 answer = model.generate(**inputs, do_sample=False, max_new_tokens=256)
 print(processor.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
@@ -28,12 +31,16 @@ print(processor.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_to
 
 def model_card(source: Source, native: dict[str, Any], report: Report, conversation: str) -> str:
     """README.md in the hub's form: what it is, how it is used, what was proved, whose licences bind."""
-    base = (source.checkpoint.adapter or {}).get("base_model_name_or_path") or source.config.get("_name_or_path") or ""
+    named = (source.checkpoint.adapter or {}).get("base_model_name_or_path") or source.config.get("_name_or_path") or ""
+    base = Path(named).name if named.startswith(("/", ".", "~")) else named  # folders of a machine stay there
     expert = native["facial_prior_expert"]
     ran = "the model's own class and " if report.ran_model else ""
     lines = [
         "---",
         "library_name: transformers",
+        "license: other",
+        "license_name: that-of-the-base-model",
+        *([f"base_model: {base}"] if _HUB_ID.fullmatch(base) else []),
         "pipeline_tag: image-text-to-text",
         "tags: [emola, llava, facial-expression, action-units]",
         "---",
@@ -56,19 +63,20 @@ def model_card(source: Source, native: dict[str, Any], report: Report, conversat
         "## Proved when it was converted",
         "",
         f"- {report.tokens} texts: token ids equal to SentencePiece's.",
-        f"- {report.prompts} prompts: logits of {ran}the files equal to the source's within {report.logits:.1e} (float32).",
+        f"- {report.prompts} prompts: logits of {ran}the files equal to the source's within {report.logits:.1e} "
+        "(float32).",
         f"- Conversation template `{conversation}`.",
         *(
-            [f"- Merging LoRA in the files' type moved the logits by up to {report.rounding:.1e}."]
+            [f"- Rounding to {native['dtype']} moved the logits by up to {report.rounding:.1e}."]
             if report.rounding
             else []
         ),
         "",
         "## Licences",
         "",
-        f"The weights derive from the base model `{base or 'unnamed'}` and are bound by its licence (LLaVA-1.5 on Vicuna:",
-        "the Llama 2 Community License). The expert's weights are not in this folder: " + _licence(expert),
-        "Reading emotions of people may be restricted by law where you are; see `docs/responsible-use.md` of llava-faba.",
+        f"The weights derive from the base model `{base or 'unnamed'}` and are bound by its licence (LLaVA-1.5 on",
+        "Vicuna: the Llama 2 Community License). The expert's weights are not in this folder: " + _licence(expert),
+        "Reading emotions of people may be restricted by law where you are.",
         "",
     ]
     return "\n".join(lines)

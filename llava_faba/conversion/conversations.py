@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - long messages and tables
 """LLaVA's conversation templates as Jinja, as ``llava.conversation.conv_templates`` builds them.
 
 A template is a system text, two roles, and what stands behind a message of each. Only those of LLaVA-1.5 and 1.6 on
@@ -64,7 +63,8 @@ _JINJA = """\
 {{%- set parts = namespace(images='', text='') -%}}
 {{%- if message['content'] is string -%}}{{%- set parts.text = message['content'] -%}}{{%- else -%}}
 {{%- for part in message['content'] -%}}
-{{%- if part['type'] == 'image' or part['type'] == 'image_url' -%}}{{%- set parts.images = parts.images + '<image>\\n' -%}}
+{{%- if part['type'] == 'image' or part['type'] == 'image_url' -%}}\
+{{%- set parts.images = parts.images + '<image>\\n' -%}}
 {{%- elif part['type'] == 'text' -%}}{{%- set parts.text = parts.text + part['text'] -%}}{{%- endif -%}}
 {{%- endfor -%}}{{%- endif -%}}
 {{%- if message['role'] == 'user' -%}}{{{{ '{user}: ' + parts.images + parts.text + {first} }}}}

@@ -1,9 +1,9 @@
-# ruff: noqa: E501 - long messages and tables
 """An EmoLA config.json of LLaVA's home as the native one; what cannot be carried over is refused by name."""
 
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 from typing import Any
 
 from llava_faba.conversion.source import Source
@@ -58,7 +58,8 @@ def check_convertible(source: Source) -> None:
         refused.append("mm_use_im_start_end: pictures between start and end tokens are not converted")
     if config.get("mm_projector_type", "linear") != "mlp2x_gelu":
         refused.append(
-            f"mm_projector_type is '{config.get('mm_projector_type', 'linear')}'; transformers' LLaVA has mlp2x_gelu alone"
+            f"mm_projector_type is '{config.get('mm_projector_type', 'linear')}'; transformers' LLaVA has mlp2x_gelu "
+            "alone"
         )
     kind = config.get("facial_prior_projector_type") or config.get("mm_projector_type", "linear")
     projector_depth(str(kind))  # unknown ones end here
@@ -130,9 +131,20 @@ def native_config(source: Source, rows: int, placeholder: int, dtype: str) -> di
         "mm_patch_merge_type": config.get("mm_patch_merge_type", "flat"),
         "image_mean": picture["image_mean"],
         "image_std": picture["image_std"],
-        "llava_config": {**config, "vocab_size": int(source.tensors["model.embed_tokens.weight"]().shape[0])},
+        "tokenizer_size": placeholder + 1,
+        "llava_config": {
+            **{key: _without_place(key, value) for key, value in config.items()},
+            "vocab_size": int(source.tensors["model.embed_tokens.weight"]().shape[0]),
+        },
         **special_ids(source),
     }
+
+
+def _without_place(key: str, value: Any) -> Any:
+    """Folders of the machine that it was trained on are nobody else's business: their last part says what they are."""
+    if key in ("mm_vision_tower", "_name_or_path") and isinstance(value, str) and value.startswith(("/", ".", "~")):
+        return Path(value).name
+    return value
 
 
 def special_ids(source: Source) -> dict[str, int]:

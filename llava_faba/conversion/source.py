@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - long messages and tables
 """An EmoLA folder of LLaVA's home as tensors of the merged model, one at a time.
 
 Nothing is loaded before it is asked for: a checkpoint of 13 GB passes through in less memory than its largest tensor
@@ -66,11 +65,12 @@ class Source:
     def config(self) -> dict[str, Any]:
         return self.checkpoint.config
 
-    def read(self, name: str) -> torch.Tensor:
-        """A tensor of the merged model, in the type of its file; the sum with LoRA is made in float32."""
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """A tensor of the merged model, in ``dtype`` or the type of its file; the sum with LoRA is made in float32."""
         value = self.tensors[name]()
         lora = self.lora.get(name)
-        return value if lora is None else (value.float() + lora.delta()).to(value.dtype)
+        merged = value if lora is None else value.float() + lora.delta()
+        return merged.to(dtype or value.dtype)
 
 
 def open_source(model_path: str | Path, model_base: str | None = None) -> Source:
@@ -97,7 +97,8 @@ def open_source(model_path: str | Path, model_base: str | None = None) -> Source
     own_tower = inside if checkpoint.config.get("unfreeze_mm_vision_tower") else {}
     if inside and not own_tower:
         notes.append(
-            "The vision tower's weights inside the checkpoint were left, as LLaVA leaves them: it reads the tower's folder."
+            "The vision tower's weights inside the checkpoint were left, as LLaVA leaves them: it reads the tower's "
+            "folder."
         )
     tensors |= _tower_tensors(tower, own_tower)
     source = Source(checkpoint, tower, whole.folder, tensors, notes=notes)
@@ -163,8 +164,8 @@ def _check_all_known(source: Source) -> None:
     unknown = [name for name in source.tensors if to_native(name) is None]
     if unknown:
         raise CheckpointError(
-            f"{source.checkpoint.folder}: {len(unknown)} weights have no place in the converted model, {unknown[0]} for "
-            "one; this kind of checkpoint is not converted."
+            f"{source.checkpoint.folder}: {len(unknown)} weights have no place in the converted model, {unknown[0]} "
+            "for one; this kind of checkpoint is not converted."
         )
     for name in ("model.embed_tokens.weight", "model.norm.weight", f"{PRIOR_PROJECTOR}0.weight"):
         single = name.replace("0.weight", "weight")

@@ -62,40 +62,26 @@ def _write(source: Source, folder: Path, options: Options) -> proof.Report:
     _write_json(folder / "generation_config.json", _generation(source))
     _write_json(folder / "processor_config.json", settings.processor_config(source, native))
     (folder / "chat_template.jinja").write_text(conversation.jinja(), encoding="utf-8")
-    merged = Source(source.checkpoint, source.tower, source.tokens, source.tensors, source.lora)
-    write_shards(_tensors(merged, rows, options.dtype), folder)
+    wanted = getattr(torch, options.dtype) if options.dtype else None
+    write_shards(_tensors(source, rows, wanted), folder)
     prompts = proof.examples(source, slow, conversation, functools.partial(_pixels, source, native))
-    _cast_source(merged, options.dtype)
-    proof.prove_logits(merged, folder, native, prompts, report)
+    proof.prove_logits(source, folder, native, prompts, report, wanted)
     (folder / "README.md").write_text(card.model_card(source, native, report, name), encoding="utf-8")
     return report
 
 
-def _tensors(source: Source, rows: int, dtype: str | None) -> Iterator[tuple[str, Reader]]:
+def _tensors(source: Source, rows: int, dtype: torch.dtype | None) -> Iterator[tuple[str, Reader]]:
     for name in source.tensors:
         native = to_native(name)
         assert native is not None  # open_source saw to it
         yield native, functools.partial(_tensor, source, name, rows, dtype)
 
 
-def _tensor(source: Source, name: str, rows: int, dtype: str | None) -> torch.Tensor:
-    value = source.tensors[name]() if dtype is None else source.tensors[name]().to(getattr(torch, dtype))
-    lora = source.lora.get(name)
-    if lora is not None:
-        value = (source.tensors[name]().float() + lora.delta()).to(value.dtype)
+def _tensor(source: Source, name: str, rows: int, dtype: torch.dtype | None) -> torch.Tensor:
+    value = source.read(name, dtype)
     if name in EMBEDDINGS and len(value) < rows:
         value = torch.cat((value, value.new_zeros(rows - len(value), value.shape[1])))
     return value
-
-
-def _cast_source(source: Source, dtype: str | None) -> None:
-    """What is proved against is the source in the type that was asked for."""
-    if dtype is not None:
-        wanted = getattr(torch, dtype)
-        source.tensors = {
-            name: functools.partial(lambda reader: reader().to(wanted), reader)
-            for name, reader in source.tensors.items()
-        }
 
 
 def _tokenizer(source: Source, folder: Path) -> tuple[Any, Any, int, int]:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - long messages and tables
 """A SentencePiece model as a fast tokenizer that gives the ids which LLaVA's slow one gives.
 
 transformers' own conversion takes LLaMA's normalizer for every model; here it is the model's own. ``legacy`` is what
@@ -114,7 +113,7 @@ def _first_word_mark() -> Any:
 
 
 def _merges(model: Any) -> list[tuple[str, str]]:
-    """SentencePiece merges by score, whichever halves a piece came from; BPE merges by rank: all halves, in its order."""
+    """SentencePiece merges by score, whatever halves a piece came from; BPE by rank: so all halves, in that order."""
     scores = {piece.piece: piece.score for piece in model.pieces if piece.type in (1, 4)}
     number = {piece.piece: index for index, piece in enumerate(model.pieces)}
     merges = []

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - long messages and tables
 """The releases of transformers that the native classes are written for."""
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ def check_transformers() -> None:
         import transformers
 
         raise UserError(
-            f"llava_faba.native needs transformers {OLDEST[0]}.{OLDEST[1]} or newer, this is {transformers.__version__}; "
-            "upgrade it, or stay with LLaVA's own home (llava_faba.load_model)."
+            f"llava_faba.native needs transformers {OLDEST[0]}.{OLDEST[1]} or newer, this is "
+            f"{transformers.__version__}; upgrade it, or stay with LLaVA's own home (llava_faba.load_model)."
         )
 
 

@@ -22,6 +22,7 @@ class EmolaConfig(LlavaConfig):
     ``image_grid_pinpoints``, ``mm_patch_merge_type``: LLaVA-1.6's, used with "anyres".
     ``image_mean``, ``image_std``: how pixels were normalized, to undo it where the model computes the prior itself.
     ``llava_config``: what else the source's config.json said, for the way back.
+    ``tokenizer_size``: tokens of the tokenizer, the placeholder included; embeddings may have rows behind them.
     ``image_token_id`` is the placeholder: one for each patch and one for the prior.
     """
 
@@ -39,6 +40,7 @@ class EmolaConfig(LlavaConfig):
     mm_patch_merge_type: str = "flat"
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
+    tokenizer_size: int | None = None
     llava_config: dict[str, Any] | None = None
 
     @classmethod

@@ -205,7 +205,7 @@ class EmolaForConditionalGeneration(LlavaForConditionalGeneration):
     in the order of the images; a row of zeros means "no face". Left out, the model computes them with the expert that
     its config names, from ``pixel_values`` (and ``image_sizes``, for pictures that were not square).
     ``input_ids`` holds ``config.image_token_id`` once for each patch and once for the prior.
-    The logit of the placeholder itself is the lowest number there is: it is never an answer.
+    The logits of the placeholder, and of rows that stand for no token, are the lowest number there is.
     """
 
     config_class = EmolaConfig
@@ -290,6 +290,17 @@ class EmolaForConditionalGeneration(LlavaForConditionalGeneration):
         """The expert named in the config, made on first use."""
         return self.model.facial_prior_expert()
 
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; tokens that were added to the tokenizer are no longer masked."""
+        result = super().resize_token_embeddings(*args, **kwargs)
+        if args or kwargs:
+            self.config.tokenizer_size = None
+        return result
+
     def _without_placeholder(self, logits: torch.Tensor) -> torch.Tensor:
-        column = torch.arange(logits.shape[-1], device=logits.device) == self.config.image_token_id
-        return logits.masked_fill(column, torch.finfo(logits.dtype).min)
+        """The placeholder, and rows of the embeddings that no token stands for, are never an answer."""
+        columns = torch.arange(logits.shape[-1], device=logits.device)
+        masked = columns == self.config.image_token_id
+        if self.config.tokenizer_size is not None:
+            masked |= columns >= self.config.tokenizer_size
+        return logits.masked_fill(masked, torch.finfo(logits.dtype).min)

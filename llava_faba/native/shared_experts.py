@@ -1,5 +1,4 @@
-# ruff: noqa: E501 - long messages and tables
-"""Experts and their locks, outside of what transformers copies: models and processors are deep-copied, locks cannot be."""
+"""Experts and their locks, outside of what transformers deep-copies: a lock cannot be copied."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ _made: dict[str, PriorExpert] = {}
 
 
 def shared_expert(name: str, settings: dict[str, Any] | None, size: int) -> PriorExpert:
-    """The one expert of this process with these settings, made on first use. Raises ExpertError as ``create_expert``."""
+    """This process's one expert with these settings, made on first use. Raises ExpertError as ``create_expert``."""
     key = json.dumps([name, settings or {}, size], sort_keys=True)
     with _lock:
         if key not in _made:

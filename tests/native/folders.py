@@ -79,7 +79,7 @@ def random_weights(config: dict[str, Any]) -> dict[str, torch.Tensor]:
         for norm in ("input_layernorm", "post_attention_layernorm"):
             found[f"model.layers.{layer}.{norm}.weight"] = 1 + 0.1 * torch.randn(HIDDEN)
     found["model.norm.weight"] = 1 + 0.1 * torch.randn(HIDDEN)
-    found |= _projector("model.mm_projector", "mlp2x_gelu", TOWER_HIDDEN)
+    found |= _projector("model.mm_projector", config["mm_projector_type"], TOWER_HIDDEN)
     found |= _projector("model.landmark_feature_projector", kind, prior)
     if "unpad" in str(config.get("mm_patch_merge_type")):
         found["model.image_newline"] = torch.randn(HIDDEN)
