@@ -23,12 +23,15 @@ METHODS = ("none", "standardize", "pose")
 # Below this many image half-sides a coordinate is constant, and dividing by it would only amplify noise.
 _SMALLEST_SCALE = 1e-4
 
+# Points that lie apart by less than this share of their coordinates lie in one place, as far as float32 can tell.
+_NO_SHAPE = 1e-6
+
 
 def fit_statistics(method: str, priors: np.ndarray) -> dict[str, list[float]] | None:
     """Statistics of ``method`` over ``priors`` (n, size), float; all-zero rows ("no face") are left out.
 
-    Returns None for ``none``. Raises PriorError when no row holds a face, or when ``pose`` is asked of priors that
-    are not x, y pairs.
+    Returns None for ``none``. Raises PriorError when no row holds a face, when ``pose`` is asked of priors that are not
+    x, y pairs or have no shape, and for numbers that are not finite.
     """
     if method == "none":
         return None
@@ -37,6 +40,10 @@ def fit_statistics(method: str, priors: np.ndarray) -> dict[str, list[float]] | 
     found = found[np.any(found != 0, axis=1)]
     if len(found) == 0:
         raise PriorError(f"facial_prior_normalization '{method}' cannot be fitted: no prior holds a face.")
+    if not np.isfinite(found).all():
+        raise PriorError(
+            f"facial_prior_normalization '{method}' cannot be fitted: a prior has NaN or infinite numbers."
+        )
     statistics: dict[str, list[float]] = {}
     if method == "pose":
         shape = _mean_shape(found)
@@ -96,7 +103,18 @@ def _mean_shape(priors: np.ndarray) -> np.ndarray:
             f"facial_prior_normalization 'pose' needs x, y pairs; priors of {priors.shape[1]} numbers are not. "
             "Use 'standardize'."
         )
-    shape = _unit(priors.mean(axis=0))
+    points = priors.reshape(len(priors), -1, 2)
+    centred = points - points.mean(axis=1, keepdims=True)
+    sizes = np.linalg.norm(centred, axis=(1, 2))
+    if np.any(sizes <= _NO_SHAPE * np.abs(priors).max(axis=1)):
+        raise PriorError(
+            "facial_prior_normalization 'pose' needs the x, y of points on a face, and there are priors whose points "
+            "all lie in one place. Use 'standardize' for priors that are not points."
+        )
+    shape = priors.mean(axis=0)
+    if np.linalg.norm(centred.mean(axis=0)) <= _NO_SHAPE * sizes.max():
+        shape = priors[0]  # faces that are upright and upside down in equal parts: their mean has no shape
+    shape = _unit(shape)
     for _ in range(5):  # converges in two or three rounds on faces
         shape = _unit(_aligned(torch.from_numpy(priors), torch.from_numpy(shape)).numpy().mean(axis=0))
     return shape

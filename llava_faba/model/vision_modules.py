@@ -11,7 +11,8 @@ import torch
 
 from llava_faba.errors import CheckpointError, UserError
 from llava_faba.model.checkpoints import NON_LORA, PROJECTOR_FILE, inspect_checkpoint, read_weights
-from llava_faba.model.config import PRIOR_SIZE_KEY, prior_size
+from llava_faba.model.config import PRIOR_SIZE_KEY, expert_name, has_prior, prior_size
+from llava_faba.model.prior_origin import PriorOrigin, lone_file_needs_config
 from llava_faba.model.projector import PROJECTOR_NAME, build_prior_projector, projector_state
 
 
@@ -21,8 +22,17 @@ def wrap_initialize_vision_modules(original: Callable[..., None]) -> Callable[..
     @functools.wraps(original)
     def initialize_vision_modules(self: Any, model_args: Any, fsdp: Any = None) -> None:
         _check_files(model_args)
+        wants_prior = getattr(model_args, "facial_prior_size", None) is not None
+        if has_prior(self.config) and not wants_prior:
+            raise UserError(
+                f"the base model {_name(self.config)} reads facial priors, and without them (--facial_prior_expert "
+                f"none) it would forget to, while its config goes on asking for them. Pass --facial_prior_expert "
+                f"{expert_name(self.config)}, or begin with a base model that has no facial prior."
+            )
+        fresh = getattr(self, "mm_projector", None) is None and model_args.pretrain_mm_mlp_adapter is None
         original(self, model_args, fsdp=fsdp)
-        if getattr(model_args, "facial_prior_size", None) is not None:
+        self.mm_projector.starts_untrained = fresh
+        if wants_prior:
             _initialize_prior_projector(self, model_args)
 
     return initialize_vision_modules
@@ -37,15 +47,23 @@ def _initialize_prior_projector(model: Any, model_args: Any) -> None:
             f"'{model_args.facial_prior_expert}' gives {model_args.facial_prior_size}; use the expert that the base "
             "model names in its config.json."
         )
+    trained = PriorOrigin.of(config, f"the base model {_name(config)}")
+    if trained is not None:
+        trained.check_flags(model_args.facial_prior_expert, model_args.facial_prior_normalization)
     setattr(config, PRIOR_SIZE_KEY, model_args.facial_prior_size)
     for key, value in model_args.facial_prior_config().items():
         setattr(config, key, value)
     if getattr(model, PROJECTOR_NAME, None) is None:
         setattr(model, PROJECTOR_NAME, build_prior_projector(config))
     projector = getattr(model, PROJECTOR_NAME)
+    projector.starts_untrained = trained is None and model_args.pretrain_facial_prior_projector is None
     _follow_image_projector(projector, model.mm_projector)
     if model_args.pretrain_facial_prior_projector is not None:
-        _load_pretrained(projector, Path(model_args.pretrain_facial_prior_projector), config)
+        pretrained = _load_pretrained(projector, Path(model_args.pretrain_facial_prior_projector), config)
+        if trained is not None and pretrained is not None:
+            trained.check_same(pretrained)
+        trained = trained or pretrained
+    projector.trained_on = trained
     projector.requires_grad_(True)  # LoRA froze everything that existed when it was added
 
 
@@ -67,23 +85,25 @@ def _check_files(model_args: Any) -> None:
         sound_shapes(Path(image_projector))
 
 
-def _load_pretrained(projector: torch.nn.Module, path: Path, config: Any) -> None:
+def _load_pretrained(projector: torch.nn.Module, path: Path, config: Any) -> PriorOrigin | None:
     """Start from a trained projector; it goes on with the normalization that it was trained with."""
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         names = (f"{PROJECTOR_FILE}.bin", f"{PROJECTOR_FILE}.safetensors", f"{NON_LORA}.bin")
         path = next((path / name for name in names if (path / name).is_file()), path / names[0])
     load_projector_file(projector, path)
-    if not (folder / "config.json").is_file():
-        return
-    trained = inspect_checkpoint(folder).config
-    method = trained.get("facial_prior_normalization", "none")
-    if method != config.facial_prior_normalization:
-        raise UserError(
-            f"{path}: this projector was trained with --facial_prior_normalization {method}, not "
-            f"{config.facial_prior_normalization}; pass that flag."
-        )
-    config.facial_prior_statistics = trained.get("facial_prior_statistics")
+    beside = inspect_checkpoint(folder).config if (folder / "config.json").is_file() else {}
+    trained = PriorOrigin.of(beside, f"the projector {path}")
+    if trained is None:
+        lone_file_needs_config(path, config.facial_prior_normalization)
+        return None
+    trained.check_flags(config.facial_prior_expert, config.facial_prior_normalization)
+    config.facial_prior_statistics = trained.statistics
+    return trained
+
+
+def _name(config: Any) -> str:
+    return str(getattr(config, "_name_or_path", "")) or "(without a name)"
 
 
 def load_projector_file(projector: torch.nn.Module, path: Path) -> None:

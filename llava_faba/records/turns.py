@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ def faults(record: Mapping[str, Any]) -> Iterator[Fault]:
     the end of the first question where the record has an image, else none; no model's thoughts in an answer.
     """
     turns = record.get("conversations")
-    layout = list(_layout(turns))
+    layout = [*_misspelt(record), *_layout(turns)]
     if layout:
         yield from layout
         return
@@ -40,6 +41,24 @@ def faults(record: Mapping[str, Any]) -> Iterator[Fault]:
         if turn["from"] == "gpt" and strip_thoughts(turn["value"]).had_thoughts:
             yield Fault(
                 "thoughts", f"turn {place} holds a model's thoughts (such as <think>): only the answer is learnt"
+            )
+
+
+# Keys whose absence changes what is trained, without a word.
+_KEYS = ("conversations", "image", "landmark")
+_AS_SIMILAR = 0.85  # "images" and "lankmark" are, "image_id" is not
+
+
+def _misspelt(record: Mapping[str, Any]) -> Iterator[Fault]:
+    """Keys that are nearly one of ours which the record has not: a picture or a prior that nobody would miss."""
+    absent = [key for key in _KEYS if key not in record]
+    for name in record:
+        meant = difflib.get_close_matches(str(name).strip().lower(), absent, n=1, cutoff=_AS_SIMILAR)
+        if meant:
+            yield Fault(
+                "layout",
+                f"the key {_shown(name)} is not read, and there is no '{meant[0]}': if that is meant, rename it, "
+                "else give the key another name",
             )
 
 

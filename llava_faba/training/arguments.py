@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llava_faba.emola.normalization import METHODS
+from llava_faba.emola.settings import REFERENCE_EXPERT
 from llava_faba.errors import UserError
 from llava_faba.experts import LandmarkExpert, create_expert, expert_class
 from llava_faba.training.identity import remember
@@ -82,7 +83,8 @@ def emola_model_arguments(original: Any) -> Any:
             default=None,
             metadata={
                 "help": "What is done to a prior before the projector: 'none' (the paper), 'standardize' (per "
-                "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized). "
+                "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized; priors "
+                "that are x, y pairs only). "
                 "Default: 'pose' for experts that give x, y points, else 'standardize' (docs/demo-ablation.md)."
             },
         )
@@ -119,6 +121,8 @@ def emola_model_arguments(original: Any) -> Any:
             self.facial_prior_size = _prior_size(str(self.facial_prior_expert), wanted)
             if self.facial_prior_normalization is None:
                 self.facial_prior_normalization = _default_normalization(str(self.facial_prior_expert))
+            elif self.facial_prior_normalization == "pose":
+                _check_pose(str(self.facial_prior_expert), self.facial_prior_size)
 
         def facial_prior_config(self) -> dict[str, Any]:
             """The keys that go into the checkpoint's config.json."""
@@ -134,8 +138,29 @@ def emola_model_arguments(original: Any) -> Any:
 
 
 def _default_normalization(name: str) -> str:
+    return "pose" if _gives_points(name) else "standardize"
+
+
+def _gives_points(name: str) -> bool:
+    """Whether an expert's priors are x, y pairs of points, and nothing else."""
     cls = expert_class(name)
-    return "pose" if issubclass(cls, LandmarkExpert) and cls.dimensions == 2 else "standardize"
+    return issubclass(cls, LandmarkExpert) and cls.dimensions == 2
+
+
+def _check_pose(name: str, size: int) -> None:
+    """'pose' reads a prior as x, y pairs. What is none turns into other numbers without a word.
+
+    Vectors that come without an expert that tells ('precomputed', the authors') are taken for what the user says.
+    """
+    if name in ("precomputed", REFERENCE_EXPERT) and size % 2 == 0:
+        return
+    if not _gives_points(name):
+        cls = expert_class(name)
+        what = f"x, y, z points ({size} numbers)" if issubclass(cls, LandmarkExpert) else f"{size} numbers"
+        raise UserError(
+            f"--facial_prior_normalization pose reads a prior as x, y pairs, and expert '{name}' gives {what}: pass "
+            "--facial_prior_normalization standardize."
+        )
 
 
 def _prior_size(name: str, wanted: int | None) -> int:

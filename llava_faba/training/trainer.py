@@ -13,8 +13,11 @@ from llava_faba.data.module import FabaCollator, FabaDataset
 from llava_faba.emola.normalization import fit_statistics
 from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
+from llava_faba.model.prior_origin import PriorOrigin
 from llava_faba.model.projector import PROJECTOR_NAME
 from llava_faba.training.evaluating_trainer import evaluating_trainer
+from llava_faba.training.prior_report import report_priors
+from llava_faba.training.random_parts import refuse_frozen_random
 from llava_faba.training.resume import checkpoint_config
 from llava_faba.training.resuming_trainer import resuming_trainer
 from llava_faba.training.saving import gather_non_lora, write_non_lora, write_prior_projector
@@ -35,6 +38,7 @@ def emola_trainer(original: Any) -> Any:
             if isinstance(dataset, FabaDataset):
                 dataset.check_lengths(picture_positions(model))
             _prepare_projector_stage(model, kwargs["args"])
+            refuse_frozen_random(model)
             if has_prior(model.config):
                 _place_quantized(model, kwargs["args"])
                 _prepare_prior(model, dataset, checkpoint_config(kwargs["args"].output_dir))
@@ -133,17 +137,20 @@ def _prepare_prior(model: Any, dataset: Any, resumed: dict[str, Any]) -> None:
             f"the data's facial priors have {found} numbers, but expert '{config.facial_prior_expert}' and the model "
             f"need {prior_size(config)}; extract the priors with that expert or change --facial_prior_expert."
         )
-    _record_store(config, getattr(dataset.priors, "store", None))
-    if getattr(config, "facial_prior_statistics", None) is None:
-        statistics = fit_statistics(config.facial_prior_normalization, dataset.all_priors())
-        if statistics is not None:
-            config.facial_prior_statistics = statistics
+    origin = getattr(getattr(model.get_model(), PROJECTOR_NAME), "trained_on", None)
+    _record_store(config, getattr(dataset.priors, "store", None), origin)
+    method = config.facial_prior_normalization
+    needs_fit = method != "none" and getattr(config, "facial_prior_statistics", None) is None
+    faces = report_priors(dataset, fitted=method if needs_fit else None)
+    if needs_fit:
+        config.facial_prior_statistics = fit_statistics(method, faces)
 
 
-def _record_store(config: Any, store: Any) -> None:
+def _record_store(config: Any, store: Any, origin: PriorOrigin | None) -> None:
     """Note in the config how the stored priors were made, so that inference makes them in the same way.
 
-    Raises UserError when another expert made them.
+    ``origin``: what the projector was trained on before. Raises UserError when another expert made them, or the same
+    one otherwise than that.
     """
     if store is None:
         return
@@ -152,6 +159,8 @@ def _record_store(config: Any, store: Any) -> None:
             f"the store {store.path} was made by expert '{store.expert}', not by '{config.facial_prior_expert}'; pass "
             f"--facial_prior_expert {store.expert}."
         )
+    if origin is not None:
+        origin.check_made_by(store.expert_version, store.settings, f"the store {store.path}")
     config.facial_prior_expert_version = store.expert_version
     config.facial_prior_expert_settings = store.settings
 
