@@ -70,6 +70,9 @@ def _add_score(commands: Any) -> None:
         help="resample the values of this field of the annotations, a person's samples at once (default: subject where "
         "records have it; 'none': single samples)",
     )
+    score.add_argument(
+        "--no-label-scores", dest="label_scores", action="store_false", help="pass over the answers' scores per label"
+    )
     score.add_argument("--allow-missing", action="store_true", help="score missing answers as empty ones")
     score.set_defaults(run=_score)
 
@@ -100,7 +103,9 @@ def _score(arguments: argparse.Namespace) -> int:
     from faba_bench.scoring import score
     from faba_bench.tables import summary
 
-    options = {name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing", "cluster")}
+    options = {
+        name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing", "cluster", "label_scores")
+    }
     if arguments.fold_dirs:
         if arguments.annotations or arguments.answers:
             raise BenchError("--fold-dirs replaces --annotations and --answers: give one or the other")

@@ -14,6 +14,7 @@ import numpy as np
 from faba_bench import bootstrap as resampling
 from faba_bench.clusters import of_results
 from faba_bench.errors import BenchError, InputProblems, quote_ids
+from faba_bench.label_scores import METRICS
 from faba_bench.protocol import load_protocol
 from faba_bench.records import Files, load_annotations
 from faba_bench.result import MODES, SCHEMA_VERSION, as_groups
@@ -32,6 +33,7 @@ def score_folds(
     bootstrap: int = 1000,
     allow_missing: bool = False,
     cluster: str | None = None,
+    label_scores: bool = True,
 ) -> dict[str, Any]:
     """Score folders that each hold ``answers.jsonl`` and ``annotations.json``, and average.
 
@@ -58,6 +60,7 @@ def score_folds(
             bootstrap=0,
             allow_missing=allow_missing,
             cluster=cluster,
+            label_scores=label_scores,
         )
         for item in files
     ]
@@ -87,6 +90,7 @@ def score_folds(
         "n_with_thoughts": sum(part["n_with_thoughts"] for part in parts),
         "warnings": warnings,
         "folds": [_fold(name, part) for name, part in zip(names, parts, strict=True)],
+        "label_scores": average_label_scores([part["label_scores"] for part in parts]),
         "modes": modes,
     }
 
@@ -150,6 +154,17 @@ def _average(mode: str, parts: Sequence[Mapping[str, Any]], names: Sequence[str]
         for sample in item["samples"]
     ]
     return body
+
+
+def average_label_scores(parts: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """The means over the folds, None unless each has scores; intervals and reliability are each fold's own."""
+    if not all(parts):
+        return None
+    found: dict[str, Any] = {"n": sum(part["n"] for part in parts if part)}
+    for name in METRICS:
+        values = [part[name] for part in parts if part]
+        found[name] = None if None in values else float(np.mean(values))
+    return found
 
 
 def _average_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

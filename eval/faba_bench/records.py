@@ -106,18 +106,20 @@ def load_annotations(
 
 
 def iterate_answers(
-    source: Path | str | Iterable[Mapping[str, Any]], problems: list[str]
+    source: Path | str | Iterable[Mapping[str, Any]], problems: list[str], aside: dict[str, Any] | None = None
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (place, question id as a string, text) for each answer; bad ones are added to `problems`.
+
+    `aside["scores"]` is the "scores" of the answer that was yielded last, None where it has none.
 
     `source` is a JSON-lines file with ``question_id`` and ``text``, as LLaVA writes it, or such objects.
     Only one line is held in memory.
     """
     if isinstance(source, str | Path):
-        yield from _file_answers(Path(source), problems)
+        yield from _file_answers(Path(source), problems, aside)
         return
     for number, item in enumerate(source):
-        yield from _checked_answer(item, f"answer {number}", problems)
+        yield from _checked_answer(item, f"answer {number}", problems, aside)
 
 
 def parse_emotion_label(label: object, rules: EmotionTask) -> str:
@@ -239,15 +241,17 @@ def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[
     return str(source), items
 
 
-def _file_answers(path: Path, problems: list[str]) -> Iterator[tuple[str, str, str]]:
+def _file_answers(path: Path, problems: list[str], aside: dict[str, Any] | None) -> Iterator[tuple[str, str, str]]:
     try:
         for number, item in iter_json_lines(path, problems=problems):
-            yield from _checked_answer(item, f"{path}, line {number}", problems)
+            yield from _checked_answer(item, f"{path}, line {number}", problems, aside)
     except FileProblem as error:
         problems.append(f"cannot read {error}")
 
 
-def _checked_answer(item: object, place: str, problems: list[str]) -> Iterator[tuple[str, str, str]]:
+def _checked_answer(
+    item: object, place: str, problems: list[str], aside: dict[str, Any] | None
+) -> Iterator[tuple[str, str, str]]:
     if not isinstance(item, Mapping):
         problems.append(f"{place}: not an object but {type(item).__name__}")
         return
@@ -259,4 +263,6 @@ def _checked_answer(item: object, place: str, problems: list[str]) -> Iterator[t
     if not isinstance(text, str):
         problems.append(f"{place} (question_id {short(question_id)}): 'text' must be a text, not {short(text)}")
         return
+    if aside is not None:
+        aside["scores"] = item.get("scores")
     yield place, str(question_id), text

@@ -14,6 +14,7 @@ from typing import Any
 from faba_bench import aggregate, clusters
 from faba_bench import bootstrap as resampling
 from faba_bench.errors import InputProblems, quote_ids, short
+from faba_bench.label_scores import LabelScores, measure
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
 from faba_bench.records import Record, iterate_answers, load_annotations
 from faba_bench.result import MODES, SCHEMA_VERSION
@@ -49,6 +50,7 @@ def score(
     bootstrap: int = 1000,
     allow_missing: bool = False,
     cluster: str | None = None,
+    label_scores: bool = True,
 ) -> dict[str, Any]:
     """Score answers against annotations in both modes.
 
@@ -62,6 +64,7 @@ def score(
         allow_missing: score records without an answer as empty answers, with a warning.
         cluster: the field of the records whose samples belong together, such as a person's; the bootstrap draws its
             values. Default: "subject" where records have it; "none" draws samples whatever they have.
+        label_scores: measure the answers' "scores" per label, where they have any (needs scikit-learn).
 
     Returns:
         The output object: "task", "protocol", "n", "modes" with "reference" and "strict".  Keys that begin
@@ -80,7 +83,17 @@ def score(
     if templates:
         records = [replace(record, reference=None) for record in records]
     readers = {mode: _reader(mode, rules) for mode in MODES}
-    parsed, empty, missing = _read_all(records, answers, readers, allow_missing)
+    probabilities = LabelScores(rules, len(records))
+    parsed, empty, missing = _read_all(
+        records, answers, readers, allow_missing, probabilities if label_scores else None
+    )
+    measured, notes = measure(
+        probabilities,
+        [record.target for record in records],
+        units=people.units,
+        draws=0 if people.is_single else bootstrap,
+        seed=seed,
+    )
     modes = {mode: _mode_body(task, mode, rules, records, parsed[mode]) for mode in MODES}
     _add_intervals(task, rules, modes, bootstrap, seed, people)
     return {
@@ -99,7 +112,9 @@ def score(
             *people.warnings,
             *_reading_warnings(records, parsed["strict"]),
             *_warnings(rules_of, task, modes, empty, missing),
+            *notes,
         ],
+        "label_scores": measured,
         "modes": modes,
     }
 
@@ -177,6 +192,7 @@ def _read_all(
     answers: Iterable[Mapping[str, Any]] | Path | str,
     readers: Mapping[str, Reader],
     allow_missing: bool,
+    probabilities: LabelScores | None = None,
 ) -> tuple[dict[str, list[Parsed]], list[str], list[str]]:
     """Parsed answers per mode in the annotations' order, and the ids of empty and missing answers."""
     position = {str(record.question_id): index for index, record in enumerate(records)}
@@ -185,7 +201,8 @@ def _read_all(
     problems: list[str] = []
     unknown: list[str] = []
     empty: list[str] = []
-    for place, key, text in iterate_answers(answers, problems):
+    aside: dict[str, Any] = {}
+    for place, key, text in iterate_answers(answers, problems, aside):
         index = position.get(key)
         if index is None:
             unknown.append(key)
@@ -197,6 +214,8 @@ def _read_all(
         places[index] = place
         if not text.strip():
             empty.append(key)
+        if probabilities is not None:
+            probabilities.add(index, aside["scores"], place, problems)
         if not problems:  # with a problem there will be no result: only look for more problems
             for mode, read in readers.items():
                 slots[mode][index] = read(text, records[index].reference)

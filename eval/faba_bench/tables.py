@@ -93,6 +93,23 @@ def fold_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the measures of the answers' scores per label: their means first, fractions."""
+    found = result["label_scores"]
+    keys = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "brier": "Brier", "ece": "ECE"}
+    header = ["scores of", "samples", "support", *keys.values()]
+    means = []
+    for key in keys:
+        bounds = found.get(f"{key}_ci")
+        text = number(found[key], 3)
+        means.append(f"{text} [{number(bounds[0], 3)}, {number(bounds[1], 3)}]" if bounds else text)
+    rows = [["mean over labels", str(found["n"]), "", *means]]
+    for label, row in found.get("per_label", {}).items():
+        shown = f"AU{label}" if result["task"] == "au" else label
+        rows.append([shown, str(row["n"]), str(row["support"]), *(number(row[key], 3) for key in keys)])
+    return header, rows
+
+
 def confusion_rows(result: Mapping[str, Any], mode: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the confusion matrix of an emotion result; rows are targets."""
     confusion = result["modes"][mode]["confusion"]
@@ -149,6 +166,8 @@ def summary(result: Mapping[str, Any]) -> str:
     ]
     if "confusion" in result["modes"]["strict"]:
         parts += ["", "confusion (strict)", text_table(*confusion_rows(result, "strict"))]
+    if result.get("label_scores"):
+        parts += ["", text_table(*score_rows(result))]
     if result["warnings"]:
         parts += ["", *(f"warning: {warning}" for warning in result["warnings"])]
     return "\n".join(parts)
@@ -198,6 +217,8 @@ def markdown_document(result: Mapping[str, Any]) -> str:
         markdown_table(*headline_rows(result)),
         markdown_table(*label_rows(result)),
     ]
+    if result.get("label_scores"):
+        parts.append(markdown_table(*score_rows(result)))
     if "confusion" in result["modes"]["strict"]:
         parts += [f"Confusion ({mode}):\n\n" + markdown_table(*confusion_rows(result, mode)) for mode in MODES]
     return "\n\n".join(parts) + "\n"

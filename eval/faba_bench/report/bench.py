@@ -64,6 +64,7 @@ def write_report(
         html.Section("Warnings", html.warnings(result["warnings"])),
         html.Section("Per label", _per_label(result)),
         *_confusion(result),
+        *_label_scores(result),
         html.Section("Answer length", _lengths(texts)),
         *(html.Section(name, _ranking_note() + markup) for name, markup in cards.items()),
         html.Section("Tables to copy", _copies(result)),
@@ -84,6 +85,8 @@ def write_plots(result: Mapping[str, Any], folder: Path | str) -> list[Path]:
         confusion = result["modes"][mode].get("confusion")
         if confusion:
             plots[f"confusion_{mode}"] = svg.heatmap(confusion["rows"], confusion["columns"], confusion["counts"])
+    if (result.get("label_scores") or {}).get("reliability"):
+        plots["reliability"] = reliability_chart(result)
     written = []
     for name, markup in plots.items():
         path = target / f"{name}.svg"
@@ -179,6 +182,28 @@ def _confusion(result: Mapping[str, Any]) -> list[html.Section]:
         chart = svg.heatmap(matrix["rows"], matrix["columns"], matrix["counts"])
         parts.append(html.figure(chart, caption=f"{mode} mode; shade is the share of the row"))
     return [html.Section("Confusion matrix", "".join(parts))]
+
+
+def reliability_chart(result: Mapping[str, Any]) -> str:
+    """How often labels were true against how likely the scores said they were."""
+    curve = result["label_scores"]["reliability"]
+    return svg.line_chart(
+        {"scores": (curve["mean_score"], curve["share_true"]), "perfect": ([0.0, 1.0], [0.0, 1.0])},
+        x_label="mean score of the bin",
+        y_label="share that is true",
+        from_zero=True,
+    )
+
+
+def _label_scores(result: Mapping[str, Any]) -> list[html.Section]:
+    if not result.get("label_scores"):
+        return []
+    parts = [html.table(*tables.score_rows(result))]
+    if "reliability" in result["label_scores"]:
+        counts = result["label_scores"]["reliability"]["count"]
+        caption = f"All labels, ten bins; scores per bin: {', '.join(map(str, counts))}."
+        parts.insert(0, html.figure(reliability_chart(result), caption=caption))
+    return [html.Section("Scores per label", "".join(parts))]
 
 
 def _lengths(texts: Texts) -> str:
