@@ -15,6 +15,7 @@ from faba_bench.strict.au import read_aus
 from faba_bench.strict.emotion import read_emotion
 from faba_bench.thoughts import strip_thoughts
 
+from llava_faba.inference.engines.kinds import choose_engine
 from llava_faba.inference.generate import GenerateSettings, generate_answers
 
 
@@ -47,6 +48,7 @@ def answer_crops(
 
     Raises UserError as ``generate_answers`` does.
     """
+    settings = replace(settings, engine=choose_engine(settings.engine, model_path))
     rules = load_protocol(protocol)
     asked = [task for task in tasks if task in rules.tasks]
     path = (

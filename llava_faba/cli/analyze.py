@@ -21,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             options.conversation(),
             options.decoding(),
             options.device(),
+            options.engine(),
             options.progress(),
         ],
     )
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from llava_faba.cli.progress import Bars
     from llava_faba.devices import gpu_or_cpu_count
     from llava_faba.inference.conversations import conversation_of_checkpoint
+    from llava_faba.inference.engines.kinds import choose_engine
     from llava_faba.inference.settings import GenerateSettings
 
     settings = AnalyzeSettings(
@@ -78,13 +80,17 @@ def run(args: argparse.Namespace) -> int:
         protocol=args.protocol,
         smallest=args.smallest,
     )
+    args.engine = choose_engine(args.engine, args.model_path)
+    is_llava = args.engine == "llava" and not args.conv_mode
+    named = conversation_of_checkpoint(args.model_path) if is_llava else None
     generate = GenerateSettings(
-        conversation=args.conv_mode or conversation_of_checkpoint(args.model_path),
+        conversation=named or args.conv_mode,
         max_new_tokens=args.max_new_tokens,
         dtype=args.dtype,
         device=args.device,
         batch_size=args.batch_size,
         workers=gpu_or_cpu_count(args.workers, args.device),
+        **options.engine_settings(args),
     )
     with Bars({"faces": "file", "answers": "answer"}, not args.no_progress) as progress:
         analysis = analyze(

@@ -34,6 +34,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
             options.conversation(),
             options.decoding(),
             options.device(),
+            options.engine(),
             options.progress(),
         ],
     )
@@ -101,6 +102,7 @@ def run_generate(args: argparse.Namespace) -> int:
         store=None if args.priors is None else str(args.priors),
         batch_size=args.batch_size,
         workers=gpu_or_cpu_count(args.workers, args.device),
+        **options.engine_settings(args),
     )
     with progress_bar("generate", "answer", not args.no_progress) as progress:
         summary = generate_answers(

@@ -21,6 +21,7 @@ COMMANDS = (
     "analyze",
     "predict",
     "chat",
+    "serve",
     "data",
     "bench",
     "checkpoint",

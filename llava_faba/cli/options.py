@@ -13,8 +13,20 @@ from faba_bench.console.parser import Parser
 from faba_bench.console.processes import add_workers, whole
 
 from llava_faba.devices import DTYPES
+from llava_faba.inference.engines.kinds import NAMES
 
-__all__ = ["add_output", "add_workers", "conversation", "device", "model", "priors", "progress", "whole"]
+__all__ = [
+    "add_output",
+    "add_workers",
+    "conversation",
+    "device",
+    "engine",
+    "engine_settings",
+    "model",
+    "priors",
+    "progress",
+    "whole",
+]
 
 
 def _parent() -> Parser:
@@ -67,6 +79,42 @@ def priors(what: str, *, old: tuple[str, ...] = (), **options: Any) -> Parser:
     parser = _parent()
     parser.option("--priors", old=old, type=Path, metavar="STORE", help=what, **options)
     return parser
+
+
+def engine() -> Parser:
+    """``--engine`` and what belongs to vLLM: ``--tensor-parallel-size``, ``--data-parallel-size``, ``--endpoint``."""
+    parser = _parent()
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--engine",
+        choices=NAMES,
+        help="what computes: llava for a checkpoint of LLaVA's home; transformers or vllm for a folder that "
+        "'checkpoint to-transformers' made (default: llava or transformers, whichever takes the folder)",
+    )
+    group.add_argument(
+        "--tensor-parallel-size",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="vllm: GPUs that share the model (default: 1)",
+    )
+    group.add_argument(
+        "--data-parallel-size", type=whole, default=1, metavar="N", help="vllm: copies of the model (default: 1)"
+    )
+    group.add_argument(
+        "--endpoint", metavar="URL", help="vllm: a server that is running (key: VLLM_API_KEY); default: one is started"
+    )
+    return parser
+
+
+def engine_settings(args: Any) -> dict[str, Any]:
+    """The values of ``engine()`` under their names in ``GenerateSettings``."""
+    return {
+        "engine": args.engine,
+        "tensor_parallel": args.tensor_parallel_size,
+        "data_parallel": args.data_parallel_size,
+        "endpoint": args.endpoint,
+    }
 
 
 def progress() -> Parser:

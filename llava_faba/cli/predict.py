@@ -11,7 +11,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "predict",
         help="ask one question about one picture",
-        parents=[options.model(), options.conversation(old=("--conversation",)), options.decoding(), options.device()],
+        parents=[
+            options.model(),
+            options.conversation(old=("--conversation",)),
+            options.decoding(),
+            options.device(),
+            options.engine(),
+        ],
     )
     parser.add_argument("image", metavar="FILE", help="picture of a face")
     parser.formerly("--image", "FILE")
@@ -28,6 +34,11 @@ def run(args: argparse.Namespace) -> int:
 
     from faba_bench.console.output import emit, tell
 
+    from llava_faba.inference.engines.kinds import choose_engine
+
+    args.engine = choose_engine(args.engine, args.model_path)
+    if args.engine != "llava":
+        return _run_native(args)
     import llava_faba
     from llava_faba.compat.half import check_can_compute
     from llava_faba.inference.conversations import template_of
@@ -54,4 +65,26 @@ def run(args: argparse.Namespace) -> int:
         {"text": prediction.text, "status": prediction.status, "landmarks": landmarks, "face": prediction.face},
         prediction.text + remark,
     )
+    return 0
+
+
+def _run_native(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from faba_bench.console.output import emit
+
+    from llava_faba.errors import UserError
+    from llava_faba.inference.engines.single import predict_native
+    from llava_faba.inference.settings import GenerateSettings
+
+    if args.align or args.conv_mode or args.model_base:
+        raise UserError(
+            "--align, --conv-mode and --model-base are for checkpoints of LLaVA's home; 'llava-faba align' makes crops."
+        )
+    settings = GenerateSettings(
+        max_new_tokens=args.max_new_tokens, dtype=args.dtype, device=args.device, **options.engine_settings(args)
+    )
+    prediction = predict_native(args.model_path, args.image, args.question, settings)
+    remark = "" if prediction.status == "found" else f"\n[facial prior: {prediction.status}]"
+    emit(args, asdict(prediction), prediction.text + remark)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from llava.mm_utils import process_images, tokenizer_image_token
 
 from llava_faba.errors import UserError, nearest
 from llava_faba.inference.conversations import choose_template
+from llava_faba.inference.engines.base import Answer
 from llava_faba.inference.prediction import Prediction, box_around
 from llava_faba.model.config import has_prior
 from llava_faba.model.loaded import LoadedModel
@@ -86,18 +86,6 @@ def to_model(images: Any, model: Any) -> Any:
     if isinstance(images, list):
         return [image.to(model.device, dtype=model.dtype) for image in images]
     return images.to(model.device, dtype=model.dtype)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """``text``, and ``token_ids`` that it was decoded from: the end token included, padding not.
-
-    ``is_cut``: it has no end token, for ``max_new_tokens`` were all that it might have.
-    """
-
-    text: str
-    token_ids: list[int]
-    is_cut: bool = False
 
 
 def answer_batch(

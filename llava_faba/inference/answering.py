@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,32 +11,20 @@ import numpy as np
 import torch
 from llava.mm_utils import process_images
 
-from llava_faba.errors import PriorError, UserError
+from llava_faba.errors import UserError
 from llava_faba.images import open_image
-from llava_faba.inference.answer import generate_batch, prompt_ids, to_model
+from llava_faba.inference.answer import generate_batch, prompt_ids, texts, to_model
+from llava_faba.inference.engines.base import BatchEngine, Question, Result, Statuses
+from llava_faba.inference.engines.stores import check_store
 from llava_faba.inference.settings import GenerateSettings
-from llava_faba.model.config import expert_name, has_prior, prior_size
+from llava_faba.model.config import has_prior
 from llava_faba.priors.store import PriorStore
-from llava_faba.priors.writer import comparable_settings
 
-Question = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One question's answer, or the reason why it has none (``error``, with its traceback where it is no UserError)."""
-
-    question_id: str
-    text: str = ""
-    token_ids: tuple[int, ...] = ()
-    error: str | None = None
-    trace: str = ""
-    is_cut: bool = False
-    prior_status: str | None = None
+__all__ = ["Answerer", "Prepared", "Question", "Result", "check_store"]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Statuses):
     """Questions whose images were read: as LLaVA's ``process_images`` leaves them, float32, on the CPU."""
 
     questions: list[Question]
@@ -48,7 +34,7 @@ class Prepared:
     statuses: list[str | None]
 
 
-class Answerer:
+class Answerer(BatchEngine[Prepared]):
     """The model in one process.
 
     Raises UserError for a checkpoint or store that cannot be used, an expert that cannot make priors, and an unknown
@@ -85,18 +71,6 @@ class Answerer:
                 self.store = PriorStore.open(settings.store)
                 check_store(self.store, self.model.config)
 
-    def answer_all(self, batches: Iterator[list[Question]]) -> Iterator[Result]:
-        """Answers to batch after batch; while one is decoded, the images of the next are prepared."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting: tuple[list[Question], Future[Prepared]] | None = None
-            for batch in batches:
-                upcoming = (batch, pool.submit(self.prepare, batch))
-                if waiting is not None:
-                    yield from self._finish(*waiting)
-                waiting = upcoming
-            if waiting is not None:
-                yield from self._finish(*waiting)
-
     def prepare(self, questions: Sequence[Question]) -> Prepared:
         """Read and preprocess images and get their priors. Raises UserError for the first that fails."""
         pictures = [open_image(self.folder / question["image"]) for question in questions]
@@ -124,56 +98,5 @@ class Answerer:
             with_logits=with_logits,
         )
 
-    def _finish(self, batch: list[Question], preparing: Future[Prepared]) -> list[Result]:
-        try:
-            prepared = preparing.result()
-            answers, _ = self.decode(prepared)
-        except Exception as error:  # one bad image, or too little memory: the others of the batch must not suffer
-            if len(batch) == 1:
-                return [Result(_id(batch[0]), error=_reason(error), trace=_trace(error))]
-            return [result for question in batch for result in self._alone(question)]
-        return [
-            Result(_id(question), answer.text, tuple(answer.token_ids), prior_status=status, is_cut=answer.is_cut)
-            for question, answer, status in zip(batch, answers, prepared.statuses, strict=True)
-        ]
-
-    def _alone(self, question: Question) -> list[Result]:
-        future: Future[Prepared] = Future()
-        try:
-            future.set_result(self.prepare([question]))
-        except Exception as error:
-            future.set_exception(error)
-        return self._finish([question], future)
-
-
-def check_store(store: PriorStore, config: Any) -> None:
-    """Raise PriorError when a store's priors are not those that the model was trained on."""
-    if store.size != prior_size(config):
-        raise PriorError(
-            f"{store.path} holds priors of {store.size} numbers, but the model was trained on {prior_size(config)}."
-        )
-    named = expert_name(config)
-    if named not in ("precomputed", store.expert):
-        raise PriorError(
-            f"{store.path} was made by the expert '{store.expert}', but the model was trained on priors of '{named}'; "
-            f"run 'llava-faba priors extract --expert {named}'."
-        )
-    trained, made = getattr(config, "facial_prior_expert_settings", None) or {}, comparable_settings(store.settings)
-    other = [name for name, value in comparable_settings(trained).items() if made.get(name, value) != value]
-    if other and named == store.expert:
-        raise PriorError(
-            f"{store.path} was made with {other[0]}={made[other[0]]!r}, but the model was trained on priors with "
-            f"{other[0]}={trained[other[0]]!r}; extract them with the model's settings (--set)."
-        )
-
-
-def _id(question: Question) -> str:
-    return str(question["question_id"])
-
-
-def _trace(error: Exception) -> str:
-    return "" if isinstance(error, UserError) else "".join(traceback.format_exception(error))
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        return texts(rows, self.loaded[0])

@@ -6,14 +6,16 @@ The parent writes the answers file; the workers (``workers``) hold the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from llava_faba.errors import RecordError
+from llava_faba.errors import RecordError, UserError
 from llava_faba.images import MISSING, ImageFolder
 from llava_faba.inference.conversations import choose_template
+from llava_faba.inference.engines.base import Result
+from llava_faba.inference.engines.kinds import choose_engine, native_config
 from llava_faba.inference.journal import AnswerJournal
 from llava_faba.inference.keys import answer_key, fingerprint, model_folders
 from llava_faba.inference.settings import GenerateSettings
@@ -57,14 +59,11 @@ def generate_answers(
     ``<answers_file>.failures.jsonl`` and the others go on; the next run tries it again.
     ``allow_outside`` takes images that lie outside ``image_folder``; else they are an error before the model is loaded.
     Raises UserError when the file holds answers of another run or another process writes to it, when the model cannot
-    be loaded, and when a worker process dies; RecordError for questions that are none.
+    be loaded, and when a worker process or the server dies; RecordError for questions that are none.
     """
     check_questions(questions)
     _check_image_paths(questions, ImageFolder(image_folder, allow_outside=allow_outside))
-    from llava_faba.model.checkpoints import inspect_checkpoint
-
-    template = choose_template(inspect_checkpoint(model_path).config, settings.conversation)
-    settings = replace(settings, conversation=template.name)
+    settings, note = _settled(settings, model_path)
     log = answers_file.with_name(answers_file.name + ".errors.log")
     log.unlink(missing_ok=True)
     keys = _keys(model_path, model_base, questions, image_folder, settings)
@@ -77,7 +76,7 @@ def generate_answers(
         left = [question for question in questions if str(question["question_id"]) not in journal.done]
         by_id = {str(question["question_id"]): question for question in left}
         job = Job(model_path, model_base, str(image_folder), settings)
-        for done, result in enumerate(answer_in_processes(job, left, log) if left else (), before + 1):
+        for done, result in enumerate(_results(job, left, log), before + 1):
             if result.error is None:
                 reason = "length" if result.is_cut else "stop"
                 metadata = {"dtype": settings.dtype, "token_ids": list(result.token_ids), "finish_reason": reason}
@@ -93,7 +92,53 @@ def generate_answers(
         cut = journal.sort([str(question["question_id"]) for question in questions])
     _write_failures(answers_file, failures)
     answered = len(left) - len(failures)
-    return GenerateSummary(answered, before, failures, cut, template.note, log if log.exists() else None)
+    return GenerateSummary(answered, before, failures, cut, note, log if log.exists() else None)
+
+
+def _settled(settings: GenerateSettings, model_path: str) -> tuple[GenerateSettings, str]:
+    """The settings with their engine and conversation named, and what is worth saying of the latter."""
+    engine = choose_engine(settings.engine, model_path)
+    _check_engine_settings(settings, engine)
+    if engine == "llava":
+        from llava_faba.model.checkpoints import inspect_checkpoint
+
+        template = choose_template(inspect_checkpoint(model_path).config, settings.conversation)
+        return replace(settings, engine=engine, conversation=template.name), template.note
+    if settings.conversation is not None:
+        raise UserError(f"--conv-mode: a folder of transformers brings its own chat template ({model_path}).")
+    return replace(settings, engine=engine), ""
+
+
+def _check_engine_settings(settings: GenerateSettings, engine: str) -> None:
+    if engine == "vllm":
+        if settings.workers > 1:
+            raise UserError("--workers: vLLM has processes of its own; take --data-parallel-size.")
+        if settings.endpoint is not None and (settings.tensor_parallel, settings.data_parallel) != (1, 1):
+            raise UserError("--endpoint: its server was started with parallel sizes of its own; leave them out.")
+        return
+    for flag, value in (
+        ("--endpoint", settings.endpoint is not None),
+        ("--tensor-parallel-size", settings.tensor_parallel > 1),
+        ("--data-parallel-size", settings.data_parallel > 1),
+    ):
+        if value:
+            raise UserError(f"{flag} is for --engine vllm; this run takes the engine {engine}.")
+
+
+def _results(job: Job, questions: Sequence[dict[str, Any]], log: Path) -> Iterator[Result]:
+    if not questions:
+        return iter(())
+    if job.settings.engine == "vllm":
+        from llava_faba.inference.engines.server import answer_with_server
+
+        return answer_with_server(job.model_path, job.image_folder, job.settings, questions, log)
+    return answer_in_processes(job, questions, log)
+
+
+def _folders(model_path: str, model_base: str | None) -> list[Path]:
+    if native_config(model_path) is not None:
+        return [Path(model_path)]
+    return model_folders(model_path, model_base)
 
 
 def _keys(
@@ -107,7 +152,7 @@ def _keys(
     from llava_faba.priors.store import PriorStore
     from llava_faba.priors.verify import check_pictures
 
-    model = fingerprint(model_folders(model_path, model_base))
+    model = fingerprint(_folders(model_path, model_base))
     store = PriorStore.open(settings.store) if settings.store else None
     if store is not None:
         check_pictures(store, [question["image"] for question in questions], image_folder)

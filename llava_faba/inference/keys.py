@@ -15,7 +15,7 @@ from faba_bench.files.digests import sha256_file
 
 from llava_faba.errors import CheckpointError
 
-_MODEL_FILES = (".json", ".bin", ".safetensors", ".model", ".txt")
+_MODEL_FILES = (".json", ".bin", ".safetensors", ".model", ".txt", ".jinja")
 # Left over from training: they say nothing of how the model answers.
 _NOT_THE_MODEL = ("trainer_state.json", "training_args.bin")
 

@@ -19,6 +19,8 @@ class GenerateSettings:
     ``dtype``: "float32", "float16" or "bfloat16". ``store``: a priors store to read priors from; without it the model
     computes them. ``device``: "cpu" or "cuda" or "cuda:N"; with "cuda", worker k uses GPU k.
     "auto" becomes what it stands for on this machine (``llava_faba.devices``), in both.
+    ``engine``: one of ``engines.kinds.NAMES``; None: what takes such a folder. Of "vllm": ``tensor_parallel`` and
+    ``data_parallel`` GPUs of a server that is started, or the address of a running one, ``endpoint``.
 
     Raises UserError for values that cannot be.
     """
@@ -30,9 +32,13 @@ class GenerateSettings:
     store: str | None = None
     batch_size: int = 16
     workers: int = 1
+    engine: str | None = None
+    tensor_parallel: int = 1
+    data_parallel: int = 1
+    endpoint: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "batch_size", "workers"):
+        for name in ("max_new_tokens", "batch_size", "workers", "tensor_parallel", "data_parallel"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.device == AUTO:
@@ -48,4 +54,5 @@ class GenerateSettings:
 
     def key_parts(self) -> list[Any]:
         """What of these settings an answer's key covers: how it was decoded, not how fast."""
-        return [self.conversation, self.max_new_tokens, self.dtype]
+        own = [] if self.engine in (None, "llava") else [self.engine]
+        return [self.conversation, self.max_new_tokens, self.dtype, *own]

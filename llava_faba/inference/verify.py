@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llava_faba.errors import UserError
+from llava_faba.inference.engines.kinds import choose_engine
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.inference.workers import batch_engine
 from llava_faba.records.questions import read_jsonl
 
 if TYPE_CHECKING:
     import torch
+
+    from llava_faba.inference.engines.base import BatchEngine
 
 TOLERANCE = 1e-4
 
@@ -59,16 +63,16 @@ def verify_answers(
 ) -> Verification:
     """Ask ``count`` of the answered questions again (spread evenly; None: all), each alone, and compare the tokens.
 
+    vLLM's answers are compared with those of transformers.
     Reads ``answers_file`` as ``generate_answers`` wrote it and writes ``<answers_file>.verified.json``.
     Raises UserError for an answers file without token ids.
     """
-    from llava_faba.inference.answering import Answerer
-
+    settings = replace(settings, engine=choose_engine(settings.engine, model_path))
     stored = {str(answer["question_id"]): answer for answer in read_jsonl(answers_file)}
     answered = [question for question in questions if str(question["question_id"]) in stored]
     chosen = _spread(answered, count)
-    answerer = Answerer(model_path, model_base, image_folder, settings)
-    differences = _changed_texts(answered, stored, answerer.loaded[0])
+    answerer = batch_engine(settings.engine)(model_path, model_base, image_folder, settings)
+    differences = _changed_texts(answered, stored, answerer)
     changed = {difference.question_id for difference in differences}
     for done, question in enumerate(chosen, 1):
         if str(question["question_id"]) in changed:
@@ -92,16 +96,14 @@ def verify_answers(
 
 
 def _changed_texts(
-    questions: Sequence[dict[str, Any]], stored: dict[str, dict[str, Any]], tokenizer: Any
+    questions: Sequence[dict[str, Any]], stored: dict[str, dict[str, Any]], engine: BatchEngine[Any]
 ) -> list[Difference]:
     """All answers whose text is not what their tokens decode to, or whose prompt is not the question."""
-    from llava_faba.inference.answer import texts
-
     found = []
     for question in questions:
         line = stored[str(question["question_id"])]
         tokens, name = _tokens_of(line), str(question["question_id"])
-        if line.get("text") != texts([tokens], tokenizer)[0]:
+        if line.get("text") != engine.texts([tokens])[0]:
             found.append(Difference(name, -1, 0.0, False, "its text is not what its tokens decode to"))
         elif line.get("prompt") != question["text"]:
             found.append(Difference(name, -1, 0.0, False, "its prompt is not the question"))

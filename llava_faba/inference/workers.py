@@ -6,7 +6,7 @@ import multiprocessing
 import queue
 import signal
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from llava_faba.inference.settings import GenerateSettings
 from llava_faba.watchdog import end_with_parent
 
 if TYPE_CHECKING:
-    from llava_faba.inference.answering import Result
+    from llava_faba.inference.engines.base import BatchEngine, Result
 
 _POLL_SECONDS = 1.0
 _END_SECONDS = 20.0
@@ -124,9 +124,20 @@ def _answer(index: int, count: int, job: Job, tasks: Any, results: Any) -> None:
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
-    from llava_faba.inference.answering import Answerer
-
-    answerer = Answerer(job.model_path, job.model_base, job.image_folder, job.settings, gpu=index)
+    engine = batch_engine(job.settings.engine)(
+        job.model_path, job.model_base, job.image_folder, job.settings, gpu=index
+    )
     with remembered_package_versions():
-        for result in answerer.answer_all(iter(tasks.get, None)):
+        for result in engine.answer_all(iter(tasks.get, None)):
             results.put(result)
+
+
+def batch_engine(name: str | None) -> Callable[..., BatchEngine[Any]]:
+    """The class of an engine that holds its model in this process: "llava", or "transformers" for native folders."""
+    if name in (None, "llava"):
+        from llava_faba.inference.answering import Answerer
+
+        return Answerer
+    from llava_faba.inference.engines.native import NativeEngine
+
+    return NativeEngine

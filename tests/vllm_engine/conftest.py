@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import ADAPTER
+from tiny import make_faces, make_questions
+from vllm_servers import Serving, in_this_process, serving
 
 collect_ignore_glob = [] if importlib.util.find_spec("vllm") else ["test_*.py"]
-
-STAND_INS = Path(__file__).parent / "stand_ins"
-ENVIRONMENT = {
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(STAND_INS), os.environ.get("PYTHONPATH")])),
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; vLLM would take most of the machine
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "TORCHINDUCTOR_COMPILE_THREADS": "1",
-}
-
-
-def in_this_process() -> None:
-    """What ``ENVIRONMENT`` does for processes that are started, for this one."""
-    os.environ.update(ENVIRONMENT)
-    if str(STAND_INS) not in sys.path:
-        sys.path.insert(0, str(STAND_INS))
-        spec = importlib.util.spec_from_file_location("vllm_stand_ins", STAND_INS / "sitecustomize.py")
-        assert spec and spec.loader
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +34,7 @@ def converted(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def with_expert(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with dlib's landmarks as priors and a projector whose tokens change the answer."""
+    """The same shapes with dlib's landmarks as priors, and weights by which picture and prior change the answer."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -65,11 +47,11 @@ def with_expert(converted: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     (folder / "processor_config.json").write_text(json.dumps(processor))
     weights = load_file(folder / "model.safetensors")
     random = torch.Generator().manual_seed(0)
-    first = "model.prior_projector.linear_1.weight"
-    weights[first] = torch.randn(len(weights[first]), 136, generator=random)
-    weights["model.prior_projector.linear_2.weight"] *= 100
-    for name in ("model.language_model.embed_tokens.weight", "lm_head.weight"):
-        weights[name] = torch.randn(weights[name].shape, generator=random)
+    for name, value in weights.items():
+        is_projector = "projector" in name
+        if is_projector or name == "lm_head.weight" or ("language_model" in name and value.ndim == 2):
+            shape = (len(value), 136) if name == "model.prior_projector.linear_1.weight" else value.shape
+            weights[name] = torch.randn(shape, generator=random) * (0.5 if is_projector else 0.12)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
@@ -83,3 +65,36 @@ def engine(converted: Path) -> Iterator[Any]:
     made = LLM(str(converted), dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=8)
     yield made
     made.llm_engine.engine_core.shutdown()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model with its own expert, pictures of a face, a question for each, and what transformers answers."""
+
+    model: Path
+    images: Path
+    file: Path
+    questions: list[dict[str, Any]]
+    answers: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def asked(with_expert: Path, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    from llava_faba.inference.engines.native import NativeEngine
+    from llava_faba.inference.settings import GenerateSettings
+
+    root = tmp_path_factory.mktemp("asked")
+    questions = make_questions(root / "questions.jsonl", make_faces(root / "images", 9))
+    engine = NativeEngine(str(with_expert), None, root / "images", GenerateSettings(max_new_tokens=24))
+    answers = {result.question_id: result for result in engine.answer_all(iter([[one] for one in questions]))}
+    assert all(answer.error is None for answer in answers.values())
+    assert len({answer.token_ids for answer in answers.values()}) > 4, "answers that do not tell pictures apart"
+    return Asked(with_expert, root / "images", root / "questions.jsonl", questions, answers)
+
+
+@pytest.fixture(scope="session")
+def server(with_expert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """``llava-faba serve`` of that model, which takes priors from requests."""
+    log = tmp_path_factory.mktemp("server") / "log"
+    with serving(with_expert, log, "--name=emola", "--trust-priors", "--vllm=--max-model-len 256") as found:
+        yield found

@@ -1,0 +1,197 @@
+"""A vLLM server: started for one run, or found at an address; and whether it serves the model that it should."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llava_faba.errors import UserError
+from llava_faba.inference.keys import fingerprint
+from llava_faba.inference.settings import GenerateSettings
+from llava_faba.packages import is_installed
+
+KEY = "VLLM_API_KEY"
+_START_SECONDS = 1800
+_TOLD = 2000
+
+
+@dataclass
+class Server:
+    """``url`` without a slash at its end; ``model``: the name to ask for; ``process``: of one that was started here."""
+
+    url: str
+    model: str
+    key: str | None = None
+    process: subprocess.Popen[bytes] | None = None
+    log: Path | None = None
+    _parts: urllib.parse.SplitResult = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._parts = urllib.parse.urlsplit(self.url)
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        """(HTTP status, the JSON of the answer). Raises OSError where nobody answers."""
+        return self._asked("POST", path, json.dumps(body).encode())
+
+    def get(self, path: str) -> tuple[int, Any]:
+        return self._asked("GET", path, None)
+
+    def _asked(self, method: str, path: str, body: bytes | None) -> tuple[int, Any]:
+        secure = self._parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=3600)
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        try:
+            connection.request(method, self._parts.path + path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        try:
+            return answer.status, json.loads(content) if content else None
+        except ValueError:
+            return answer.status, content[:_TOLD].decode(errors="replace")
+
+    def check_alive(self) -> None:
+        """Raise UserError when a server that was started here has ended."""
+        if self.process is not None and self.process.poll() is not None:
+            raise UserError(
+                f"vLLM ended with exit code {self.process.returncode} (its messages: {self.log}); answers so far are "
+                f"kept, the same command goes on from there.\n{_last_error(self.log)}"
+            )
+
+
+def alias_of(model_path: str) -> str:
+    """The served name that says by content which model this is."""
+    return f"emola-{fingerprint([Path(model_path)])[:16]}"
+
+
+@contextlib.contextmanager
+def running_server(url: str, model_path: str) -> Iterator[Server]:
+    """The server at ``url`` (with or without /v1). Raises UserError where nobody answers, or with another model."""
+    url = url.rstrip("/").removesuffix("/v1")
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"--endpoint {url}: an address such as http://127.0.0.1:8000 is wanted.")
+    server = Server(url, "", os.environ.get(KEY))
+    try:
+        status, found = server.get("/v1/models")
+    except OSError as error:
+        raise UserError(
+            f"{url}: nobody answers ({error}); start 'llava-faba serve --model-path {model_path}'."
+        ) from error
+    if status != 200 or not isinstance(found, dict):
+        raise UserError(f"{url}/v1/models answers {status}: is it a vLLM server, and {KEY} its key?")
+    server.model = _name_of(found, url, model_path)
+    yield server
+
+
+def _name_of(found: dict[str, Any], url: str, model_path: str) -> str:
+    """The served model that is the folder's, by content, or by its path on this machine."""
+    wanted = alias_of(model_path)
+    cards = [card for card in found.get("data", []) if isinstance(card, dict)]
+    names = [str(card.get("id")) for card in cards]
+    if wanted in names:
+        return wanted
+    others = [name for name in names if name.startswith("emola-") and len(name) == len(wanted)]
+    roots = {str(card.get("root")) for card in cards}
+    same = any(Path(root).is_absolute() and Path(root).resolve() == Path(model_path).resolve() for root in roots)
+    if not others and same:
+        return names[0]
+    raise UserError(
+        f"{url} serves {', '.join(names)}, and nothing says that this is {model_path}: start it by "
+        f"'llava-faba serve', or with --served-model-name NAME {wanted}."
+    )
+
+
+@contextlib.contextmanager
+def started_server(model_path: str, settings: GenerateSettings, log: Path) -> Iterator[Server]:
+    """A vLLM server of this run alone: on the loopback interface, with a key of its own, ended with this process."""
+    if not is_installed("vllm"):
+        raise UserError("--engine vllm needs vLLM: pip install vllm (or a server that is running: --endpoint URL).")
+    port, key = _free_port(), secrets.token_urlsafe(24)
+    messages = log.with_name(log.name.removesuffix(".errors.log") + ".vllm.log")
+    command = [
+        *(sys.executable, "-m", "llava_faba.inference.engines.launch", str(os.getpid())),
+        *vllm_arguments(model_path, settings.dtype, settings.device),
+        *("--port", str(port), "--served-model-name", alias_of(model_path)),
+        *("--tensor-parallel-size", str(settings.tensor_parallel)),
+        *("--data-parallel-size", str(settings.data_parallel)),
+        "--trust-request-mm-kwargs",
+    ]
+    with messages.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, env={**environment(settings.device), KEY: key}, start_new_session=True
+        )
+    server = Server(f"http://127.0.0.1:{port}", alias_of(model_path), key, process, messages)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        _end(process)
+
+
+def vllm_arguments(model_path: str, dtype: str, device: str, host: str = "127.0.0.1") -> list[str]:
+    """What follows ``vllm serve`` for an EmoLA folder."""
+    arguments = [str(model_path), "--host", host, "--dtype", dtype, "--limit-mm-per-prompt", '{"image": 1}']
+    return [*arguments, "--enforce-eager"] if device == "cpu" else arguments
+
+
+def environment(device: str) -> dict[str, str]:
+    """Of a vLLM process: on a CPU it would take most of the memory for its cache, here a gigabyte unless told."""
+    found = {**os.environ, "VLLM_NO_USAGE_STATS": os.environ.get("VLLM_NO_USAGE_STATS", "1")}
+    if device == "cpu":
+        found.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    return found
+
+
+def _wait(server: Server) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end:
+        server.check_alive()
+        with contextlib.suppress(OSError):
+            if server.get("/health")[0] == 200:
+                return
+        time.sleep(0.5)
+    raise UserError(f"vLLM does not answer after {_START_SECONDS} s; its messages: {server.log}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The server and all that it started, which is one process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last_error(log: Path | None) -> str:
+    """The last line of a log that names an error."""
+    if log is None or not log.is_file():
+        return ""
+    lines = log.read_bytes()[-200_000:].decode(errors="replace").splitlines()
+    return next((line[-_TOLD:] for line in reversed(lines) if "Error" in line), "")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
