@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 from faba_bench.parsing import AUParse
@@ -31,6 +32,10 @@ _NOTHING = re.compile(
     r"\s*(?:(?:active\s+|present\s+)?(?:aus?|action\s+units?)\s*[:=]\s*)?(?:\[\s*\]|\{\s*\}|\(\s*\)|none|no|nothing|nil|n/?a|zero|0|no\s+aus?|无|なし|없음|-|/)\s*[.!]?\s*\Z",
     re.IGNORECASE,
 )
+
+
+#: Equal answers are read once: models repeat themselves.
+_REMEMBERED = 2048
 
 
 class AULabels:
@@ -79,6 +84,11 @@ def read_aus(text: str, vocabulary: Collection[int]) -> AUParse:
     anywhere is in.  `parsed` is False when the text says nothing about action units at all, refuses, or gives a structure
     that cannot be told; `ambiguous` then says why.
     """
+    return _read(text, tuple(vocabulary))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _read(text: str, vocabulary: tuple[int, ...]) -> AUParse:
     text = final_answer(normal(text))
     text, refused = without_refusals(text)
     ledger = Ledger()

@@ -11,6 +11,8 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple
 
+from faba_bench.strict.folded import folded
+
 _OF = r"(?:\s+of)?(?:\s+(?:the|his|her|their|both|this\s+person's))?\s+"
 _BROWS = r"(?:eye-?)?brows?"
 #: Parts of the face; the first that matches counts.
@@ -92,22 +94,19 @@ AT_REST: dict[str, tuple[int, ...]] = {
 }
 
 _LONGEST_GAP = 60
-_PART = re.compile(rf"\b(?:{'|'.join(f'(?P<{name}>{pattern})' for name, pattern in PARTS.items())})\b", re.IGNORECASE)
+_PART = re.compile(rf"\b(?:{'|'.join(f'(?P<{name}>{pattern})' for name, pattern in PARTS.items())})\b")
 _ACTION = {
-    part: [
-        (re.compile(rf"\b(?:{pattern})\b", re.I), units, facs) for name, pattern, units, facs in ACTIONS if name == part
-    ]
+    part: [(re.compile(rf"\b(?:{pattern})\b"), units, facs) for name, pattern, units, facs in ACTIONS if name == part]
     for part in PARTS
 }
-_ALONE = [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), units) for pattern, units in ALONE]
-_HINT = re.compile(r"brow|lid|eyes|cheek|nose|nostril|lip|mouth|chin|jaw|forehead|frown|scowl|squint|smil|grin", re.I)
+_ALONE = [(re.compile(rf"\b(?:{pattern})\b"), units) for pattern, units in ALONE]
+_HINT = re.compile(r"brow|lid|eyes|cheek|nose|nostril|lip|mouth|chin|jaw|forehead|frown|scowl|squint|smil|grin")
 _BREAK = re.compile(r"[.;:!?\n]")
 _ADJECTIVAL = re.compile(
     r"-?(?:\s+and\s+\w+ed)?\s*(?:\s+of(?:\s+(?:the|his|her|their|both|person's))*)?(?:\s+(?:inner|outer|both|upper|lower|left|right|and))*\s+\Z|-\Z",
-    re.IGNORECASE,
 )
 
-_POSSESSED = re.compile(r"\s+(?:his|her|their|the|both|its)\s+", re.IGNORECASE)
+_POSSESSED = re.compile(r"\s+(?:his|her|their|the|both|its)\s+")
 
 
 class Description(NamedTuple):
@@ -121,6 +120,7 @@ class Description(NamedTuple):
 
 def find_descriptions(text: str) -> list[Description]:
     """All descriptions in order, without overlaps."""
+    text = folded(text)
     if not _HINT.search(text):
         return []
     parts = list(_PART.finditer(text))
@@ -148,9 +148,7 @@ def _owner(text: str, match: re.Match[str], parts: list[re.Match[str]], ends: li
     index = bisect_right(ends, match.start())
     if index < len(parts):
         behind = parts[index]
-        acting = match.group().lower().endswith(("s", "ing")) and _POSSESSED.fullmatch(
-            text, match.end(), behind.start()
-        )
+        acting = match.group().endswith(("s", "ing")) and _POSSESSED.fullmatch(text, match.end(), behind.start())
         if acting or (behind.start() >= match.end() and _ADJECTIVAL.match(text, match.end(), behind.start())):
             return str(behind.lastgroup)
     if index:

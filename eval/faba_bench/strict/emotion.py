@@ -64,7 +64,7 @@ class EmotionLabels:
                 found.append((match.start(), match.end(), word, "sign"))
             elif word in self.cues:
                 found.append((match.start(), match.end(), word, "cue"))
-            elif _CJK.match(word):
+            elif not word.isascii() and _CJK.match(word):
                 found += [
                     (match.start() + at, match.start() + at + len(name), name, "name")
                     for name in self.foreign
@@ -111,10 +111,15 @@ def read_emotion(text: str, classes: Sequence[str]) -> EmotionParse:
     ..."); among equals the most frequent class; a draw is None.  A text without a name is decided by what the face does
     ("smiling"), or else by cue words.  A text that is nothing but a class index is that class.
     """
+    return _read(text, tuple(classes))
+
+
+@lru_cache(maxsize=2048)  # equal answers are read once: models repeat themselves
+def _read(text: str, classes: tuple[str, ...]) -> EmotionParse:
     bare = text.strip().rstrip(".")
     if len(bare) <= 2 and bare.isascii() and bare.isdigit() and int(bare) < len(classes):
         return EmotionParse(classes[int(bare)], f"class index {bare}")
-    labels = _labels(tuple(classes))
+    labels = _labels(classes)
     text = final_answer(normal(text))
     text, refused = without_refusals(text)
     option = _option(text, labels)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faba_bench.strict import frames
 from faba_bench.strict.clauses import Clause, sentences
-from faba_bench.strict.elsewhere import OTHER, PAST, TAKEN_BACK
+from faba_bench.strict.elsewhere import OTHER, PAST, TAKEN_BACK, may_be_elsewhere
+from faba_bench.strict.folded import folded
 from faba_bench.strict.headings import heading_sign
 from faba_bench.strict.scope import read_sentence
 from faba_bench.strict.tokens import Token, tokenise
@@ -27,7 +28,7 @@ class Voice(NamedTuple):
 
 
 _STRONG = re.compile(
-    r"(?i)\b(?:overall|in\s+conclusion|to\s+conclude|in\s+short|in\s+sum|in\s+summary|all\s+in\s+all|summing\s+up|therefore|thus|hence|predominantly|"
+    r"\b(?:overall|in\s+conclusion|to\s+conclude|in\s+short|in\s+sum|in\s+summary|all\s+in\s+all|summing\s+up|therefore|thus|hence|predominantly|"
     r"primarily|mainly|mostly|most\s+of\s+all|above\s+all|chiefly|largely|essentially|"
     r"(?:primary|dominant|main|predominant|overall|prevailing|dominating|strongest|leading)|dominates?|prevails?|outweighs?|wins|takes?\s+the\s+lead|comes\s+first|"
     r"(?:most|more|far\s+more|much\s+more)\s+(?:likely|plausible|probable|fitting|convincing|appropriate|apparent|accurate)|best|better|"
@@ -36,18 +37,18 @@ _STRONG = re.compile(
     r"stronger|decisive|unmistakabl[ye]|points?\s+to(?:wards?)?)\b"
 )
 _VERDICT = re.compile(
-    r"(?i)\b(?:emotions?\s+(?:\w+\s+){0,6}?(?:is|are|appears?|seems?)|expression\s+(?:is|of|appears|seems|conveys|suggests|indicates|shows)|"
+    r"\b(?:emotions?\s+(?:\w+\s+){0,6}?(?:is|are|appears?|seems?)|expression\s+(?:is|of|appears|seems|conveys|suggests|indicates|shows)|"
     r"so\b|which\s+makes)\b"
 )
 _ASIDE = re.compile(
-    r"(?i)\b(?:(?:hint|touch|trace|bit|tinge|element|undertone|note|dash|flicker|shade|suggestion|degree|amount|possibility|chance|suspicion|risk)s?\s+of|mixed\s+(?:with|in)|tinged\s+with|"
+    r"\b(?:(?:hint|touch|trace|bit|tinge|element|undertone|note|dash|flicker|shade|suggestion|degree|amount|possibility|chance|suspicion|risk)s?\s+of|mixed\s+(?:with|in)|tinged\s+with|"
     r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly|almost|slightly|somewhat|second(?:ary|arily)|second\s+(?:emotion|choice|candidate|guess|place)|"
     r"second\s+most|at\s+first|initially|first\s+glance|first\s+sight|first\s+impression|some|bordering\s+on|verging\s+on|"
     r"superficially|a\s+little|to\s+a\s+lesser\s+(?:extent|degree)|alternatively|also|as\s+well\s+as|along\s+with|accompanied\s+by|"
     r"typical(?:ly)?\s+(?:in|of|for)\s+\w+\s+too|fit\s+\w+\s+too|hard\s+to|difficult\s+to|not\s+easy\s+to|tell\s+\w+\s+from|often|usually|either|seldom)\b"
 )
 _HEDGE = re.compile(
-    r"(?i)\b(?:might|may|could|perhaps|maybe|possible|one\s+(?:might|could|may)|you\s+(?:might|could|may)|expect(?:ed)?|"
+    r"\b(?:might|may|could|perhaps|maybe|possible|one\s+(?:might|could|may)|you\s+(?:might|could|may)|expect(?:ed)?|"
     r"can\s+(?:also\s+)?(?:suggest|indicate|signal|be|look|seem|mean|accompany|occur|point))\b"
 )
 _CONCESSIONS = frozenset(
@@ -68,11 +69,11 @@ _CONCESSIONS = frozenset(
     )
 )
 _BODY = re.compile(
-    r"(?i)\b(?:lips?|mouth|brows?|eyebrows?|eyes?|cheeks?|jaw|forehead|nose|chin|eyelids?|gaze|corners|posture|head|body|position|background|tone|colou?rs?)\b"
+    r"\b(?:lips?|mouth|brows?|eyebrows?|eyes?|cheeks?|jaw|forehead|nose|chin|eyelids?|gaze|corners|posture|head|body|position|background|tone|colou?rs?)\b"
 )
 _HARMLESS = re.compile(
-    r"(?i)(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"
-    r"\b(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|"
+    r"(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"
+    r"\b(?=[nwcuihaod])(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|"
     r"nothing\s+(?:but|other\s+than|short\s+of|less\s+than)|none\s+other\s+than|no\s+one\s+but|no\s+other\s+than|no\s+wonder|"
     r"can(?:not|'t|\s+not)\s+(?:help\s+)?but|could(?:n't|\s+not)\s+be\s+(?=\w+er\b|more\b|any\s+more)|never\s+been\s+(?=\w+er\b)|"
     r"can(?:not|'t)\s+(?:hide|conceal|suppress|contain|hold\s+back|disguise|mask)|undoubtedly|doubtlessly|doubtless|undeniabl[ye]|unmistakabl[ye]|can(?:not|'t)\s+be\s+(?:denied|overlooked|missed|mistaken)|"
@@ -82,7 +83,10 @@ _HARMLESS = re.compile(
 
 def harmless(text: str) -> str:
     """The text with "not only" and other negations that deny nothing blanked out."""
-    return _HARMLESS.sub(lambda match: " " * len(match.group()), text)
+    spans = [match.span() for match in _HARMLESS.finditer(folded(text))]
+    for start, end in spans:
+        text = text[:start] + " " * (end - start) + text[end:]
+    return text
 
 
 def read_prose(text: str, labels: EmotionLabels, voices: list[Voice]) -> list[str]:
@@ -198,12 +202,12 @@ class _Frame(NamedTuple):
 def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
     clause = clauses_[number]
     start = clause.tokens[0].start
-    source = text[clause.tokens[0].start : clause.tokens[-1].end]
-    lowered = source.lower()
+    source = folded(text)[start : clause.tokens[-1].end]
     body = _BODY.search(source) is not None
-    bodily = body and "face" not in lowered and "expression" not in lowered
-    past = PAST.search(source) is not None or TAKEN_BACK.search(source) is not None
-    if OTHER.search(source):
+    bodily = body and "face" not in source and "expression" not in source
+    away = may_be_elsewhere(clause)
+    past = away and (PAST.search(source) is not None or TAKEN_BACK.search(source) is not None)
+    if away and OTHER.search(source):
         return _Frame(0.5, past, bodily, start)
     if _concedes(clause) or (clause.opened in ("which", "that") and number and _concedes(clauses_[number - 1])):
         return _Frame(1.0, past, bodily, start)
@@ -232,14 +236,15 @@ def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
 
 def _weight(frame: _Frame, text: str, token: Token) -> float:
     if frame.weight > 1 and (
-        _ASIDE.search(text[max(frame.start, token.start - 40) : token.start]) or _LESS.match(text, token.end)
+        _ASIDE.search(folded(text)[max(frame.start, token.start - 40) : token.start])
+        or _LESS.match(folded(text), token.end)
     ):
         return 1.0
     return frame.weight
 
 
 _LESS = re.compile(
-    r"(?i)\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
+    r"\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
 )
 
 

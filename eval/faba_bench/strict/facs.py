@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 #: AU number -> its name in FACS and close spellings, as regular expressions over lower-case text; a space is white
 #: space or hyphens.
@@ -38,18 +39,27 @@ NAMES: dict[int, tuple[str, ...]] = {
 }
 
 
-def _compile() -> re.Pattern[str]:
-    branches = []
-    for number, spellings in NAMES.items():
-        joined = "|".join(spelling.replace(" ", r"[\s-]+") for spelling in spellings)
-        branches.append(f"(?P<n{number}>{joined})")
-    return re.compile(rf"\b(?:{'|'.join(branches)})\b", re.IGNORECASE)
+_PATTERNS = {
+    number: re.compile("|".join(spelling.replace(" ", r"[\s-]+") for spelling in spellings))
+    for number, spellings in NAMES.items()
+}
+#: Finds a name in lower-case text; `number_of` tells which.
+NAME = re.compile(rf"\b(?:{'|'.join(pattern.pattern for pattern in _PATTERNS.values())})\b")
+_HINT = re.compile(r"brow|lid|cheek|nose|nasolab|lip|dimpl|chin|tongue|jaw|mouth|eye|blink|wink|puffer")
 
 
-#: Finds a name; the number is in the matching group's name, see `number_of`.
-NAME = _compile()
+def find_names(text: str) -> list[tuple[int, int, int]]:
+    """(start, end, AU number) of all names in a lower-case text."""
+    if not _HINT.search(text):
+        return []
+    return [(match.start(), match.end(), number_of(match)) for match in NAME.finditer(text)]
 
 
 def number_of(match: re.Match[str]) -> int:
     """The AU number of a match of `NAME`."""
-    return int(str(match.lastgroup)[1:])
+    return _number(match.group())
+
+
+@lru_cache(maxsize=1024)
+def _number(name: str) -> int:
+    return next(number for number, pattern in _PATTERNS.items() if pattern.fullmatch(name))

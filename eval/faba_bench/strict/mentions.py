@@ -11,6 +11,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from faba_bench.strict import facs
+from faba_bench.strict.folded import folded
 
 # "AU12", "AU 12", "au_12", "AU-12", "AU#12", "AU L12", "Action Unit 12"; at most three digits, so that
 # a text of digits cannot pretend to be a number.  "12R", "12C", "12RC" are a side and an intensity.
@@ -77,7 +78,7 @@ def find_mentions(text: str) -> list[Mention]:
     """
     if is_bare_list(text):
         return [Mention(0, len(text), tuple(int(digits) for digits in re.findall(r"[0-9]+", text)))]
-    named = [(match.start(), match.end(), facs.number_of(match)) for match in facs.NAME.finditer(text)]
+    named = facs.find_names(folded(text))
     starts = [name[0] for name in named]
     covered = bytearray(len(text))
     found: list[Mention] = []
@@ -153,7 +154,7 @@ def _continued(text: str, first: re.Match[str]) -> Mention:
 
 def _goes_on(text: str, more: re.Match[str], plural: bool) -> bool:
     counted = _COUNTED.match(text, more.end())
-    if counted and (_UNIT.match(text, counted.end()) or facs.NAME.match(text, counted.end())):
+    if counted and (_UNIT.match(text, counted.end()) or facs.NAME.match(folded(text), counted.end())):
         return False
     return plural or _AFTER_LOOSE.match(text, more.end()) is not None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+from faba_bench.strict.folded import folded
+
 _CANNOT = (
     r"(?:can\s?not|can't|cant|cannot|could\s?n't|could not|am\s+(?:not\s+able|unable)|'m\s+(?:not\s+able|unable)|not\s+able|unable|"
     r"won't|will\s+not|do\s+not|don't|must\s+decline|decline|refuse|not\s+(?:allowed|permitted|comfortable|capable|going)|"
@@ -36,10 +38,11 @@ _POLICY = re.compile(
 )
 _LONGEST = 600
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?=\s|$)|\n|$)")
-_HINT = re.compile(
-    r"sorry|apolog|\bunable\b|cannot|can\s?not|can't|\bcant\b|couldn't|not\s+able|declin|as\s+an\s+AI|impossible|not\s+possible|guidelines|polic|won't|don't|do\s+not|not\s+comfortable|will\s+not|not\s+something",
-    re.IGNORECASE,
-)
+#: No refusal without one of these.
+_HINTS = (
+    "sorry", "apolog", "unable", "cannot", "can not", "can\nnot", "cant", "can't", "couldn't", "could not", "not able", "declin", " ai", "n ai", "ai\n",
+    "impossible", "not possible", "guidelines", "polic", "won't", "don't", "do not", "not comfortable", "will not", "not something",
+)  # fmt: skip
 _EVIDENTIAL = re.compile(
     r"\b(?:see|observe|detect|find|spot|notice|make\s+out)\b\s+(?!the\s+(?:image|picture|photo)|any\s+(?:image|picture|photo))",
     re.IGNORECASE,
@@ -51,7 +54,8 @@ def without_refusals(text: str) -> tuple[str, bool]:
 
     "I can't see AU4" is an observation and stays; "I can't help with identifying emotions such as anger" goes.
     """
-    if not _HINT.search(text):
+    low = folded(text)
+    if not any(hint in low for hint in _HINTS):
         return text, False
     kept: list[str] = []
     refused = False

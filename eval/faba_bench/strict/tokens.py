@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from faba_bench.strict import words
+from faba_bench.strict.folded import folded
 
 _SINGLE: dict[str, str] = {}
 _PHRASES: dict[str, str] = {}
@@ -44,7 +45,7 @@ def _fill() -> None:
             (_PHRASES if " " in word else _SINGLE)[word] = kind
     for phrase in ("action units", "action unit", "facial action units", "facial action", "facial actions"):
         _PHRASES[phrase] = "g"
-    _PHRASES["n/a"] = "absent"
+    _SINGLE["n/a"] = "absent"
     for phrase in ("at level", "at intensity", "at intensity level", "at grade"):
         _PHRASES[phrase] = "word"
 
@@ -52,22 +53,23 @@ def _fill() -> None:
 _fill()
 
 
-def _by_letter() -> str:
-    """All phrases, longest first, grouped by their first letter: a word is compared with those of its letter only."""
-    groups: dict[str, list[str]] = {}
+def _by_first_word() -> dict[str, list[tuple[tuple[str, ...], str, str]]]:
+    """First word -> phrases that begin with it, longest first: their words, text and kind."""
+    groups: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
     for phrase in sorted(_PHRASES, key=len, reverse=True):
-        groups.setdefault(phrase[0], []).append(re.escape(phrase[1:]).replace(r"\ ", r"[ \t]+"))
-    return "|".join(f"{letter}(?:{'|'.join(rest)})" for letter, rest in groups.items())
+        parts = tuple(phrase.split(" "))
+        groups.setdefault(parts[0], []).append((parts, phrase, _PHRASES[phrase]))
+    return groups
 
 
-_PHRASE = _by_letter()
+_STARTS = _by_first_word()
 _TOKEN = re.compile(
-    rf"(?P<phrase>\b(?:{_PHRASE})\b(?!['-]\w))|(?P<nt>n't\b)|(?P<word>[^\W\d_]+?(?=n't\b)|[^\W\d_]+(?:-[^\W\d_]+)*)|"
-    r"(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|(?P<number>\d+(?:\.\d+)?(?:\s?%)?)|(?P<dots>\.\.\.)|(?P<p>[^\s\w])",
-    re.IGNORECASE,
+    r"(?P<nt>n't\b)|(?P<word>n/a\b|[^\W\d_]+?(?=n't\b)|[^\W\d_]+(?:-[^\W\d_]+)*)|(?P<p>[^\s\w'.])|(?P<dots>\.\.\.)|(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|"
+    r"(?P<number>\d+(?:\.\d+)?(?:\s?%)?)|(?P<p2>[^\s\w])"
 )
 _CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
-_SPACE = re.compile(r"\s+")
+_GLUED = re.compile(r"['-]\w")
+_CLITICS = {"'d": "modal", "'ll": "modal", "'ve": "modal", "'s": "copula", "'re": "copula", "'m": "copula"}
 
 
 class Token(NamedTuple):
@@ -97,33 +99,59 @@ def _foreign(word: str) -> str:
 def tokenise(text: str, marks: Sequence[tuple[int, int, Any]], start: int = 0, end: int | None = None) -> list[Token]:
     """Tokens of ``text[start:end]``; `marks` are (start, end, payload) in order, each one token of kind ``m``."""
     end = len(text) if end is None else end
+    text = folded(text)
     found: list[Token] = []
     position = start
     for begin, until, payload in marks:
         if begin < position:
             continue
         _plain(text, position, begin, found)
-        found.append(Token("m", text[begin:until].lower(), begin, until, payload))
+        found.append(Token("m", text[begin:until], begin, until, payload))
         position = until
     _plain(text, position, end, found)
     return found
 
 
 def _plain(text: str, start: int, end: int, found: list[Token]) -> None:
-    for match in _TOKEN.finditer(text, start, end):
+    matches = list(_TOKEN.finditer(text, start, end))
+    count = len(matches)
+    index = 0
+    while index < count:
+        match = matches[index]
         group = match.lastgroup
-        raw = match.group().lower()
+        raw = match.group()
+        first, last = match.span()
+        index += 1
         if group == "word":
-            kind = _SINGLE.get(raw) or ("word" if raw.isascii() else _foreign(raw))
-        elif group == "phrase":
-            raw = _SPACE.sub(" ", raw)
-            kind = _PHRASES[raw]
+            if raw in _STARTS and (phrase := _phrase_at(text, matches, index - 1)):
+                raw, kind, taken = phrase
+                index += taken - 1
+                last = matches[index - 1].end()
+            else:
+                kind = _SINGLE.get(raw) or ("word" if raw.isascii() else _foreign(raw))
         elif group == "nt":
             kind = "not"
         elif group == "clitic":
-            kind = "modal" if raw in ("'d", "'ll", "'ve") else "copula" if raw in ("'s", "'re", "'m") else "word"
+            kind = _CLITICS.get(raw, "word")
         elif group == "number":
             kind = "number"
         else:
             kind = "p"
-        found.append(Token(kind, raw, match.start(), match.end()))
+        found.append(Token(kind, raw, first, last))
+
+
+def _phrase_at(text: str, matches: Sequence[re.Match[str]], index: int) -> tuple[str, str, int] | None:
+    """The phrase that begins with a word: its text, its kind and how many words it takes."""
+    for parts, phrase, kind in _STARTS[matches[index].group()]:
+        size = len(parts)
+        if index + size > len(matches):
+            continue
+        end = matches[index].end()
+        for part, match in zip(parts[1:], matches[index + 1 : index + size], strict=True):
+            if match.group() != part or text[end : match.start()].strip(" \t") or end == match.start():
+                break
+            end = match.end()
+        else:
+            if not _GLUED.match(text, end):
+                return phrase, kind, size
+    return None

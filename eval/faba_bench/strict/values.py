@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from faba_bench.strict.folded import folded
+
 _WAYS = r"(?:clearly|visibly|really|currently|noticeably|strongly|apparently|at\s+all|very|fully|being)\s+"
 _SEEN = (
     r"present|active|activated|visible|detected|observed|seen|shown|evident|apparent|engaged|involved|there|displayed|"
@@ -58,7 +60,6 @@ _NUMBER = (
 _VALUE = re.compile(
     rf"\s*[\"'*_]*(?:(?P<unseen>{_UNSEEN}{_END})|(?P<unclear>(?:{_UNCLEAR}){_END}|\?(?=\s*$))|{_NUMBER}{_END}|(?P<absent>(?:{_ABSENT})(?:{_END}))|(?P<present>(?:{_PRESENT})(?:{_END}))|"
     rf"{_LETTER}{_END})[\"'*_]*",
-    re.IGNORECASE,
 )
 #: Ranks of words of strength, for emotions: the highest one wins.
 STRENGTH = {
@@ -95,7 +96,7 @@ def match_value(text: str, start: int = 0, end: int | None = None) -> Value | No
         if behind is not None and behind.state is not None and behind.number is None:
             return behind  # "❌ No", "✅ Present": the word says what the mark means
         return Value(bool(mark["yes"]), strength=1.0 if mark["yes"] else 0.0, end=mark.end())
-    match = _VALUE.match(text, start, end)
+    match = _VALUE.match(folded(text), start, end)
     if not match:
         return None
     if match["unseen"]:
