@@ -25,6 +25,7 @@ COMMANDS = (
     "data",
     "bench",
     "checkpoint",
+    "recipe",
     "demo",
 )
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava_faba.demo.settings import EMOLA, NO_PRIOR, DemoSettings
+from llava_faba.demo.base import BaseSize
 
+EMOLA, NO_PRIOR = "emola", "no_prior"
 NAMES = {
-    "emola": "EmoLA (pose removed, standardized)",
-    "emola_standardized": "EmoLA (standardized)",
-    "emola_raw": "EmoLA (raw prior, as the paper)",
-    "no_prior": "plain LLaVA (no prior)",
+    EMOLA: "EmoLA (pose removed, standardized)",
+    NO_PRIOR: "plain LLaVA (no prior)",
     "majority": "floor: one constant answer",
     "random": "floor: a random training answer",
 }
@@ -25,13 +26,41 @@ _NOTE = (
 )
 
 
-def write_report(settings: DemoSettings, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Write report.json and report.html from the scorer's results (task to model name to result)."""
-    report = summary(results)
-    report["settings"] = {"seed": settings.seed, "n_train": settings.n_train, "epochs": settings.epochs}
-    (settings.root / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (settings.root / "report.html").write_text(_page(settings, report, results), encoding="utf-8")
-    return report
+@dataclass(frozen=True)
+class Made:
+    """Where the demo's steps have left what the report shows; ``checkpoints`` and ``answers`` by model name."""
+
+    data: Path
+    priors: Path
+    base: Path
+    checkpoints: Mapping[str, Path]
+    answers: Mapping[str, Path]
+
+
+def score(made: Made, seed: int) -> dict[str, dict[str, Any]]:
+    """FABA-Bench results: task to model (and floor) name to the scorer's output. ``seed``: of the random floor."""
+    import faba_bench
+
+    from llava_faba.demo.floors import majority_answers, random_answers
+    from llava_faba.records.questions import read_jsonl
+
+    results: dict[str, dict[str, Any]] = {}
+    people = _read_json(made.data / "identities.json")["images"]
+    for task in TASK_NAMES:
+        train = _read_json(made.data / f"train_{task}_anno.json")
+        evaluation = [
+            {**record, "subject": people[record["image"]]["identity"]}
+            for record in _read_json(made.data / f"eval_{task}_anno.json")
+        ]
+        ids = {str(record["id"]) for record in evaluation}
+        answers = {
+            name: [line for line in read_jsonl(file) if str(line["question_id"]) in ids]
+            for name, file in made.answers.items()
+        }
+        answers["majority"] = majority_answers(train, evaluation, task)
+        answers["random"] = random_answers(train, evaluation, seed)
+        results[task] = {name: faba_bench.score(task, "faba", evaluation, lines) for name, lines in answers.items()}
+    return results
 
 
 def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -46,25 +75,30 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
             report[task][name] = {key: mode[key] for key in ("s_re", "s_ge", "s_rege", "s_re_ci")}
             report[task][name]["n"] = result["n"]
             report[task]["intervals"] = {key: result[key] for key in ("n", "cluster", "n_clusters")}
+        gain: Mapping[str, float | None]
         try:
-            gain = faba_bench.paired_bootstrap(by_model[EMOLA.name], by_model[NO_PRIOR.name], metric="s_re")
+            gain = faba_bench.paired_bootstrap(by_model[EMOLA], by_model[NO_PRIOR], metric="s_re")
         except faba_bench.ResultError:  # no answer of one model could be read: nothing to compare
-            gain = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
+            gain = {"value": None, "low": None, "high": None}
         report[task]["gain_over_no_prior"] = gain
     return report
 
 
-def print_table(report: dict[str, Any]) -> None:
+def terminal_table(report: dict[str, Any]) -> str:
     """The REGE table, for a terminal."""
+    lines = []
     for task, title in TASK_NAMES.items():
-        print(f"\n{title:<36}{'S_re':>7}  {'95% interval':<16}{'S_ge':>7}{'REGE':>8}")
-        for row in _rows(report[task]):
-            print(f"  {row[0]:<34}{row[1]:>7}  {row[2]:<16}{row[3]:>7}{row[4]:>8}")
+        lines += ["", f"{title:<36}{'S_re':>7}  {'95% interval':<16}{'S_ge':>7}{'REGE':>8}"]
+        lines += [f"  {row[0]:<34}{row[1]:>7}  {row[2]:<16}{row[3]:>7}{row[4]:>8}" for row in _rows(report[task])]
         gain = report[task]["gain_over_no_prior"]
-        print(
-            f"  gain of the prior in S_re: {gain['value']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}] "
-            "(paired bootstrap)"
-        )
+        lines.append(f"  gain of the prior in S_re: {_gain(gain)} (paired bootstrap)")
+    return "\n".join(lines) + "\n"
+
+
+def _gain(gain: Mapping[str, float | None]) -> str:
+    if gain["value"] is None:
+        return "none to tell: of one model no answer could be read"
+    return f"{gain['value']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}]"
 
 
 def _drawn(intervals: dict[str, Any]) -> str:
@@ -83,7 +117,8 @@ def _rows(scores: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _page(settings: DemoSettings, report: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
+def page(made: Made, report: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
+    """The page: tables, training curves, and test faces with their answers."""
     from faba_bench.report import html, svg
 
     from llava_faba.model.checkpoints import inspect_checkpoint
@@ -93,28 +128,28 @@ def _page(settings: DemoSettings, report: dict[str, Any], results: dict[str, dic
         gain = report[task]["gain_over_no_prior"]
         table = html.table(["model", "S_re", "95% interval", "S_ge", "REGE"], _rows(report[task]))
         remark = html.note(
-            f"Gain of the prior in S_re: {gain['value']:+.1f} points, 95% interval {gain['low']:+.1f} to "
-            f"{gain['high']:+.1f} (paired bootstrap over {_drawn(report[task]['intervals'])}, reference mode)."
+            f"Gain of the prior in S_re: {_gain(gain)} points with its 95% interval "
+            f"(paired bootstrap over {_drawn(report[task]['intervals'])}, reference mode)."
         )
         sections.append(html.Section(title, table + remark))
-    chart = svg.line_chart(_curves(settings), x_label="training step", y_label="loss")
+    chart = svg.line_chart(_curves(made), x_label="training step", y_label="loss")
     sections.append(html.Section("Training", html.figure(chart, caption="Loss, logged every 10 steps")))
     for task in TASK_NAMES:
-        sections.append(html.Section(f"Test faces: {TASK_NAMES[task]}", _gallery(settings, task, results[task])))
-    millions = inspect_checkpoint(settings.base).parameters() / 1e6
+        sections.append(html.Section(f"Test faces: {TASK_NAMES[task]}", _gallery(made, task, results[task])))
+    millions = inspect_checkpoint(made.base).parameters() / 1e6
     return html.page("EmoLA demo", sections, subtitle=_NOTE.format(millions=millions))
 
 
-def _curves(settings: DemoSettings) -> dict[str, tuple[list[float], list[float]]]:
+def _curves(made: Made) -> dict[str, tuple[list[float], list[float]]]:
     curves = {}
-    for variant in (EMOLA, NO_PRIOR):
-        state = _read_json(settings.adapter(variant) / "trainer_state.json")
+    for name, folder in made.checkpoints.items():
+        state = _read_json(folder / "trainer_state.json")
         points = [(entry["step"], entry["loss"]) for entry in state["log_history"] if "loss" in entry]
-        curves[NAMES[variant.name]] = ([float(x) for x, _ in points], [float(y) for _, y in points])
+        curves[NAMES[name]] = ([float(x) for x, _ in points], [float(y) for _, y in points])
     return curves
 
 
-def _gallery(settings: DemoSettings, task: str, results: dict[str, Any]) -> str:
+def _gallery(made: Made, task: str, results: dict[str, Any]) -> str:
     from faba_bench.questions import QUESTIONS
     from faba_bench.report import gallery, images
 
@@ -122,23 +157,23 @@ def _gallery(settings: DemoSettings, task: str, results: dict[str, Any]) -> str:
     from llava_faba.priors.store import PriorStore
     from llava_faba.records.questions import read_jsonl
 
-    records = _read_json(settings.data / f"eval_{task}_anno.json")
+    records = _read_json(made.data / f"eval_{task}_anno.json")
     answers = {
-        variant.name: {str(line["question_id"]): line["text"] for line in read_jsonl(settings.answers(variant))}
-        for variant in (EMOLA, NO_PRIOR)
+        name: {str(line["question_id"]): line["text"] for line in read_jsonl(file)}
+        for name, file in made.answers.items()
     }
-    samples = {str(s["question_id"]): s for s in results[EMOLA.name]["modes"]["reference"]["samples"]}
-    store = PriorStore.open(settings.priors)
+    samples = {str(s["question_id"]): s for s in results[EMOLA]["modes"]["reference"]["samples"]}
+    store = PriorStore.open(made.priors)
     expert = create_expert(store.expert, store.settings)
     cards = []
     for record in records[:: max(1, len(records) // _GALLERY)][:_GALLERY]:
         key = str(record["id"])
-        side = settings.size.image
+        side = BaseSize().image
         points = expert.landmarks(store.get(record["image"]), (side, side))
         cards.append(
             gallery.Card(
                 title=record["image"],
-                picture=images.picture(settings.data / record["image"], points, alt=f"test face {key}"),
+                picture=images.picture(made.data / record["image"], points, alt=f"test face {key}"),
                 facts=[
                     ("label", record["label"]),
                     ("EmoLA", _shown(samples[key]["parsed"])),
@@ -146,8 +181,8 @@ def _gallery(settings: DemoSettings, task: str, results: dict[str, Any]) -> str:
                 ],
                 texts=[
                     ("question", QUESTIONS[task]),
-                    ("EmoLA", answers[EMOLA.name][key]),
-                    ("no prior", answers[NO_PRIOR.name][key]),
+                    ("EmoLA", answers[EMOLA][key]),
+                    ("no prior", answers[NO_PRIOR][key]),
                     ("reference", record["gpt4"]),
                 ],
             )

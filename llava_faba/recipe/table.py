@@ -1,0 +1,84 @@
+"""The table that a recipe ends in: ``python -m llava_faba.recipe.table OUT --results DIR... --names NAME...``.
+
+Results of one task and protocol stand together, beside the published rows, with paired differences to the first of
+them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from faba_bench.compare import compare, render, write_comparison
+from faba_bench.console.program import run
+from faba_bench.files.atomic import write_json, write_text
+from faba_bench.result import load_result
+
+from llava_faba.errors import UserError
+
+_MODES = ("reference", "strict")
+
+
+def main() -> int:
+    """Read the results; write report.json, report.md, report.txt and a page a table. Returns the exit code."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--results", type=Path, nargs="+", required=True, help="folders of score steps")
+    parser.add_argument("--names", nargs="+", required=True, help="a name each, or one for each run of so many")
+    parser.add_argument("--title", default="")
+    args = parser.parse_args()
+    return run("recipe table", lambda: _write(args), errors=(UserError,))
+
+
+def _write(args: argparse.Namespace) -> int:
+    runs = len(args.results) // len(args.names)
+    if runs * len(args.names) != len(args.results):
+        raise UserError(f"{len(args.names)} names for {len(args.results)} results")
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for index, folder in enumerate(args.results):
+        result = load_result(folder / "result.json")
+        name = args.names[index // runs] + (f", run {index % runs + 1}" if runs > 1 else "")
+        group = groups.setdefault((result["task"], result["protocol"]), {})
+        if name in group:
+            raise UserError(f"two results of task {result['task']} are called '{name}'")
+        group[name] = result
+    tables = [compare(group) for group in groups.values()]
+    means = [_means(args.names, group) for group in groups.values()] if runs > 1 else []
+    write_json(args.out / "report.json", {"title": args.title, "tables": tables, "means": means})
+    for form, suffix in (("markdown", "md"), ("text", "txt")):
+        parts = [render(table, form) for table in tables]
+        parts += [_means_text(mean) for mean in means]
+        head = f"# {args.title}" if form == "markdown" else args.title
+        write_text(args.out / f"report.{suffix}", "\n\n".join([head, *parts]) + "\n")
+    for table in tables:
+        write_comparison(table, args.out / f"{table['task']}.html")
+    return 0
+
+
+def _means(names: Sequence[str], group: dict[str, Any]) -> dict[str, Any]:
+    """Mean, lowest and highest of each model's runs: what a seed moves."""
+    means: dict[str, Any] = {}
+    for name in names:
+        runs = [result for key, result in group.items() if key.startswith(f"{name}, run ")]
+        means[name] = {
+            mode: {"mean": statistics.mean(values), "low": min(values), "high": max(values), "runs": len(values)}
+            for mode in _MODES
+            if (values := [r["modes"][mode]["s_re"] for r in runs if r["modes"][mode]["s_re"] is not None])
+        }
+    return means
+
+
+def _means_text(means: dict[str, Any]) -> str:
+    lines = ["S_re over runs: mean [lowest, highest]", ""]
+    for name, modes in means.items():
+        shown = "; ".join(f"{mode} {m['mean']:.2f} [{m['low']:.2f}, {m['high']:.2f}]" for mode, m in modes.items())
+        lines.append(f"- {name}: {shown or 'no value'}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
