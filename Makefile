@@ -70,7 +70,7 @@ in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON)
   TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
 .PHONY: setup demo demo-ablation demo-clean test test-pins test-native test-vllm native-python test-newest test-next \
-        test-pythons test-all lint format benchmarks dist recipes audit
+        test-pythons test-recipes test-all lint format benchmarks dist recipes audit
 
 setup: $(STAMP)
 
@@ -132,6 +132,10 @@ test-pythons:
 
 test-py%: setup-py%
 	$(call in,py$*) TESTS=@tests/torch_free.txt test
+
+# The recipes of the library, from label files to their tables.
+test-recipes: setup
+	$(BIN)/$(PYTEST) -m recipes tests/recipe
 
 test-all: setup
 	$(BIN)/$(PYTEST)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from llava_faba.packages import install_command
 from llava_faba.recipe.errors import RecipeError
 
 _JOB = (sys.executable, "-m", "llava_faba.recipe.job")
@@ -67,7 +68,7 @@ class Submitit:
         try:
             import submitit
         except ImportError as error:
-            raise RecipeError("the scheduler's part needs submitit: pip install submitit") from error
+            raise RecipeError(f"the scheduler's part needs submitit: {install_command('slurm')}") from error
         self._submitit = submitit
         try:
             self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llava_faba.errors import RecordError
+
 if TYPE_CHECKING:
     from faba_bench.protocol import AUTask
 
@@ -70,12 +72,15 @@ IMAGE_TOKEN = "<image>"
 
 
 def au_protocol(name: str) -> AUTask:
-    """The AU numbers of a dataset: ``vocabulary`` (may be named) and ``scored`` (enter the mean)."""
+    """The AU numbers of a dataset: ``vocabulary`` (may be named) and ``scored`` (enter the mean).
+
+    Raises RecordError for a protocol without action units.
+    """
     from faba_bench.protocol import load_protocol
 
     rules = load_protocol(name).au
     if rules is None:
-        raise ValueError(f"the protocol '{name}' scores no action units")
+        raise RecordError(f"the protocol '{name}' scores no action units; give one that does, or none")
     return rules
 
 

@@ -81,7 +81,7 @@ def test_checkpoint_is_emola_with_the_expert_in_its_config(finished):
 
 
 def test_base_has_never_seen_a_label_of_a_picture(finished):
-    records = json.loads((finished[0] / "base_train.json").read_text())
+    records = json.loads((finished[0] / "records/base.json").read_text())
     assert any("image" in record for record in records) and any("image" not in record for record in records)
     for record in records:
         if "image" in record:
@@ -94,15 +94,15 @@ def test_a_second_run_does_nothing_again(finished):
     before = adapter.stat().st_mtime_ns
     result = run_demo(root)
     assert result.returncode == 0
-    assert result.stdout.count("done before") == 8
+    assert result.stdout.count("done before") == 10
     assert adapter.stat().st_mtime_ns == before
 
 
 def test_a_training_that_was_killed_goes_on_from_its_checkpoint(finished, tmp_path):
     root = tmp_path / "demo"
     shutil.copytree(finished[0], root)
-    for step in ("train-emola", "train-no_prior", "answers", "report"):
-        (root / f"steps/{step}.json").unlink()
+    for step in ("emola", "no-prior", "emola-answers", "no-prior-answers", "report"):
+        (root / f".recipe/done/{step}.json").unlink()
     shutil.rmtree(root / "llava-v1-emola-lora")
     process = subprocess.Popen(command(root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     saved = _wait_for_checkpoint(root / "llava-v1-emola-lora", process)
@@ -111,7 +111,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(finished, tmp_pa
 
     result = run_demo(root)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
-    assert result.stdout.count("done before") == 4
+    assert result.stdout.count("done before") == 5
     log = (root / "logs/emola.log").read_text(errors="replace")
     assert int(re.findall(r"Going on from \S+/checkpoint-(\d+)", log)[-1]) >= saved
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 
 from llava_faba.recipe import kinds
-from llava_faba.recipe.expansion import Graph, expand
 from llava_faba.recipe.executors import Processes
+from llava_faba.recipe.expansion import Graph, expand
 from llava_faba.recipe.kinds.base import Action, Kind, Path_, command
 from llava_faba.recipe.reading import read
 from llava_faba.recipe.running import run

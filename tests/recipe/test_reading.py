@@ -33,7 +33,7 @@ def test_mistakes_name_the_file_and_the_place(tmp_path, name):
     text, expected = MISTAKES[name]
     file = tmp_path / "bad.yaml"
     file.write_text(text)
-    with pytest.raises(RecipeError, match=f"bad.yaml.*{expected}"):
+    with pytest.raises(RecipeError, match=rf"bad\.yaml.*{expected}"):
         read(file)
 
 
@@ -41,7 +41,7 @@ def test_mistakes_name_the_file_and_the_place(tmp_path, name):
 def test_bytes_that_are_no_recipe_are_a_sentence(tmp_path, data):
     file = tmp_path / "bad.yaml"
     file.write_bytes(data)
-    with pytest.raises(RecipeError, match="bad.yaml"):
+    with pytest.raises(RecipeError, match=r"bad\.yaml"):
         read(file)
 
 
@@ -51,7 +51,7 @@ def test_a_pipe_and_a_device_are_not_opened():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(RecipeError, match="no recipe 'rafdb'.*Did you mean 'raf-db'"):
+    with pytest.raises(RecipeError, match=r"no recipe 'rafdb'.*Did you mean 'raf-db'"):
         find("rafdb")
 
 

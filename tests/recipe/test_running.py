@@ -79,7 +79,7 @@ def test_a_root_can_be_moved(chain):
 def test_what_somebody_changed_is_neither_used_nor_overwritten(chain):
     chain.run()
     (chain.root / "b" / "made").write_text("by hand")
-    with pytest.raises(RecipeError, match="step b: .* somebody changed it.*--redo b"):
+    with pytest.raises(RecipeError, match=r"step b: .* somebody changed it.*--redo b"):
         chain.run()
     assert chain.made("b") == "by hand"
     chain.run(redo=("b",))
@@ -195,4 +195,34 @@ def test_a_run_that_was_killed_ends_its_step_and_goes_on(bench, number):
     bench.run()
     first = [(bench.root / "a" / f"part-{i}").read_text() for i in range(6)]
     assert first[0] == "0" and int(first[5]) >= 2, "the second run went on from what the first had left"
-    assert len({value for value in first}) == 2, "no third process wrote"
+    assert len(set(first)) == 2, "no third process wrote"
+
+
+def test_steps_handed_to_a_scheduler_leave_the_same(chain):
+    from llava_faba.recipe.executors import create
+    from llava_faba.recipe.running import run
+
+    run(chain.graph(), create("submitit-local", chain.root / ".recipe" / "submitit", {"timeout_min": 5}), jobs=2)
+    assert chain.made("c") == "CBA!"
+    chain.run()
+    assert times(chain) == [1, 1, 1]
+
+
+def test_a_step_that_fails_under_a_scheduler_is_told(chain):
+    from llava_faba.recipe.executors import create
+    from llava_faba.recipe.running import run
+
+    with pytest.raises(RecipeError, match=r"(?s)step b failed with exit code 3; the end of .*on fire"):
+        run(
+            chain.graph("b.program=print('on fire'); raise SystemExit(3)"),
+            create("submitit-local", chain.root / ".recipe" / "submitit", {}),
+        )
+
+
+def test_what_a_scheduler_does_not_take_is_a_sentence(tmp_path):
+    from llava_faba.recipe.executors import create
+
+    with pytest.raises(RecipeError, match="submitit does not take this"):
+        create("submitit-local", tmp_path, {"no_such_thing": 1})
+    with pytest.raises(RecipeError, match="options of a scheduler"):
+        create("processes", tmp_path, {"timeout_min": 1})
