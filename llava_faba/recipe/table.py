@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from faba_bench.bootstrap import paired_bootstrap
 from faba_bench.compare import compare, render, write_comparison
 from faba_bench.console.program import run
+from faba_bench.errors import ResultError
 from faba_bench.files.atomic import write_json, write_text
 from faba_bench.result import load_result
 
@@ -60,23 +62,43 @@ def _write(args: argparse.Namespace) -> int:
 
 
 def _means(names: Sequence[str], group: dict[str, Any]) -> dict[str, Any]:
-    """Mean, lowest and highest of each model's runs: what a seed moves."""
+    """Of each model: S_re's mean, lowest and highest over its runs, and the gain of each run over the first model's."""
     means: dict[str, Any] = {}
-    for name in names:
+    first = None
+    for name in dict.fromkeys(names):
         runs = [result for key, result in group.items() if key.startswith(f"{name}, run ")]
+        if not runs:
+            continue
         means[name] = {
             mode: {"mean": statistics.mean(values), "low": min(values), "high": max(values), "runs": len(values)}
             for mode in _MODES
             if (values := [r["modes"][mode]["s_re"] for r in runs if r["modes"][mode]["s_re"] is not None])
         }
+        if first is None:
+            first = runs
+            continue
+        means[name]["gains"] = [_gain(one, other) for one, other in zip(runs, first, strict=True)]
     return means
 
 
+def _gain(one: Any, other: Any) -> dict[str, float] | None:
+    try:
+        return paired_bootstrap(one, other, metric="s_re")
+    except ResultError:  # no answer of one of them could be read
+        return None
+
+
 def _means_text(means: dict[str, Any]) -> str:
-    lines = ["S_re over runs: mean [lowest, highest]", ""]
-    for name, modes in means.items():
-        shown = "; ".join(f"{mode} {m['mean']:.2f} [{m['low']:.2f}, {m['high']:.2f}]" for mode, m in modes.items())
-        lines.append(f"- {name}: {shown or 'no value'}")
+    names = list(means)
+    lines = [f"S_re over runs: mean [lowest, highest]; gain of each run over {names[0]}'s [95%], reference mode", ""]
+    for name, found in means.items():
+        values = {mode: found[mode] for mode in _MODES if mode in found}
+        parts = [f"{mode} {m['mean']:.2f} [{m['low']:.2f}, {m['high']:.2f}]" for mode, m in values.items()]
+        gains = [
+            "none to tell" if g is None else f"{g['value']:+.1f} [{g['low']:+.1f}, {g['high']:+.1f}]"
+            for g in found.get("gains", [])
+        ]
+        lines.append(f"- {name}: {'; '.join(parts) or 'no value'}" + (f"; gains {'; '.join(gains)}" if gains else ""))
     return "\n".join(lines)
 
 
