@@ -42,7 +42,7 @@ def llava_or_emola(original: Any) -> Any:
         @classmethod
         def from_pretrained(cls, path: Any, *args: Any, config: Any = None, **kwargs: Any) -> Any:
             with building_modules():
-                private = hand_over_path(path)
+                private = hand_over_path(path, cache_dir=kwargs.get("cache_dir"))
                 values = read(private / "config.json") if config is None else config.to_dict()
                 if not has_prior(values) and _training.get() != "emola":
                     if config is not None:

@@ -67,11 +67,11 @@ def hand_over(checkpoint: Checkpoint, *, called: str | None = None, near: tuple[
     return private_folder(called or str(checkpoint.folder), contents, links)
 
 
-def hand_over_path(path: Any, *, near: tuple[Path, ...] = ()) -> Path:
-    """``hand_over`` of a folder or hub id, after all checks; a private folder is returned as it is."""
+def hand_over_path(path: Any, *, near: tuple[Path, ...] = (), cache_dir: str | None = None) -> Path:
+    """``hand_over`` of a folder or hub id (kept in ``cache_dir``), after all checks; a private folder as it is."""
     if original_of(path) is not None:
         return Path(path)
-    checkpoint = inspect_checkpoint(path)
+    checkpoint = inspect_checkpoint(path, cache_dir)
     checkpoint.check_weights()
     return hand_over(checkpoint, called=str(path), near=near)
 
@@ -144,7 +144,7 @@ def _vetting(original: Callable[..., Any]) -> Callable[..., Any]:
             raise CheckpointError(f"{path}: GGUF files are not read here.")
         if kwargs.get("trust_remote_code"):  # LLaVA says so wherever a path has "mpt" in it
             kwargs["trust_remote_code"] = False
-        result = original(cls, str(hand_over_path(path)), *args, **kwargs)
+        result = original(cls, str(hand_over_path(path, cache_dir=kwargs.get("cache_dir"))), *args, **kwargs)
         for one in result if isinstance(result, tuple) else (result,):
             restore_loaded(one)
         return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import importlib.util
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ from llava_faba.emola.normalization import METHODS
 from llava_faba.emola.settings import REFERENCE_EXPERT
 from llava_faba.errors import UserError
 from llava_faba.experts import LandmarkExpert, create_expert, expert_class
+from llava_faba.training.flag_checks import HIDDEN
 from llava_faba.training.identity import remember
 from llava_faba.training.template import check_version
 
@@ -18,21 +21,24 @@ NO_PRIOR = "none"
 # Help for upstream's own flags, which upstream leaves without any.
 _UPSTREAM_HELP = {
     "model_name_or_path": "Base model: a LLaVA or Vicuna folder or hub id.",
-    "version": "Conversation template of the training text, 'v1' for LLaVA-1.5.",
-    "freeze_backbone": "Freeze the language model.",
+    "version": "Conversation template of the training text, 'v1' for LLaVA-1.5; upstream's default 'v0' adds a token, "
+    "which LoRA checkpoints cannot hold.",
+    "freeze_backbone": "Freeze the language model (upstream leaves its output layer, lm_head, trained, and LoRA too).",
     "tune_mm_mlp_adapter": "Train only the image projector (LLaVA's pretraining stage).",
     "vision_tower": "CLIP vision tower: folder or hub id.",
-    "mm_vision_select_layer": "Layer of the vision tower whose features are used, -2 for LLaVA-1.5.",
+    "mm_vision_select_layer": "Layer of the vision tower whose features are used: as the base model's, -2 for "
+    "LLaVA-1.5 (upstream's default, -1, is another).",
     "pretrain_mm_mlp_adapter": "mm_projector.bin to start the image projector from.",
-    "mm_projector_type": "Image projector: 'linear', 'mlp2x_gelu' or 'identity'.",
-    "mm_use_im_start_end": "Put <im_start> and <im_end> around the image token.",
-    "mm_use_im_patch_token": "Add the <im_patch> token to the vocabulary.",
-    "mm_patch_merge_type": "How the crops of one image are merged: 'flat', 'spatial' or 'spatial_unpad'.",
+    "mm_projector_type": "Image projector: 'linear', 'mlp2x_gelu' or 'identity'; as the base model's, where it has one "
+    "(upstream writes another into the config without a word).",
+    "mm_use_im_start_end": "Put <im_start> and <im_end> around the image token. With LoRA only for a base that has "
+    "these tokens: upstream does not save new embeddings.",
+    "mm_use_im_patch_token": "Add the <im_patch> token to the vocabulary. Pass False with LoRA: upstream does not save "
+    "its embedding.",
     "mm_vision_select_feature": "'patch' for patch features, 'cls_patch' with the class token.",
     "lazy_preprocess": "Kept by LLaVA for compatibility; data is always read lazily.",
-    "is_multimodal": "Set by LLaVA itself.",
     "image_folder": "Folder that the records' image and landmark paths are relative to.",
-    "image_aspect_ratio": "'pad' (to a square), 'square' (crop) or 'anyres'.",
+    "image_aspect_ratio": "'pad' (to a square) or 'square' (crop); for 'anyres' upstream would train on one crop only.",
     "cache_dir": "Where hub downloads are kept.",
     "freeze_mm_mlp_adapter": "Do not train the image projector.",
     "mpt_attn_impl": "Attention implementation of MPT models.",
@@ -40,19 +46,23 @@ _UPSTREAM_HELP = {
     "lora_r": "LoRA rank (paper: 128).",
     "lora_alpha": "LoRA alpha (paper: 256).",
     "lora_dropout": "LoRA dropout.",
-    "lora_weight_path": "Unused by LLaVA.",
-    "lora_bias": "Which biases LoRA trains: 'none', 'all' or 'lora_only'.",
     "mm_projector_lr": "Learning rate of the image projector (paper: 2e-5); default: --learning_rate.",
     "group_by_modality_length": "Batches of similar length, image records and text-only records apart.",
     "optim": "Optimizer.",
-    "remove_unused_columns": "Set by LLaVA itself.",
 }
 
 
 def _with_help(cls: Any) -> Any:
-    """Give the fields of an argument class the help that upstream left out."""
-    for name, declared in cls.__dataclass_fields__.items():
-        if name in _UPSTREAM_HELP and "help" not in declared.metadata:
+    """Give the fields of an argument class the help that upstream left out, and hide those that have no use here.
+
+    The fields are the class's own: those that it has inherited stay as they are.
+    """
+    fields = cls.__dataclass_fields__
+    for name, inherited in list(fields.items()):
+        declared = fields[name] = copy.copy(inherited)
+        if name in HIDDEN:
+            declared.metadata = {**declared.metadata, "help": argparse.SUPPRESS}
+        elif name in _UPSTREAM_HELP and "help" not in declared.metadata:
             declared.metadata = {**declared.metadata, "help": _UPSTREAM_HELP[name]}
     return cls
 
@@ -246,7 +256,11 @@ def emola_training_arguments(original: Any) -> Any:
         )
 
         def __post_init__(self) -> None:
-            super().__post_init__()
+            try:
+                super().__post_init__()
+            except (ValueError, ImportError) as error:  # transformers' words for flags that do not go together
+                advice = " On a CPU train with --bf16 True, or leave --fp16 out." if self.fp16 else ""
+                raise UserError(f"{error}{advice}") from error
             if self.bits in (4, 8) and importlib.util.find_spec("bitsandbytes") is None:
                 raise UserError(f"--bits {self.bits} needs bitsandbytes: pip install bitsandbytes.")
             if self.tune_facial_prior_projector and self.freeze_facial_prior_projector:

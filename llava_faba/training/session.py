@@ -17,6 +17,7 @@ from transformers import set_seed
 from llava_faba.model.dispatch import training_base
 from llava_faba.model.handing_over import only_vetted_folders
 from llava_faba.training.arguments import NO_PRIOR
+from llava_faba.training.flag_checks import check_flags
 from llava_faba.training.identity import remembering_arguments
 from llava_faba.training.peers import groups_waiting, naming_lost_processes
 from llava_faba.training.shared_buffers import free_with_processes
@@ -32,6 +33,7 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(original)
     def train(attn_implementation: str | None = None) -> None:
+        check_flags(sys.argv[1:])
         request = _parse_request(sys.argv[1:])
         _prepare_cpu(request.deepspeed, request.ddp_timeout)
         attn_implementation = request.attn_implementation or _available(attn_implementation)

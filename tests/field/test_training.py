@@ -96,8 +96,8 @@ def test_going_on_with_another_setting_is_refused_by_its_name(
 
     assert "conversation template was v1, is plain" in refused("--version", "plain")
     assert "image_aspect_ratio was pad, is square" in refused("--image_aspect_ratio", "square")
-    assert "mm_vision_select_layer was -2, is -1" in refused("--mm_vision_select_layer", "-1")
-    assert "label_smoothing_factor was 0.0, is 0.1" in refused("--label_smoothing_factor", "0.1")
+    assert "dataloader_drop_last was False, is True" in refused("--dataloader_drop_last", "True")
+    assert "adam_beta2 was 0.999, is 0.99" in refused("--adam_beta2", "0.99")
     assert "attn_implementation was None, is eager" in refused("--attn_implementation", "eager")
     other = shutil.copytree(copied / "data", copied / "other")
     (other / "img" / "1.png").write_bytes((other / "img" / "2.png").read_bytes())  # another picture of that name
