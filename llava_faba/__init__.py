@@ -6,7 +6,7 @@ on first use.
 ==================  =================================================================================
 ``register``        attach EmoLA to the installed LLaVA (idempotent)
 ``unregister``      restore every original
-``load_model``      load an EmoLA or a plain LLaVA checkpoint
+``load_model``      load an EmoLA checkpoint of either home, or a plain LLaVA one
 ``LoadedModel``     what ``load_model`` returns; unpacks as four
 ``predict``         one call for one picture
 ``analyze``         photographs and videos to a table of faces
@@ -23,10 +23,10 @@ from llava_faba._version import __version__
 
 if TYPE_CHECKING:
     from llava_faba.analysis.run import analyze
+    from llava_faba.inference.loading import load_model
     from llava_faba.inference.predict import predict
     from llava_faba.inference.prediction import Prediction
     from llava_faba.model.loaded import LoadedModel
-    from llava_faba.model.loading import load_model
     from llava_faba.registration import register, unregister
 
 __all__ = ["LoadedModel", "Prediction", "__version__", "analyze", "load_model", "predict", "register", "unregister"]
@@ -34,7 +34,7 @@ __all__ = ["LoadedModel", "Prediction", "__version__", "analyze", "load_model", 
 _HOME = {
     "register": "llava_faba.registration",
     "unregister": "llava_faba.registration",
-    "load_model": "llava_faba.model.loading",
+    "load_model": "llava_faba.inference.loading",
     "LoadedModel": "llava_faba.model.loaded",
     "analyze": "llava_faba.analysis.run",
     "predict": "llava_faba.inference.predict",

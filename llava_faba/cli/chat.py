@@ -12,6 +12,7 @@ from llava_faba.cli import options
 
 if TYPE_CHECKING:
     from llava_faba.inference.chat import Chat
+    from llava_faba.inference.native import NativeChat
 
 _PICTURE_SIDE = 512  # pixels
 
@@ -36,8 +37,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import warnings
-
     import llava_faba
     from llava_faba.compat.half import check_can_compute
     from llava_faba.images import open_image
@@ -46,21 +45,35 @@ def run(args: argparse.Namespace) -> int:
     check_can_compute(args.dtype, args.device)
     loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
     from llava_faba.inference.aligning import aligned
-    from llava_faba.inference.chat import Chat
-    from llava_faba.inference.conversations import template_of
 
     crop = aligned(picture, loaded[1]) if args.align else None
     picture = picture if crop is None else crop.image
-    name = template_of(loaded[1].config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the template: that was said
-        chat = Chat(loaded, picture, name)
+    chat = _opened(loaded, picture, args.conv_mode)
     say(_about_prior(chat, picture, args) + _about_faces(chat, crop), flush=True)
     _talk(chat, args)
     return 0
 
 
-def _about_faces(chat: Chat, crop: Any) -> str:
+def _opened(loaded: Any, picture: Any, conversation: str | None) -> Chat | NativeChat:
+    """The conversation, of either home."""
+    import warnings
+
+    from llava_faba.inference.loading import is_native
+
+    if is_native(loaded[1]):
+        from llava_faba.inference.native import NativeChat
+
+        return NativeChat(loaded, picture, conversation)
+    from llava_faba.inference.chat import Chat
+    from llava_faba.inference.conversations import template_of
+
+    name = template_of(loaded[1].config, conversation, lambda note: tell(f"[note: {note}]"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the template: that was said
+        return Chat(loaded, picture, name)
+
+
+def _about_faces(chat: Chat | NativeChat, crop: Any) -> str:
     """Which of several faces was read: in the picture that was given, also when a crop of it was made."""
     from llava_faba.inference.prediction import Prediction, box_around
 
@@ -71,7 +84,7 @@ def _about_faces(chat: Chat, crop: Any) -> str:
     return f" {said[0].upper()}{said[1:]}." if said else ""
 
 
-def _about_prior(chat: Chat, picture: Any, args: argparse.Namespace) -> str:
+def _about_prior(chat: Chat | NativeChat, picture: Any, args: argparse.Namespace) -> str:
     if chat.status == "no_prior":
         return "This model has no facial prior: it is plain LLaVA."
     if chat.status == "not_found":
@@ -84,7 +97,7 @@ def _about_prior(chat: Chat, picture: Any, args: argparse.Namespace) -> str:
     return f"A face was found; its {len(chat.landmarks)} landmarks are drawn in {target}."
 
 
-def _draw(chat: Chat, picture: Any, target: Path) -> None:
+def _draw(chat: Chat | NativeChat, picture: Any, target: Path) -> None:
     import numpy as np
 
     from llava_faba.errors import UserError
@@ -99,7 +112,7 @@ def _draw(chat: Chat, picture: Any, target: Path) -> None:
         raise UserError(f"{target}: the landmarks cannot be drawn there ({error}); name a --landmarks-file.") from error
 
 
-def _talk(chat: Chat, args: argparse.Namespace) -> None:
+def _talk(chat: Chat | NativeChat, args: argparse.Namespace) -> None:
     while True:
         try:
             question = input(f"{chat.roles[0]}: ").strip()

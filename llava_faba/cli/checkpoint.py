@@ -77,12 +77,12 @@ def _run_old_merge(args: argparse.Namespace) -> int:
 def run_merge(args: argparse.Namespace) -> int:
     from faba_bench.files.folders import new_folder
 
-    import llava_faba
     from llava_faba.errors import UserError
+    from llava_faba.model.loading import load_model
 
     if any(args.out.glob("*")):
         raise UserError(f"{args.out} is not empty; give --out a new folder.")
-    tokenizer, model, _, _ = llava_faba.load_model(args.model_path, args.model_base, dtype=args.dtype)
+    tokenizer, model, _, _ = load_model(args.model_path, args.model_base, dtype=args.dtype)
     with new_folder(args.out, error=UserError) as draft:
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)

@@ -13,7 +13,7 @@ def aligned(picture: Any, model: Any) -> Any:
     Raises UserError for a model without a facial prior, and for one whose expert cannot align.
     """
     from llava_faba.align.crop import align_face
-    from llava_faba.model.config import has_prior
+    from llava_faba.emola.settings import has_prior
 
     if not has_prior(model.config):
         raise UserError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from llava_faba.inference.conversations import template_of
+from llava_faba.inference.loading import is_native, load_model
 from llava_faba.inference.prediction import Prediction
 
 _loading = threading.Lock()
@@ -27,7 +29,8 @@ def predict(
 ) -> Prediction:
     """Ask one question about one picture, decoded greedily.
 
-    ``model_or_path``: what ``load_model`` returned, or a checkpoint folder or hub id (kept loaded between calls).
+    ``model_or_path``: what ``load_model`` returned, or a checkpoint folder (of either home) or hub id (kept loaded
+    between calls).
     ``image``: a path or a PIL image. ``align``: crop and align the face first (see ``llava_faba.align``),
     after turning a file's picture as its EXIF data say.
     ``conversation``: name of the LLaVA conversation template; default: the checkpoint's. Another one than it
@@ -39,10 +42,8 @@ def predict(
     """
     loaded = _loaded(str(model_or_path), device, dtype) if isinstance(model_or_path, str | Path) else model_or_path
     picture = _open(image, upright=align)
-    from llava_faba.inference.answer import answer_one
-
     model, crop = loaded[1], None
-    name = template_of(model.config, conversation)
+    name, answer_one = _answering(model, conversation)
     if align:
         from llava_faba.inference.aligning import aligned
 
@@ -54,6 +55,18 @@ def predict(
     return found
 
 
+def _answering(model: Any, conversation: str | None) -> tuple[str | None, Callable[..., Prediction]]:
+    """The template's name and what asks: of transformers' home without LLaVA."""
+    if is_native(model):
+        from llava_faba.inference import native
+
+        native.check_conversation(conversation)
+        return None, native.answer_one
+    from llava_faba.inference.answer import answer_one
+
+    return template_of(model.config, conversation), answer_one
+
+
 def _loaded(path: str, device: str, dtype: str) -> Any:
     """The model of a folder, kept as long as the folder stays what it is; several threads get the same one."""
     with _loading:
@@ -62,8 +75,6 @@ def _loaded(path: str, device: str, dtype: str) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _cached(path: str, device: str, dtype: str, version: tuple[Any, ...]) -> Any:
-    from llava_faba.model.loading import load_model
-
     return load_model(path, device=device, dtype=dtype)
 
 

@@ -1,0 +1,31 @@
+"""A native folder loaded for this package's own commands: checked, on a device, in a precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from llava_faba.errors import CheckpointError
+from llava_faba.native.modeling import EmolaForConditionalGeneration
+
+
+def load_native(
+    folder: Path, device: torch.device, dtype: torch.dtype
+) -> tuple[Any, EmolaForConditionalGeneration, Any, int]:
+    """(tokenizer, model in eval mode, EmolaProcessor, tokens that it can hold) of a converted folder.
+
+    Safetensors only, no code of the folder. Raises CheckpointError for what transformers cannot read, and weights that
+    are not those of the config.
+    """
+    try:
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder}: cannot be loaded by transformers: {error}") from error
+    context = int(model.config.text_config.max_position_embeddings)
+    return processor.tokenizer, model.to(device).eval(), processor, context
