@@ -13,7 +13,7 @@ from llava_faba.native.modeling import EmolaForConditionalGeneration
 
 
 def load_native(
-    folder: Path, device: torch.device, dtype: torch.dtype
+    folder: Path, device: str | torch.device, dtype: torch.dtype
 ) -> tuple[Any, EmolaForConditionalGeneration, Any, int]:
     """(tokenizer, model in eval mode, EmolaProcessor, tokens that it can hold) of a converted folder.
 
