@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from faba_bench.parsing import AUParse
+from faba_bench.strict import facs
 from faba_bench.strict.auprose import read_prose
 from faba_bench.strict.final import final_answer
 from faba_bench.strict.jsonlike import read_json_like
@@ -29,11 +30,17 @@ _BARE_NUMBER = re.compile(r"\s*(?:AU\s*)?0*(\d{1,2})\s*\Z", re.IGNORECASE)
 _BARE_LIST = re.compile(r"\s*\d{1,2}(?:\s*(?:[,;+/&]|and)\s*\d{1,2})+\s*\.?\s*\Z")
 _MARKED = re.compile(r"[✓✔✅☑✗✘❌✕✖×☐⬜👍👎🟢🔴]|\[[ xX]?\]")
 _NOTHING = re.compile(
-    r"\s*(?:(?:active\s+|present\s+)?(?:aus?|action\s+units?)\s*[:=]\s*)?(?:\[\s*\]|\{\s*\}|\(\s*\)|none|no|nothing|nil|n/?a|zero|0|no\s+aus?|无|なし|없음|-|/)\s*[.!]?\s*\Z",
+    r"\s*(?:(?:(?:active|present|detected|visible|observed|identified)\s+)?(?:aus?|action\s+units?)\s*[:=]\s*)?(?:\[\s*\]|\{\s*\}|\(\s*\)|none|no|nothing|nil|n/?a|zero|0|no\s+aus?|无|なし|없음|-|/)\s*[.!]?\s*\Z",
     re.IGNORECASE,
 )
 
 
+_EITHER = re.compile(r"\s*(?:either\s+)?AU\s?\d{1,2}(?:\s+or\s+(?:AU\s?)?\d{1,2})+\s*[.?]?\s*\Z", re.IGNORECASE)
+_PLUS_MINUS = re.compile(r"\s*[+-]\s?\S")
+_PLUS_MINUS_MARK = re.compile(r"(?m)^\s*([+-])\s")
+_NUMBER_VALUE = re.compile(
+    r"\s*\d{1,2}\s*(?:[:=]|-+|–|—|->|→)\s*(?:yes|no|present|absent|active|inactive|true|false)\b", re.IGNORECASE
+)
 #: Equal answers are read once: models repeat themselves.
 _REMEMBERED = 2048
 
@@ -91,11 +98,14 @@ def read_aus(text: str, vocabulary: Collection[int]) -> AUParse:
 def _read(text: str, vocabulary: tuple[int, ...]) -> AUParse:
     text = final_answer(normal(text))
     text, refused = without_refusals(text)
+    text = _with_labels(text)
     ledger = Ledger()
     if _NOTHING.match(text):
         return AUParse((), True, "says that there are none")
     if not text.strip():
         return AUParse((), False, "refuses" if refused else "names no action unit")
+    if _EITHER.match(text):
+        return AUParse((), False, "one or the other", "one or the other")
     structure = _structure(text)
     if structure is not None:
         trouble = _enter(structure, ledger)
@@ -115,6 +125,18 @@ def _read(text: str, vocabulary: tuple[int, ...]) -> AUParse:
     kept = tuple(number for number in value if number in known)
     gone = tuple(number for number in ledger.denied if number not in value)
     return AUParse(kept, True, _evidence(kept, value, gone, known), denied=gone)
+
+
+def _with_labels(text: str) -> str:
+    """The text with "+ AU4" as "+AU4" where lines are marked so, and "4 - yes" as "AU4 - yes"."""
+    if "+ " in text and "- " in text and all(_PLUS_MINUS.match(line) for line in text.split("\n") if line.strip()):
+        return _PLUS_MINUS_MARK.sub(r"\1", text)
+    lines = [line for line in text.split("\n") if line.strip()]
+    if 1 < len(lines) <= 60 and all(_NUMBER_VALUE.match(line) for line in lines):
+        numbers = [int(line.split()[0].rstrip(":-=").strip()) for line in lines]
+        if all(number in facs.NAMES for number in numbers) and numbers != list(range(1, len(numbers) + 1)):
+            return "\n".join(f"AU{line.strip()}" for line in lines)
+    return text
 
 
 def mentions(text: str) -> list[Mention]:

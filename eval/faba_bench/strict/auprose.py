@@ -27,7 +27,7 @@ _QUESTION_WORDS = words.YES | words.NO
 
 
 _NUMBERED_HEADING = re.compile(
-    r"(?im)^(?P<head>[^\d:\n]{0,60}\b(?:present|active|absent|inactive|visible|detected|observed|missing|activated|found|excluded|seen|others?|positive|"
+    r"(?im)^(?P<head>[^\d:\n]{0,60}\b(?:present|active|absent|inactive|visible|detected|observed|missing|activated|found|codes?|coding|coded|excluded|seen|others?|positive|"
     r"negative)\b[^\d:\n]{0,30}[:=-]\s*[\[(]?\s*)(?P<list>\d{1,2}(?:\s*(?:[,;/+&]|and)\s*\d{1,2})*)(?=\s*[\])]?\s*(?:;|$|\.\s*$|\.\s+(?-i:[A-Z][a-z])))"
 )
 

@@ -271,7 +271,9 @@ def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
         return False
     comma = tokens[index].text == ","
     behind = tokens[ahead]
-    fronted = comma and current.tokens[0].text.split(" ")[0] in words.FRONTED and not is_complete(current.tokens)
+    leads = current.tokens[0].text.split(" ")[0] in words.FRONTED
+    leads = leads or (current.opened in _SUBORDINATE and behind.kind != "m")
+    fronted = comma and leads and not is_complete(current.tokens)
     whole = is_complete(current.tokens)
     if (
         comma

@@ -38,7 +38,7 @@ _FIELD = re.compile(
 #: "Primary: Neutral", "top1=disgust": a rank alone, where no field has the word "emotion".
 _RANK_FIELD = re.compile(
     r"(?im)(?:^|[,;|]|\A)[ \t\-*•#>\"']{0,12}(?P<rank>(?:primary|dominant|main|predominant|final|top(?:[- ]?1)?|most\s+likely|first|1st|#1|best(?:\s+guess|\s+match)?|strongest|overall)"
-    r"(?:\s+(?:choice|guess|candidate|pick))?)(?P<key>)[ \t\"']{0,4}[:=](?P<body>[^\n,;|]+?)(?=$|[\n,;|]|\s+(?:secondary|second|2nd|top[- ]?2|runner))"
+    r"(?:\s+(?:choice|guess|candidate|pick))?)(?P<key>)[ \t\"']{0,4}[:=](?P<body>[^\n,;|]+?)(?=$|[\n,;|]|\.\s|\s+(?:secondary|second|2nd|top[- ]?2|runner))"
 )
 _FIRST_RANKS = frozenset(("primary", "dominant", "main", "predominant", "final", "top", "most likely", "overall"))
 
@@ -293,7 +293,7 @@ def _field(text: str, labels: EmotionLabels) -> EmotionParse | None:
         return None
     fields.sort(key=lambda match: (match["rank"] or "").lower() not in _FIRST_RANKS)
     for match in fields:
-        body = match["body"]
+        body = re.split(r"[;|]", match["body"], maxsplit=1)[0]
         if not labels.spans(body):
             continue
         named = labels.cell(re.sub(r"\([^()]*\)|\d+(?:\.\d+)?\s*%?", " ", body).strip(" .,;-"))

@@ -73,7 +73,7 @@ _BODY = re.compile(
 )
 _HARMLESS = re.compile(
     r"(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"
-    r"\b(?=[nwcuihaod])(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|"
+    r"\b(?=[nwcuihaodb])(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|no\s+question|be\s+(?:very\s+)?surprised\s+if\s+(?:\w+\s+){1,2}(?:were|was|is)(?:n't|\s+not)|be\s+(?:very\s+)?surprised\s+(?:if|that|to)|"
     r"nothing\s+(?:but|other\s+than|short\s+of|less\s+than)|none\s+other\s+than|no\s+one\s+but|no\s+other\s+than|no\s+wonder|"
     r"can(?:not|'t|\s+not)\s+(?:help\s+)?but|could(?:n't|\s+not)\s+be\s+(?=\w+er\b|more\b|any\s+more)|never\s+been\s+(?=\w+er\b)|"
     r"can(?:not|'t)\s+(?:hide|conceal|suppress|contain|hold\s+back|disguise|mask)|undoubtedly|doubtlessly|doubtless|undeniabl[ye]|unmistakabl[ye]|can(?:not|'t)\s+be\s+(?:denied|overlooked|missed|mistaken)|"
@@ -173,6 +173,10 @@ def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
     """Marks that a comparison speaks against: behind "than" and "over", and between "less" and "than"."""
     found: dict[int, int] = {}
     for index, token in enumerate(sentence):
+        if _gives_way(sentence, index):
+            found.update((item.start, 0) for item in sentence[max(0, index - 8) : index] if item.kind == "m")
+        if token.text == "from" and any(item.text == "to" for item in sentence[index + 2 : index + 4]):
+            found.update((item.start, 0) for item in sentence[index + 1 : index + 2] if item.kind == "m")
         if token.text == "than" or (
             token.text == "over" and any(item.kind == "m" for item in sentence[max(0, index - 3) : index])
         ):
@@ -188,6 +192,12 @@ def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
                 if item.kind == "m":
                     found[item.start] = 1 if less else -1
     return found
+
+
+def _gives_way(sentence: Sequence[Token], index: int) -> bool:
+    """ "Happiness has given way to anger", "turned into", "was replaced by"."""
+    pair = (sentence[index].text, sentence[index + 1].text if index + 1 < len(sentence) else "")
+    return pair in (("way", "to"), ("turned", "into"), ("turns", "into"), ("replaced", "by"))
 
 
 class _Frame(NamedTuple):

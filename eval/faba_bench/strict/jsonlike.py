@@ -47,6 +47,9 @@ _REASONS = re.compile(
 )
 
 
+_SIDES = frozenset(("left", "right", "l", "r", "both", "bilateral", "left_side", "right_side"))
+
+
 class Pairs(list[tuple[str, Any]]):
     """A JSON object with its keys in order, doubles included."""
 
@@ -270,7 +273,11 @@ def _state_of(keys: dict[str, Any], skip: str = "") -> Value | None:
 def _field_value(item: Any, labels: Labels) -> Value | None:
     if isinstance(item, Pairs):
         keys = {_normal_key(key): value for key, value in item}
-        return _state_of(keys) or Value(True)
+        found = _state_of(keys)
+        if found is None and keys and all(key in _SIDES for key in keys):
+            sides = [side for item in keys.values() if (side := json_value(item)) is not None]
+            return max(sides, key=lambda side: (bool(side.state), side.number or 0), default=None)
+        return found or Value(True)
     if isinstance(item, list):
         return Value(bool(item))
     value = json_value(item)

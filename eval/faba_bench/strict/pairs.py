@@ -13,13 +13,14 @@ _NOUN = (
     r"probability|strength|observed|shown|expression|emotion)"
 )
 _LEAD = re.compile(
-    rf"[\"'*_`)]*(?:_(?P<source>[crCR])\b|\s+\(?(?P<source2>[crCR])\)?(?=\s*[:=]))?[\"'*_`)]*"
+    rf"[\"'*_`)\]]*(?:_(?P<source>[crCR])\b|\s+\(?(?P<source2>[crCR])\)?(?=\s*[:=]))?[\"'*_`)]*"
     rf"(?:\s*[(\[](?!\s*[\d.]+\s*%?\s*[)\]]\s*\|)\s*[^()\[\]\n]{{1,60}}[)\]](?=\s*(?:[:=|?]|->|→|-\s|[–—])))?"
     rf"(?:\s*(?P<noun>{_NOUN})\b)?[\"'*_`]*"
     r"(?:\s*(?P<strong>\.{2,}:?|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~|@|(?<=\s)(?:at|is|gets|scores|scored|reaches|as)(?=\s+(?:an?\s+)?[\d.]))|\s*(?P<bracket>[(\[{]|<(?=[^<>\n]{1,30}>))|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
     r"(?P<mark>\s*)(?=[^\w\s,.;])|(?P<space>\s+))",
     re.IGNORECASE,
 )
+_BOX = re.compile(r"\s*:?\s*[\[(]\s*(?P<yes>[xX✓✔√])?\s*[\])](?=\s*(?:$|[,;|]|[\[(]|AU))")
 _IN_BRACKET = re.compile(
     r"\s*(?:an?\s+(?=\d))?(?:(?:intensity|level|score|value|presence|state|status|grade|(?:A|ans|answer)(?=\s*:))\s*(?:of|is|=|:)?\s*)?",
     re.IGNORECASE,
@@ -105,6 +106,9 @@ def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]
     if suffix:
         sign = suffix["sign"] or suffix["tight"]
         return Pair(labels, Value(sign == "+", strength=float(sign == "+")), "", start, suffix.end(), True)
+    box = _BOX.match(line, end, until)
+    if box:
+        return Pair(labels, Value(bool(box["yes"]), strength=float(bool(box["yes"]))), "", start, box.end(), True)
     lead = _LEAD.match(line, end, until)
     if not lead:
         return None

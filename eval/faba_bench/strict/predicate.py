@@ -26,6 +26,10 @@ _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
+def _is_participle(token: Token) -> bool:
+    return token.kind == "word" and token.text.endswith("ed")
+
+
 class ClauseReader:
     """Reads one clause from left to right into the outcome."""
 
@@ -38,7 +42,9 @@ class ClauseReader:
             self.unreal = True
         state.supposed = self.unreal and tokens[0].text in _CONDITIONS
         if state.supposed and any(token.text in words.CHOOSING for token in tokens):
-            state.supposed = False
+            state.supposed, state.forced = False, True
+        elif state.forced and self.unreal and clause.opened != "if":
+            self.unreal = False  # "if I had to choose, it would be ..."
         self.verb = frames.main_verb(tokens)
         if number + 1 < len(outcome.clauses) and outcome.clauses[number + 1].opened == "what-is":
             self.unreal = True  # "What looks like fear is ..."
@@ -63,6 +69,7 @@ class ClauseReader:
         self.so_much = False
         self.less = False
         self.subject_deny = 1
+        self.elliptic = False
         self.none_alone = False  # "none (neutral)"
         self.tentative = False  # "was considered"
         #: "Of AU4, AU5 and AU7, two are visible": named, and nothing said of them.
@@ -138,6 +145,12 @@ class ClauseReader:
             sign = self.verbs * self.nothing * (-1 if self.negated or self.deny < 0 else 1) * self.predicate
         if sign < 0 and not self.negated and self._has_level(index):
             sign = self.deny = 1
+        if (
+            index > 1
+            and self.tokens[index - 1].text in words.SEEMING
+            and self.tokens[index - 2].text in ("the", "an", "any")
+        ):
+            sign = 0  # "the apparent AU9"
         said = Said(token, sign * self.base if not self.unreal else 0, self.number, self.hedged)
         if self.exception:
             self.state.exceptions.append((said, self.exception))
@@ -189,6 +202,9 @@ class ClauseReader:
             return self._generic(index, token)
         self.exception = ""
         behind = self._behind(index)
+        if behind is None and self.verb < 0 and self.subjects:
+            self.predicate, self.stated = -self.predicate, True  # "AU1 on neither"
+            return True
         if token.text == "not so much":
             self.so_much = True
         elif token.text == "zero" and (behind is None or behind.kind == "p"):
@@ -271,6 +287,14 @@ class ClauseReader:
         before_verb = index < self.end_of_subject
         if token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
             self._deny_them()
+        elif (
+            behind is not None
+            and behind.kind == "m"
+            and self.subjects
+            and index
+            and tokens[index - 1].text in (",", "and")
+        ):
+            self.deny, self.denied_at = -1, index  # "fear, less likely surprise"
         elif before_verb and self.verb >= 0 and not self.subjects:
             self.attribute = -self.attribute
         elif self.verb < 0 and not self.subjects:
@@ -386,7 +410,7 @@ class ClauseReader:
         clause, state, tokens, verb = self.clause, self.state, self.tokens, self.verb
         sign = self.predicate * (-1 if self.negated and not self.company else 1)
         sign *= -1 if self.idle and not self.objects else 1
-        elliptic = verb >= 0 and not self.stated and frames.is_bare(tokens, verb)
+        elliptic = self.elliptic = verb >= 0 and not self.stated and frames.is_bare(tokens, verb)
         if elliptic:
             sign = (-1 if self.negated else 1) * (1 if clause.opened == "that" else state.predicate)
         targets, sign = self._targets(sign, elliptic)
@@ -427,6 +451,8 @@ class ClauseReader:
                     return state.recent, sign
                 return state.pending or state.recent, sign
             said_of = self.stated or self.negated or elliptic
+            if not self.stated and not elliptic and any(_is_participle(token) for token in self.tokens[self.verb :]):
+                said_of = False  # "it hasn't been stretched"
             if frames.is_pronoun(self.tokens, self.verb) and not self.objects and said_of and sign < 0:
                 return state.recent, sign
         elif (
@@ -480,6 +506,8 @@ class ClauseReader:
         state.running = self.base * (-1 if self.negated else 1) * self.deny * self.verbs * self.predicate
         state.running *= self.attribute if not self.subjects else 1
         generic = self.generic_subject
+        if self.elliptic:
+            state.running = self.base
         if generic and not self.objects and (sign < 0 or (generic[-1] * sign < 0 and self.deny > 0)):
             state.running = -self.base
         if self.none_alone or (not self.objects and self.tokens[-1].text in ("so", "true", "case", "it")):

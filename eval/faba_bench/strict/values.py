@@ -37,7 +37,7 @@ _PRESENT = (
 _UNCLEAR = (
     r"unclear|uncertain|unsure|unknown|maybe|possibl[ey]|perhaps|ambiguous|indeterminate|indeterminable|undetermined|cannot\s+tell|can't\s+tell|"
     r"not\s+(?:sure|clear|certain)|not\s+enough\s+information|yes\s*/\s*no|no\s*/\s*yes|0\s*/\s*1(?!\d)|1\s*/\s*0(?!\d)|"
-    r"true\s*/\s*false|present\s*/\s*absent|yes\s+(?:or|and)\s+no|absent\s*/\s*present|borderline|inconclusive|hard\s+to\s+tell|\?|"
+    r"50\s*/\s*50|true\s*/\s*false|present\s*/\s*absent|yes\s+(?:or|and)\s+no|absent\s*/\s*present|borderline|inconclusive|hard\s+to\s+tell|\?|"
     r"不确定|不清楚|不明|неясно|unklar|incertain|incierto"
 )
 #: What a coder could not look at: neither coded nor denied.
@@ -50,7 +50,7 @@ NO_MARKS = "✗✘❌✕✖×☐⬜🚫👎⛔🔴🟥❎○◯□⨯☓🅇-–
 _MARK = re.compile(
     rf"(?P<yes>\[\s*[xX✓✔√]\s*\]|[{re.escape(YES_MARKS)}√])|(?P<no>\[\s*[-–✗✘]?\s*\]|[{re.escape(NO_MARKS)}])|(?P<box>☒)"
 )
-_END = r"(?=\s*(?:$|[.,;:!|)\]}(\[/\n\"'<>&\x01]|-{1,2}(?:\s|$)|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\d))"
+_END = r"(?=\s*(?:$|[.,;:!|)\]}(\[/\n\"'<>&±\x01]|-{1,2}(?:\s|$)|[–—]|because\b|as\b|since\b|with\b|at\b|but\b|and\b|due\b|\d))"
 _CJK_END = r"(?=\s*(?:$|\W)|[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
 _LETTER = r"(?P<letter>[a-e])(?:-level)?"
 _NUMBER = (
@@ -91,6 +91,8 @@ def match_value(text: str, start: int = 0, end: int | None = None) -> Value | No
     while position < end and text[position] in " \t\"'":
         position += 1
     mark = _MARK.match(text, position, end)
+    if _EMPTY.match(text, start, end):
+        return Value(False, strength=0.0, end=position)
     if mark and not _NUMERIC.match(text, position, end):
         behind = match_value(text, mark.end(), end) if _WORDED.match(text, mark.end(), end) else None
         if behind is not None and behind.state is not None and behind.number is None:
@@ -121,6 +123,7 @@ def match_value(text: str, start: int = 0, end: int | None = None) -> Value | No
     return Value(True, strength=STRENGTH.get(" ".join(match["present"].lower().split()), 0.6), end=match.end())
 
 
+_EMPTY = re.compile(r"\s*(?:\"\"|'')\s*(?=$|[,;}\n])")
 _WORDED = re.compile(r"\s*[^\W\d_]")
 _NUMERIC = re.compile(r"[-+]\s?(?:\d|\.\d)")
 

@@ -158,6 +158,8 @@ SEEKING = frozenset(
 #: With "about": neither claimed nor denied.
 DOUBTING = frozenset("hesitated hesitate unsure uncertain wondered wonder asked doubtful undecided".split())
 PREPOSITION = frozenset("in at on from because by around only for through across near under above between".split())
+#: Before a mention: it only looks like it.
+SEEMING = frozenset("apparent seeming supposed alleged putative".split())
 #: Adverbs of what is so in general.
 HABIT = frozenset("usually typically normally commonly often generally sometimes ordinarily".split())
 #: Beside a percentage: of strength, not of certainty.
