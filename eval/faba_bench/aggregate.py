@@ -177,6 +177,7 @@ class Samples:
         samples: Sequence[Mapping[str, Any]],
         labels: Sequence[Any],
         units: npt.NDArray[np.int64] | None = None,
+        count: int | None = None,
     ) -> None:
         self.task = task
         self.mode = mode
@@ -197,11 +198,11 @@ class Samples:
             hits = [sample["parsed"] == sample["target"] for sample in samples]
             self._correct = np.array(hits, dtype=np.float64)
         if units is not None:
-            self._gather(units)
+            self._gather(units, count)
 
-    def _gather(self, units: npt.NDArray[np.int64]) -> None:
-        """Sum over the samples of each unit: all that the metrics need is sums."""
-        self.n = int(units.max()) + 1 if len(units) else 0
+    def _gather(self, units: npt.NDArray[np.int64], count: int | None) -> None:
+        """Sum over the samples of each unit, of `count` units: all that the metrics need is sums."""
+        self.n = count if count is not None else int(units.max()) + 1 if len(units) else 0
         for name in ("_size", "_rouge", "_has_rouge", "_au", "_correct", "_scored"):
             values = getattr(self, name, None)
             if values is not None:

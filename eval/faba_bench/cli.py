@@ -71,6 +71,13 @@ def _add_score(commands: Any) -> None:
         "records have it; 'none': single samples)",
     )
     score.add_argument(
+        "--group",
+        nargs="+",
+        default=(),
+        metavar="FIELD",
+        help="measure the values of these fields of the annotations apart (gender, age_group): scores, gaps, intervals",
+    )
+    score.add_argument(
         "--no-label-scores", dest="label_scores", action="store_false", help="pass over the answers' scores per label"
     )
     score.add_argument("--allow-missing", action="store_true", help="score missing answers as empty ones")
@@ -103,18 +110,21 @@ def _score(arguments: argparse.Namespace) -> int:
     from faba_bench.scoring import score
     from faba_bench.tables import summary
 
-    options = {
+    options: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing", "cluster", "label_scores")
     }
     if arguments.fold_dirs:
         if arguments.annotations or arguments.answers:
             raise BenchError("--fold-dirs replaces --annotations and --answers: give one or the other")
+        if arguments.group:
+            raise BenchError("--group measures one set of annotations, not --fold-dirs: score each fold with it")
         files = fold_files(arguments.task, arguments.fold_dirs)
         result = score_folds(arguments.task, arguments.protocol, arguments.fold_dirs, **options)
     elif arguments.annotations is None or arguments.answers is None:
         raise BenchError("score needs --annotations and --answers, or --fold-dirs")
     else:
         files = [Files(arguments.annotations, arguments.answers)]
+        options["groups"] = arguments.group
         result = score(arguments.task, arguments.protocol, arguments.annotations, arguments.answers, **options)
     save(arguments, result)  # first, so that no later fault costs it
     _write(arguments, result, files)

@@ -13,6 +13,7 @@ from typing import Any
 
 from faba_bench import aggregate, clusters
 from faba_bench import bootstrap as resampling
+from faba_bench import groups as fairness
 from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.label_scores import LabelScores, measure
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
@@ -51,6 +52,7 @@ def score(
     allow_missing: bool = False,
     cluster: str | None = None,
     label_scores: bool = True,
+    groups: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score answers against annotations in both modes.
 
@@ -65,6 +67,7 @@ def score(
         cluster: the field of the records whose samples belong together, such as a person's; the bootstrap draws its
             values. Default: "subject" where records have it; "none" draws samples whatever they have.
         label_scores: measure the answers' "scores" per label, where they have any (needs scikit-learn).
+        groups: fields of the records, such as "gender", whose values are measured apart (`faba_bench.groups`).
 
     Returns:
         The output object: "task", "protocol", "n", "modes" with "reference" and "strict".  Keys that begin
@@ -76,7 +79,7 @@ def score(
     """
     resampling.check_draws(bootstrap, seed)
     rules_of = load_protocol(protocol)
-    records = load_annotations(annotations, task, rules_of, fields=clusters.fields(cluster))
+    records = load_annotations(annotations, task, rules_of, fields=(*clusters.fields(cluster), *groups))
     people = clusters.of_records(records, cluster, rules_of)
     rules = rules_of.require(task)
     templates = rules_of.reference_texts != "required" and are_templates(records)
@@ -96,6 +99,20 @@ def score(
     )
     modes = {mode: _mode_body(task, mode, rules, records, parsed[mode]) for mode in MODES}
     _add_intervals(task, rules, modes, bootstrap, seed, people)
+    by_group, group_notes = fairness.measure(
+        groups,
+        records,
+        len(clusters.fields(cluster)),
+        modes,
+        lambda mode, rows: _mode_body(
+            task, mode, rules, [records[row] for row in rows], [parsed[mode][row] for row in rows]
+        ),
+        task=task,
+        labels=score_rules(rules_of, task),
+        units=people.units,
+        draws=0 if people.is_single else bootstrap,
+        seed=seed,
+    )
     return {
         "schema_version": SCHEMA_VERSION,
         "task": task,
@@ -113,7 +130,9 @@ def score(
             *_reading_warnings(records, parsed["strict"]),
             *_warnings(rules_of, task, modes, empty, missing),
             *notes,
+            *group_notes,
         ],
+        "groups": by_group,
         "label_scores": measured,
         "modes": modes,
     }

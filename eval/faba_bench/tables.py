@@ -93,6 +93,29 @@ def fold_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def group_rows(result: Mapping[str, Any], field: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the groups of a field, both modes, then the largest gaps."""
+    section = result["groups"][field]
+    header = [field, "mode", "samples", "people", *(title for _, title in _METRICS)]
+    rows = []
+    for value, group in section["values"].items():
+        people = "" if group["n_clusters"] is None else str(group["n_clusters"])
+        shown = f"{value} (too small)" if group["small"] else value
+        for mode, body in group["modes"].items():
+            scores = [with_interval(body, key) for key, _ in _METRICS]
+            rows.append([shown, mode, str(group["n"]), people, *scores])
+    for mode, gaps in section["gaps"].items():
+        rows.append(["largest gap", mode, "", "", *(_gap(gaps[key]) for key, _ in _METRICS)])
+    return header, rows
+
+
+def _gap(gap: Mapping[str, Any] | None) -> str:
+    if gap is None:
+        return number(None)
+    bounds = f" [{number(gap['ci'][0])}, {number(gap['ci'][1])}]" if gap["ci"] else ""
+    return f"{number(gap['value'])}{bounds} ({gap['highest']} over {gap['lowest']})"
+
+
 def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the measures of the answers' scores per label: their means first, fractions."""
     found = result["label_scores"]
@@ -166,6 +189,8 @@ def summary(result: Mapping[str, Any]) -> str:
     ]
     if "confusion" in result["modes"]["strict"]:
         parts += ["", "confusion (strict)", text_table(*confusion_rows(result, "strict"))]
+    for field in result.get("groups", ()):
+        parts += ["", text_table(*group_rows(result, field))]
     if result.get("label_scores"):
         parts += ["", text_table(*score_rows(result))]
     if result["warnings"]:
@@ -217,6 +242,7 @@ def markdown_document(result: Mapping[str, Any]) -> str:
         markdown_table(*headline_rows(result)),
         markdown_table(*label_rows(result)),
     ]
+    parts += [markdown_table(*group_rows(result, field)) for field in result.get("groups", ())]
     if result.get("label_scores"):
         parts.append(markdown_table(*score_rows(result)))
     if "confusion" in result["modes"]["strict"]:

@@ -65,6 +65,7 @@ def write_report(
         html.Section("Per label", _per_label(result)),
         *_confusion(result),
         *_label_scores(result),
+        *_groups(result),
         html.Section("Answer length", _lengths(texts)),
         *(html.Section(name, _ranking_note() + markup) for name, markup in cards.items()),
         html.Section("Tables to copy", _copies(result)),
@@ -204,6 +205,17 @@ def _label_scores(result: Mapping[str, Any]) -> list[html.Section]:
         caption = f"All labels, ten bins; scores per bin: {', '.join(map(str, counts))}."
         parts.insert(0, html.figure(reliability_chart(result), caption=caption))
     return [html.Section("Scores per label", "".join(parts))]
+
+
+def _groups(result: Mapping[str, Any]) -> list[html.Section]:
+    remark = (
+        "The largest gap is between the two groups farthest apart; groups marked as too small are left out of it. The two "
+        "were picked for being apart, so its interval says how sure the difference is, not that it was expected."
+    )
+    return [
+        html.Section(f"Groups: {field}", html.note(remark) + html.table(*tables.group_rows(result, field)))
+        for field in result.get("groups", ())
+    ]
 
 
 def _lengths(texts: Texts) -> str:
