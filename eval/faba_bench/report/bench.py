@@ -209,8 +209,8 @@ def _label_scores(result: Mapping[str, Any]) -> list[html.Section]:
 
 def _groups(result: Mapping[str, Any]) -> list[html.Section]:
     remark = (
-        "The largest gap is between the two groups farthest apart; groups marked as too small are left out of it. The two "
-        "were picked for being apart, so its interval says how sure the difference is, not that it was expected."
+        "The largest gap is between the two groups farthest apart; groups marked as too small are left out of it. The "
+        "two were picked for being apart, so its interval says how sure the difference is, not that it was expected."
     )
     return [
         html.Section(f"Groups: {field}", html.note(remark) + html.table(*tables.group_rows(result, field)))
