@@ -123,8 +123,8 @@ def _resample(
         for value, group in section["values"].items():
             alone = group["n_clusters"] == 1
             for metric in METRICS:
-                values = joined.get((value, mode), {}).get(metric)
-                group["modes"][mode][f"{metric}_ci"] = None if values is None or alone else interval(values)
+                draws_of = joined.get((value, mode), {}).get(metric)
+                group["modes"][mode][f"{metric}_ci"] = None if draws_of is None or alone else interval(draws_of)
         section["gaps"][mode] = {metric: _gap(section, mode, metric, joined) for metric in METRICS}
 
 
