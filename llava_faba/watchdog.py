@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 
 
@@ -22,3 +23,12 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def outlive_termination() -> None:
+    """Called in a loader process of torch: SIGTERM is for the one who trains, who ends its loaders itself.
+
+    A launcher or a scheduler sends it to all. A loader that died of it would break training off before it has saved.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -22,6 +22,7 @@ from llava_faba.images import refuse_programs
 from llava_faba.priors.store import PriorStore
 from llava_faba.priors.verify import check_pictures
 from llava_faba.records.training import read_records
+from llava_faba.watchdog import outlive_termination
 
 _PICTURES_COMPARED = 256  # with what the store's priors were made from, when training starts
 _SHOWN = 600  # characters of a record's text in an error
@@ -47,6 +48,7 @@ class FabaDataset(LazySupervisedDataset):
             StoredPriors(PriorStore.open(store)) if store else NumpyPriors(folder, well_formed, allow_outside=outside)
         )
         self.list_data_dict = records
+        self._is_prepared = False  # in each loader process
         self._keep_sound(find_problems(records, folder, self.priors, allow_outside=outside))
         if isinstance(self.priors, StoredPriors):  # a sample: 'llava-faba data validate' compares every picture
             images = [record["image"] for record in self.list_data_dict if "image" in record]
@@ -91,6 +93,9 @@ class FabaDataset(LazySupervisedDataset):
         self.list_data_dict = [self.list_data_dict[place] for place in kept]
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        if not self._is_prepared and torch.utils.data.get_worker_info() is not None:
+            outlive_termination()
+            self._is_prepared = True
         try:
             self._refuse_programs(i)
             item = super().__getitem__(i)

@@ -14,6 +14,7 @@ from llava_faba.errors import UserError
 from llava_faba.experts import LandmarkExpert, create_expert, expert_class
 from llava_faba.training.flag_checks import HIDDEN
 from llava_faba.training.identity import remember
+from llava_faba.training.run_lock import hold_output
 from llava_faba.training.template import check_version
 
 NO_PRIOR = "none"
@@ -273,6 +274,7 @@ def emola_training_arguments(original: Any) -> Any:
                 raise UserError(
                     f"--vision_tower_dtype '{self.vision_tower_dtype}': choose float32, float16 or bfloat16."
                 )
+            hold_output(self.output_dir)
 
     return _renamed(_with_help(EmolaTrainingArguments), original)
 

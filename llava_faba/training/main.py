@@ -11,6 +11,9 @@ from faba_bench.files.oserrors import sentence
 
 from llava_faba.errors import UserError
 
+EXIT_STOPPED = 75
+"""EX_TEMPFAIL: the run was told to end and has saved; the same command goes on."""
+
 
 def main() -> int:
     """Train with the flags in ``sys.argv``; returns the exit code."""
@@ -31,6 +34,10 @@ def main() -> int:
             raise
         tell(f"train_emola: {sentence(error)}")
         return 2
+    except SystemExit as ended:
+        if ended.code != EXIT_STOPPED:
+            raise
+        return EXIT_STOPPED
     return 0
 
 

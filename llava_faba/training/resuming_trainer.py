@@ -20,6 +20,7 @@ from llava_faba.training.resume import (
     remove_drafts,
     unmark,
 )
+from llava_faba.training.stopping import end_if_stopped, stop_callbacks
 
 
 def resuming_trainer(original: Any) -> Any:
@@ -39,8 +40,12 @@ def resuming_trainer(original: Any) -> Any:
                 resume_from_checkpoint = self._newest()
             if resume_from_checkpoint:
                 self._go_on_from(Path(resume_from_checkpoint))
+            for callback in stop_callbacks(self):
+                self.add_callback(callback)
             with deepspeed_without_frozen_weights():
-                return super().train(resume_from_checkpoint, *args, **kwargs)
+                result = super().train(resume_from_checkpoint, *args, **kwargs)
+            end_if_stopped(self)
+            return result
 
         def _newest(self) -> str | None:
             if self.is_world_process_zero():

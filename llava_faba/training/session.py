@@ -20,8 +20,10 @@ from llava_faba.training.arguments import NO_PRIOR
 from llava_faba.training.flag_checks import check_flags
 from llava_faba.training.identity import remembering_arguments
 from llava_faba.training.peers import groups_waiting, naming_lost_processes
+from llava_faba.training.run_lock import releasing_output
 from llava_faba.training.shared_buffers import free_with_processes
 from llava_faba.training.stale_locks import remove_stale_locks
+from llava_faba.training.stopping import stoppable
 
 
 def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
@@ -35,24 +37,29 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
     def train(attn_implementation: str | None = None) -> None:
         check_flags(sys.argv[1:])
         request = _parse_request(sys.argv[1:])
-        _prepare_cpu(request.deepspeed, request.ddp_timeout)
-        attn_implementation = request.attn_implementation or _available(attn_implementation)
-        with naming_lost_processes(request.output_dir), groups_waiting(request.ddp_timeout), remembering_arguments():
-            if request.facial_prior_expert is None:
-                with only_vetted_folders():
-                    original(attn_implementation=attn_implementation)
-                return
-            # LoRA weights are drawn before the Trainer seeds anything; without this no two runs agree.
-            set_seed(request.seed)
-            wants_prior = request.facial_prior_expert != NO_PRIOR
-            with (
-                training_base(as_emola=wants_prior),
-                _tensorboard_unless_told(request.report_to),
-                only_vetted_folders(),
-            ):
-                original(attn_implementation=attn_implementation)
+        with stoppable(request.ddp_timeout), releasing_output(), remembering_arguments():
+            _prepare_cpu(request.deepspeed, request.ddp_timeout)
+            implementation = request.attn_implementation or _available(attn_implementation)
+            with naming_lost_processes(request.output_dir), groups_waiting(request.ddp_timeout):
+                _train(original, request, implementation)
 
     return train
+
+
+def _train(original: Callable[..., None], request: argparse.Namespace, attn_implementation: str | None) -> None:
+    if request.facial_prior_expert is None:
+        with only_vetted_folders():
+            original(attn_implementation=attn_implementation)
+        return
+    # LoRA weights are drawn before the Trainer seeds anything; without this no two runs agree.
+    set_seed(request.seed)
+    wants_prior = request.facial_prior_expert != NO_PRIOR
+    with (
+        training_base(as_emola=wants_prior),
+        _tensorboard_unless_told(request.report_to),
+        only_vetted_folders(),
+    ):
+        original(attn_implementation=attn_implementation)
 
 
 def _parse_request(argv: list[str]) -> argparse.Namespace:
