@@ -158,7 +158,7 @@ def test_a_launcher_is_dead_when_it_is_a_zombie_or_its_number_is_another_process
     assert all(one.is_alive() for one in launchers_of_this_process())
 
 
-# -- Real launchers ------------------------------------------------------------------------------------------------------
+# Real launchers
 
 
 def processes_of(pid: int) -> dict[int, str]:
