@@ -145,6 +145,10 @@ class Checkpoint:
                 return side_files.inside_folder(self.folder, stem + suffix, what=str(self.folder))
         return None
 
+    def tensors(self, path: Path) -> structure.Shapes:
+        """Names and shapes in one of the folder's weights files, read from end to end. Raises CheckpointError."""
+        return _sound_shapes(path)
+
     def projector_weights(self) -> dict[str, torch.Tensor]:
         """The prior projector's weights of a folder that needs a base, under the names that the model gives them.
 
@@ -226,7 +230,7 @@ class Checkpoint:
                 f"{self.folder}: {ADAPTER_CONFIG} is there but neither {ADAPTER_WEIGHTS}.safetensors nor "
                 f"{ADAPTER_WEIGHTS}.bin; copy the missing file from where it was trained."
             )
-        found = _sound_shapes(path)
+        found = self.tensors(path)
         if self.family not in ("llama", "mistral"):
             return
         non_lora = self.weights_file(NON_LORA)
@@ -246,7 +250,7 @@ class Checkpoint:
 
     def _check_beside(self, path: Path) -> None:
         """The weights beside an adapter: all of them this model's, and its image projector whole."""
-        found = {model_name(name): shape for name, shape in _sound_shapes(path).items()}
+        found = {model_name(name): shape for name, shape in self.tensors(path).items()}
         known = structure.whole_model(self.config)
         prior = {name for name in found if _PROJECTOR_KEY in name}  # told of by projector_weights, in its own words
         image = structure.image_projector(self.config)
@@ -256,8 +260,8 @@ class Checkpoint:
         _raise_for(path, structure.differences(rest, wanted, self.config))
 
     def _check_projectors(self) -> None:
-        path = side_files.inside_folder(self.folder, f"{IMAGE_PROJECTOR_FILE}.bin", what=str(self.folder))
-        found = {model_name(name): shape for name, shape in _sound_shapes(path).items()}
+        path = self._image_projector_file()
+        found = {model_name(name): shape for name, shape in self.tensors(path).items()}
         wanted = structure.image_projector(self.config)
         embeddings = {name: shape for name, shape in structure.language_model(self.config).items() if name in found}
         _raise_for(path, structure.differences(found, {**wanted, **embeddings}, self.config))
@@ -265,8 +269,11 @@ class Checkpoint:
         if projector is not None:
             self._check_projector_file(projector)
 
+    def _image_projector_file(self) -> Path:
+        return side_files.inside_folder(self.folder, f"{IMAGE_PROJECTOR_FILE}.bin", what=str(self.folder))
+
     def _check_projector_file(self, path: Path) -> None:
-        strangers = sorted(name for name in _sound_shapes(path) if _PROJECTOR_KEY not in name)
+        strangers = sorted(name for name in self.tensors(path) if _PROJECTOR_KEY not in name)
         _raise_for(path, [f"{name} is no part of the prior projector" for name in strangers])
 
     def _check_whole(self) -> None:
@@ -274,7 +281,7 @@ class Checkpoint:
             raise CheckpointError(f"{self.folder}: no weights: none of {', '.join(_WHOLE)} is there.")
         named, found = self.shards(), {}
         for path in self.weights_files():
-            shapes = _sound_shapes(path)
+            shapes = self.tensors(path)
             tensors = named.get(str(path.relative_to(self.folder)))
             odd = sorted(shapes.keys() ^ tensors) if tensors is not None else []
             if odd:

@@ -16,6 +16,7 @@ from llava_faba.model.config import has_prior, prior_size
 from llava_faba.model.prior_origin import PriorOrigin
 from llava_faba.model.projector import PROJECTOR_NAME
 from llava_faba.training.evaluating_trainer import evaluating_trainer
+from llava_faba.training.loadable import check_loadable
 from llava_faba.training.prior_report import report_priors
 from llava_faba.training.random_parts import refuse_frozen_random
 from llava_faba.training.resume import checkpoint_config
@@ -42,6 +43,7 @@ def emola_trainer(original: Any) -> Any:
             if has_prior(model.config):
                 _place_quantized(model, kwargs["args"])
                 _prepare_prior(model, dataset, checkpoint_config(kwargs["args"].output_dir))
+            check_loadable(model, kwargs["args"])
             _set_tower_dtype(model, kwargs["args"].vision_tower_dtype)
             super().__init__(model, *args, **kwargs)
 
