@@ -11,6 +11,7 @@ from faba_bench.console.parser import Parser, warn_old
 
 from llava_faba.cli import options
 from llava_faba.devices import DTYPES
+from llava_faba.errors import UserError
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -38,6 +39,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     native.add_argument("--dtype", choices=DTYPES, help="precision of the written weights (default: the files' own)")
     native.add_argument("--conv-mode", metavar="NAME", help="conversation template (default: the checkpoint's)")
+    native.add_argument(
+        "--adapter",
+        type=Path,
+        metavar="BASE",
+        help="merge nothing: write a PEFT adapter, for the converted base in BASE, which is made if it is not there",
+    )
     native.set_defaults(run=run_to_transformers)
     back = commands.add_parser(
         "from-transformers",
@@ -77,7 +84,6 @@ def _run_old_merge(args: argparse.Namespace) -> int:
 def run_merge(args: argparse.Namespace) -> int:
     from faba_bench.files.folders import new_folder
 
-    from llava_faba.errors import UserError
     from llava_faba.model.loading import load_model
 
     if any(args.out.glob("*")):
@@ -110,16 +116,18 @@ def _tell(out: Path, notes: list[str]) -> int:
 
 
 def run_to_transformers(args: argparse.Namespace) -> int:
+    from llava_faba.conversion.adapters import to_adapter
     from llava_faba.conversion.to_transformers import Options, to_transformers
 
-    report = to_transformers(
-        args.model_path,
-        args.out,
-        model_base=args.model_base,
-        options=Options(conversation=args.conv_mode, dtype=args.dtype),
-    )
+    chosen = Options(conversation=args.conv_mode, dtype=args.dtype)
+    if args.adapter is None:
+        report = to_transformers(args.model_path, args.out, model_base=args.model_base, options=chosen)
+        say(f"{report.tokens} texts give the tokens of SentencePiece")
+    else:
+        if args.dtype is not None:
+            raise UserError("--dtype rounds the merged weights; an adapter and its base keep the files' own.")
+        report = to_adapter(args.model_path, args.out, args.adapter, model_base=args.model_base, options=chosen)
     ran = "run by transformers" if report.ran_model else "run by our own plain forward pass"
-    say(f"{report.tokens} texts give the tokens of SentencePiece")
     say(f"{report.prompts} prompts give the source's logits within {report.logits:.1e} ({ran})")
     if report.rounding is not None:
         say(f"note: rounding to the type of the files moved the logits by up to {report.rounding:.1e}")

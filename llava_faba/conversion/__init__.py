@@ -9,6 +9,7 @@ Needs neither llava nor a recent transformers; where those are there, they are u
 ``tokens``           a SentencePiece model as a fast tokenizer
 ``shards``           writing tensors one shard at a time
 ``to_transformers``, ``from_transformers``  the two converters
+``adapters``         LoRA weights as a PEFT adapter on a converted base
 ``plain_forward``    LLaVA's forward pass in plain torch, layer by layer: what results are proved against
 ``proof``            tokens and logits of both sides compared
 ``card``             the model card

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from llava_faba.conversion import plain_forward
 from llava_faba.conversion.conversations import Conversation
 from llava_faba.conversion.names import EMBEDDINGS, to_native
 from llava_faba.conversion.plain_forward import PICTURE, Example, Weights, difference
-from llava_faba.conversion.shards import readers
+from llava_faba.conversion.shards import Reader, readers
 from llava_faba.conversion.source import Source
 from llava_faba.conversion.tokens import IMAGE_TOKEN
 from llava_faba.errors import CheckpointError
@@ -151,16 +151,15 @@ def prove_logits(
     written = plain_forward.logits(Weights(read, {}), llava, tower, prompts)
     report.prompts = len(prompts)
     report.logits = max(difference(a, b) for a, b in zip(expected, written, strict=True))
-    numbers = sum(reader().numel() for reader in mine.values())
-    if _can_run() and numbers <= RUNNABLE:
-        ran = _by_transformers(folder, native, prompts)
+    if can_run(mine.values()):
+        ran = by_transformers(folder, native, prompts)
         kept = int(native["image_token_index"])  # a tokenizer may be smaller than its embeddings
         report.logits = max(
             report.logits, *(difference(a[:, :kept], b[:, :kept]) for a, b in zip(expected, ran, strict=True))
         )
         report.ran_model = True
     else:
-        why = "this transformers is too old for it" if not _can_run() else "it is large"
+        why = "it is large" if _is_new_enough() else "this transformers is too old for it"
         report.notes.append(f"The files were proved layer by layer; the model's class was not run, for {why}.")
     if not report.logits <= TOLERANCE:
         raise CheckpointError(
@@ -169,17 +168,29 @@ def prove_logits(
         )
 
 
-def _can_run() -> bool:
+def can_run(tensors: Iterable[Reader]) -> bool:
+    """Whether the model's class can run here, and is small enough to be run in passing."""
+    return _is_new_enough() and sum(reader().numel() for reader in tensors) <= RUNNABLE
+
+
+def _is_new_enough() -> bool:
     from llava_faba.emola.versions import is_new_enough
 
     return is_new_enough()
 
 
 @torch.no_grad()
-def _by_transformers(folder: Path, native: dict[str, Any], prompts: list[Example]) -> list[torch.Tensor]:
+def by_transformers(
+    folder: Path, native: dict[str, Any], prompts: list[Example], *, adapter: Path | None = None
+) -> list[torch.Tensor]:
+    """Logits of each prompt by the model's class in float32, with a PEFT ``adapter`` where one is given."""
     from llava_faba.native import EmolaForConditionalGeneration
 
-    model = EmolaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    model: Any = EmolaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).eval()
     placeholder, found = int(native["image_token_index"]), []
     for one in prompts:
         at = one.ids.index(PICTURE)

@@ -45,10 +45,15 @@ def to_transformers(
     check_new(Path(out), error=UserError)
     source = open_source(model_path, model_base)
     settings.check_convertible(source)
-    with new_folder(out, error=UserError) as folder:
-        report = _write(source, folder, options)
+    report = converted(source, out, options)
     report.notes += source.notes
     return report
+
+
+def converted(source: Source, out: Path, options: Options) -> proof.Report:
+    """``to_transformers`` of a source that was checked."""
+    with new_folder(out, error=UserError) as folder:
+        return _write(source, folder, options)
 
 
 def _write(source: Source, folder: Path, options: Options) -> proof.Report:
@@ -64,7 +69,7 @@ def _write(source: Source, folder: Path, options: Options) -> proof.Report:
     (folder / "chat_template.jinja").write_text(conversation.jinja(), encoding="utf-8")
     wanted = getattr(torch, options.dtype) if options.dtype else None
     write_shards(_tensors(source, rows, wanted), folder)
-    prompts = proof.examples(source, slow, conversation, functools.partial(_pixels, source, native))
+    prompts = proof.examples(source, slow, conversation, functools.partial(pixels_of, source, native))
     proof.prove_logits(source, folder, native, prompts, report, wanted)
     (folder / "README.md").write_text(card.model_card(source, native, report, name), encoding="utf-8")
     return report
@@ -164,7 +169,7 @@ def _generation(source: Source) -> dict[str, Any]:
     return {**settings.special_ids(source), **found}
 
 
-def _pixels(source: Source, native: dict[str, Any], picture: Any) -> torch.Tensor:
+def pixels_of(source: Source, native: dict[str, Any], picture: Any) -> torch.Tensor:
     """A picture (h, w, 3) as LLaVA preprocesses it; only what both sides of the proof are fed, not itself proved."""
     from llava_faba.conversion.pictures import preprocess
 
