@@ -53,6 +53,11 @@ release_VENV    := .venv-release
 release_PYTHON  := 3.13 3.12 3.11 3.10
 release_STEPS   := release.txt
 
+# What builds docs/ as a site.
+docs_VENV       := .venv-docs
+docs_PYTHON     := 3.11 3.12 3.13 3.10
+docs_STEPS      := docs.txt
+
 VENV ?= $($(STACK)_VENV)
 PYTHON ?= $(shell tools/python $($(STACK)_PYTHON))
 # Two test processes, one for each core; a file's tests stay together, since they share what the first of them made.
@@ -69,10 +74,14 @@ export DS_ACCELERATOR ?= cpu
 in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON))" \
   TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
-.PHONY: setup demo demo-ablation demo-clean test test-pins test-native test-vllm native-python test-newest test-next \
+.PHONY: help docs setup demo demo-ablation demo-clean test test-pins test-native test-vllm native-python test-newest test-next \
         test-pythons test-recipes test-all lint format benchmarks dist recipes audit
 
-setup: $(STAMP)
+help:  ## what there is to make
+	@echo "make demo and make test are all that a fresh machine needs; the rest:"
+	@sed -n 's/^\([a-z%.-]*\):[^#]*## /  \1: /p' Makefile | sort
+
+setup: $(STAMP)  ## .venv with the pinned packages
 
 setup-%:
 	$(call in,$*) setup
@@ -90,34 +99,34 @@ $(STAMP): $(addprefix requirements/,$(filter %.txt,$(subst --no-deps:,,$(STEPS))
 	esac; done
 	touch $@
 
-demo: setup
+demo: setup  ## face pictures, a small LLaVA, EmoLA against plain LLaVA; prints the REGE table
 	$(BIN)/llava-faba demo --root runs/demo
 
-demo-ablation: setup
+demo-ablation: setup  ## the demo over normalizations and three seeds, about an hour
 	$(BIN)/llava-faba demo --root runs/demo --ablation
 
-demo-clean:
+demo-clean:  ## remove what the demo made
 	rm -rf runs/demo
 
-test: setup
+test: setup  ## the fast tier of the tests
 	$(BIN)/$(PYTEST) -m "$(MARKED)" $(TESTS)
 
 # LLaVA's exact pins: the tests whose result an old torch, transformers or peft can change.
-test-pins: setup-pins
+test-pins: setup-pins  ## on LLaVA's exact pins
 	$(call in,pins) TESTS=@tests/pins.txt test
 
 # Both environments: checkpoints of one are loaded by the other.
-test-newest: setup setup-newest
+test-newest: setup setup-newest  ## on the newest packages
 	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(upstream_VENV)/bin/python $(call in,newest) MARKED=newest test
 
 test-next: setup setup-next
 	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(upstream_VENV)/bin/python $(call in,next) MARKED=newest test
 
-test-native: setup-native
+test-native: setup-native  ## the transformers-native model, without LLaVA
 	$(call in,native) TESTS=tests/native test
 
 # One process: an engine takes both cores. MARKED= runs the long ones too.
-test-vllm: setup-vllm
+test-vllm: setup-vllm  ## the vLLM plugin
 	$(call in,vllm) TESTS="tests/vllm_engine -n 0" test
 
 # The last line: the interpreter of the environment that the native model is tested in.
@@ -125,7 +134,7 @@ native-python: setup-native
 	@echo $(CURDIR)/$(native_VENV)/bin/python
 
 # The parts without torch on every other Python that is here.
-test-pythons:
+test-pythons:  ## the parts without torch on other Pythons
 	set -e; for version in 3.10 3.12 3.13; do \
 	  if tools/python $$version >/dev/null; then $(MAKE) test-py$$version; else echo "Python $$version: skipped, not here"; fi; \
 	done
@@ -134,33 +143,36 @@ test-py%: setup-py%
 	$(call in,py$*) TESTS=@tests/torch_free.txt test
 
 # The recipes of the library, from label files to their tables.
-test-recipes: setup
+test-recipes: setup  ## the library's recipes, from label files to tables
 	$(BIN)/$(PYTEST) -m recipes tests/recipe
 
-test-all: setup
+test-all: setup  ## every test, slow ones too
 	$(BIN)/$(PYTEST)
 
-lint: setup
+lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.:eval $(BIN)/lint-imports --no-cache
 
-format: setup
+format: setup  ## ruff's format and its own fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmarks: setup
+benchmarks: setup  ## measurements that print a ratio of two things
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+docs: setup-docs  ## docs/ as a site in site/; every warning is an error
+	NO_MKDOCS_2_WARNING=1 $(docs_VENV)/bin/mkdocs build --strict
+
 # sdist and wheel in dist/: built, checked, installed and used away from this folder (docs/releasing.md).
-dist: setup-release
+dist: setup-release  ## sdist and wheel, built, checked and installed
 	$(release_VENV)/bin/python tools/dist.py
 
 # The recipes of docs/install.md as they stand there, each in a fresh environment: gigabytes, some ten minutes.
-recipes: dist
+recipes: dist  ## the commands of install.md, typed into fresh environments
 	PATH=$(CURDIR)/$(release_VENV)/bin:$$PATH $(release_VENV)/bin/python tools/recipes.py $(if $(RECIPES),"$(RECIPES)")
 
 # Known weaknesses of what requirements/ pins; where no database answers it says so, and never that all is well.
-audit: setup-release
+audit: setup-release  ## known weaknesses of the pinned packages
 	$(release_VENV)/bin/python tools/audit.py
