@@ -1,7 +1,7 @@
 """Twelve AU scores from MediaPipe's blendshapes: an expert whose prior is no landmarks, in thirty lines.
 
-The pairs are the obvious ones by name and anatomy (mouthSmile, zygomatic major, AU12); left and right are averaged. It shows the
-interface; how good such scores are was not measured.
+The pairs are the obvious ones by name and anatomy (mouthSmile, zygomatic major, AU12); left and right are averaged. It
+shows the interface; how good such scores are was not measured.
 """
 
 from collections.abc import Sequence
