@@ -12,7 +12,7 @@ RECORDS = [
 # What some model said, in its own way: prose, JSON, a denial, thoughts that are no answer.
 ANSWERS = [
     {"question_id": "1", "text": '{"AU6": 1, "AU12": 1, "AU4": 0}'},
-    {"question_id": "2", "text": "<think>A smile, AU12?</think>Brows drawn down (AU4). The lips are not parted (AU25)."},
+    {"question_id": "2", "text": "<think>A smile? AU12?</think>Brows lowered (AU4). The lips are not parted (AU25)."},
     {"question_id": "3", "text": "The inner brow is raised (AU1)."},
 ]  # fmt: skip
 
