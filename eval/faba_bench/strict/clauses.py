@@ -156,6 +156,7 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
     return found
 
 
+_ATTRIBUTIVE = frozenset("other any a an the some no".split())  # "or any other strong feeling"
 _TIMES = frozenset("frame picture image photo clip shot moment second minute day one".split())
 _ADVERBIAL = frozenset("therefore thus hence however nevertheless nonetheless though yet".split())
 
@@ -273,6 +274,8 @@ def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     behind = tokens[ahead]
     leads = current.tokens[0].text.split(" ")[0] in words.FRONTED
     leads = leads or (current.opened in _SUBORDINATE and behind.kind != "m")
+    if behind.kind == "m" and _subjects_of_subordinate(tokens, index):
+        return False
     fronted = comma and leads and not is_complete(current.tokens)
     whole = is_complete(current.tokens)
     if (
@@ -308,6 +311,14 @@ def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if behind.kind in ("copula", "modal", "verb") and behind.text not in ("'s",):
         return not fronted
     return _clause_ahead(tokens, ahead - 1)
+
+
+def _subjects_of_subordinate(tokens: Sequence[Token], index: int) -> bool:
+    """ "what AU25 and AU26 would describe": the list is the subject of what follows it."""
+    before = index - 1
+    while before >= 0 and (tokens[before].kind == "m" or tokens[before].text in (",", "and")):
+        before -= 1
+    return 0 <= before < index - 1 and tokens[before].text == "what"
 
 
 def _absolute(tokens: Sequence[Token], start: int) -> bool:
@@ -348,7 +359,7 @@ def _clause_ahead(tokens: Sequence[Token], index: int, listing: bool = True) -> 
             return False
         if subject and finite(tokens, ahead):
             return True
-        if marked and token.kind in _STATES:
+        if marked and token.kind in _STATES and tokens[ahead - 1].text not in _ATTRIBUTIVE:
             return True
         if token.kind in ("m", "g"):
             subject = marked = True

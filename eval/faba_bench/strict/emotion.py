@@ -119,6 +119,9 @@ def _read(text: str, classes: tuple[str, ...]) -> EmotionParse:
     bare = text.strip().rstrip(".")
     if len(bare) <= 2 and bare.isascii() and bare.isdigit() and int(bare) < len(classes):
         return EmotionParse(classes[int(bare)], f"class index {bare}")
+    indexed = _INDEXED.match(text)
+    if indexed and int(indexed["index"]) < len(classes):
+        return EmotionParse(classes[int(indexed["index"])], f"class index {indexed['index']}")
     labels = _labels(classes)
     text = final_answer(normal(text))
     text, refused = without_refusals(text)
@@ -266,6 +269,9 @@ def _highest(entries: Sequence[Entry]) -> tuple[str | None, str]:
     return winners[0], "the only class present" if sum(s > 0 for s in scores.values()) == 1 else "the highest score"
 
 
+_INDEXED = re.compile(
+    r"(?i)\W*(?:(?:final|predicted)\s+)?(?:class|label|index|category|answer|prediction|emotion)(?:[\s_]*(?:id|index|number|no\.?))?\s*(?:[:=#]|is|->|→)*\s*(?P<index>\d)\W*\Z"
+)
 _OPTION = re.compile(r"(?<!\w)\(?(?P<letter>[A-Ha-h])[).:]\s*(?P<name>[^\W\d_]+)")
 _CHOICE = re.compile(
     r"(?i)\b(?:answer|choice|option|verdict|choose|pick|select(?:ed|ion)?)\b(?:\s+(?:is|option|choice|answer))*\s*[:=]?\s*[(\[\"']?(?P<letter>[A-H])\b[)\].\"']*\s*(?:\Z|\n|[.,;])"

@@ -45,7 +45,7 @@ _ASIDE = re.compile(
     r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly|almost|slightly|somewhat|second(?:ary|arily)|second\s+(?:emotion|choice|candidate|guess|place)|"
     r"second\s+most|at\s+first|initially|first\s+glance|first\s+sight|first\s+impression|some|bordering\s+on|verging\s+on|"
     r"superficially|a\s+little|to\s+a\s+lesser\s+(?:extent|degree)|alternatively|also|as\s+well\s+as|along\s+with|accompanied\s+by|"
-    r"typical(?:ly)?\s+(?:in|of|for)\s+\w+\s+too|fit\s+\w+\s+too|hard\s+to|difficult\s+to|not\s+easy\s+to|tell\s+\w+\s+from|often|usually|either|seldom)\b"
+    r"typical(?:ly)?\s+(?:in|of|for)\s+\w+\s+too|fit\s+\w+\s+too|hard\s+to|difficult\s+to|not\s+easy\s+to|tell\s+\w+\s+from|often|usually|either|seldom)\b|n't\s+(?:just|merely|only|simply)\b|\b(?:weak|mild|faint|minor|subtle)\s+\Z"
 )
 _HEDGE = re.compile(
     r"\b(?:might|may|could|perhaps|maybe|possible|one\s+(?:might|could|may)|you\s+(?:might|could|may)|expect(?:ed)?|"
@@ -197,7 +197,9 @@ def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
 def _gives_way(sentence: Sequence[Token], index: int) -> bool:
     """ "Happiness has given way to anger", "turned into", "was replaced by"."""
     pair = (sentence[index].text, sentence[index + 1].text if index + 1 < len(sentence) else "")
-    return pair in (("way", "to"), ("turned", "into"), ("turns", "into"), ("replaced", "by"))
+    if pair == ("way", "to"):
+        return index > 0 and sentence[index - 1].text in ("given", "gives", "gave", "giving", "make", "makes", "made")
+    return pair in (("turned", "into"), ("turns", "into"), ("replaced", "by"))
 
 
 class _Frame(NamedTuple):
@@ -254,7 +256,7 @@ def _weight(frame: _Frame, text: str, token: Token) -> float:
 
 
 _LESS = re.compile(
-    r"\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
+    r"\s*(?:undertones?|overtones?|nuances?|tinges?)\b|\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
 )
 
 

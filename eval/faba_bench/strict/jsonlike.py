@@ -36,7 +36,7 @@ _NAME_KEYS = (
 )  # fmt: skip
 #: Fields that hold the answer, most telling first.
 _ANSWER_KEYS = (
-    "final_answer", "finalanswer", "final", "answer", "dominant_emotion", "primary_emotion", "main_emotion", "predicted_emotion", "top_emotion",
+    "final_answer", "finalanswer", "final", "answer", "dominant_emotion", "primary_emotion", "main_emotion", "predicted_emotion", "top_emotion", "detected_emotion", "facial_emotion", "face_emotion", "emotion_label", "emotion_name", "emotional_state",
     "prediction", "predicted", "predicted_label", "predicted_class", "conclusion", "label", "emotion", "class", "expression", "facial_expression",
     "category", "result", "output", "response", "overall_emotion", "overall", "sentiment", "mood", "affect", "emotions", "primary", "dominant",
     "text", "content",

@@ -16,7 +16,7 @@ _LEAD = re.compile(
     rf"[\"'*_`)\]]*(?:_(?P<source>[crCR])\b|\s+\(?(?P<source2>[crCR])\)?(?=\s*[:=]))?[\"'*_`)]*"
     rf"(?:\s*[(\[](?!\s*[\d.]+\s*%?\s*[)\]]\s*\|)\s*[^()\[\]\n]{{1,60}}[)\]](?=\s*(?:[:=|?]|->|→|-\s|[–—])))?"
     rf"(?:\s*(?P<noun>{_NOUN})\b)?[\"'*_`]*"
-    r"(?:\s*(?P<strong>\.{2,}:?|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~|@|(?<=\s)(?:at|is|gets|scores|scored|reaches|as)(?=\s+(?:an?\s+)?[\d.]))|\s*(?P<bracket>[(\[{]|<(?=[^<>\n]{1,30}>))|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
+    r"(?:\s*(?P<strong>\.{2,}:?|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~|@|,(?=\s*\d?\.\d+\s*\))|(?<=\s)(?:at|is|gets|scores|scored|reaches|as)(?=\s+(?:an?\s+)?[\d.]))|\s*(?P<bracket>[(\[{]|<(?=[^<>\n]{1,30}>))|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
     r"(?P<mark>\s*)(?=[^\w\s,.;])|(?P<space>\s+))",
     re.IGNORECASE,
 )
@@ -27,14 +27,14 @@ _IN_BRACKET = re.compile(
 )
 _SUFFIX = re.compile(r"\s*(?:[-_]\s*(?P<sign>[+-])(?=\s*(?:[,;]|$))|(?P<tight>[+-])(?=\s*(?:[,;.)]|\s*$|\s+\x01)))")
 _MARKS_BEFORE = re.compile(
-    rf"(?:(?P<yes>[\[(]\s*[xX✓✔√]\s*[\])]|[{re.escape(YES_MARKS)}√])|(?P<no>[\[(]\s*[\])]|[{re.escape(NO_MARKS)}])|(?P<box>☒))\s*[\"'*_(:]*\s*\Z"
+    rf"(?:(?P<yes>[\[(]\s*[xX✓✔√•●*]\s*[\])]|[{re.escape(YES_MARKS)}√])|(?P<no>[\[(]\s*[\])]|[{re.escape(NO_MARKS)}])|(?P<box>☒))\s*[\"'*_(:]*\s*\Z"
 )
 _NUMBER_BEFORE = re.compile(
     r"(?<![\w.])(?P<number>\d{1,3}(?:[.,]\d+)?|\.\d+)\s*(?:(?P<percent>%|percent\b)|(?:/|out\s+of)\s*(?P<scale>\d{1,3})|(?<=\.\d)|(?<=\.\d\d)|(?<=\.\d\d\d)|(?<=\.\d{4}))\s*(?:of\s+|for\s+|on\s+)?\Z",
     re.IGNORECASE,
 )
 _WORD_BEFORE = re.compile(
-    r"(?P<no>没有|沒有|不存在|未见|未见到|无|無|未检测到|看不到)\s*\Z|(?P<yes>存在|可见|检测到|有)\s*\Z"
+    r"(?P<no>没有|沒有|不存在|未见|未见到|无|無|未检测到|看不到)\s*\Z|(?<!是否)(?P<yes>存在|可见|检测到|有)\s*\Z"
 )
 _BULLET = re.compile(
     r"\s*(?:(?:[-*•·>#+▪◦‣–—]+|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+|#+\s*|\d{1,2}[.)]\s*)*(?:is\s+|are\s+|the\s+)?[\"'(\[{]*",

@@ -202,7 +202,7 @@ class ClauseReader:
             return self._generic(index, token)
         self.exception = ""
         behind = self._behind(index)
-        if behind is None and self.verb < 0 and self.subjects:
+        if behind is None and self.verb < 0:
             self.predicate, self.stated = -self.predicate, True  # "AU1 on neither"
             return True
         if token.text == "not so much":
@@ -336,6 +336,8 @@ class ClauseReader:
     def _reset(self, index: int, token: Token) -> bool:
         if token.kind == "contrast" and token.text != "but":
             return False
+        if self.partitive:
+            self.nothing, self.partitive = 1, False
         if token.text not in ("just", "only", "simply") or not (index and self.tokens[index - 1].kind == "not"):
             self.deny, self.negated, self.verbs, self.exception = 1, False, 1, ""
             if not self.stated:
@@ -345,7 +347,8 @@ class ClauseReader:
     def _punctuation(self, index: int, token: Token) -> bool:
         if token.text != ",":
             return False
-        if self.partitive:
+        following = self._behind(index)
+        if self.partitive and not (following and (following.kind == "m" or following.text in ("and", "or"))):
             self.nothing, self.partitive = 1, False
         tokens, behind = self.tokens, self._behind(index)
         if behind is not None:
@@ -376,7 +379,7 @@ class ClauseReader:
 
     def _word(self, index: int, token: Token) -> None:
         text = token.text
-        if self.partitive and token.kind == "pronoun":
+        if self.partitive and (token.kind == "pronoun" or text in ("only", "two", "three")):
             self.nothing, self.partitive = 1, False
         before = self.tokens[index - 1].text if index else ""
         if (text == "for" and before in words.SEEKING) or (text == "about" and before in words.DOUBTING):
@@ -402,6 +405,8 @@ class ClauseReader:
             self.deny, self.so_much, self.negated = 1, False, False
         elif text in words.ACTIVITY and self.deny < 0:
             self.idle = True
+            if self.verb < 0 and self.subjects and self.tokens[self.denied_at - 1].text in ("with", "at"):
+                self.stated = True  # "AU4 with zero intensity"
         elif index == self.verb and self.exception:
             self.exception = ""
 
@@ -435,7 +440,7 @@ class ClauseReader:
         if not self.subjects and not self.unreal:
             the_latter(tokens, sign, state.recent if len(state.recent) > 1 else state.before)
         if self.outcome.claims is not None:
-            denied = -1 if self.deny < 0 and not self.objects else 1
+            denied = -1 if self.deny < 0 and not self.objects and not self.idle else 1
             if verb >= 0 and self.subject_deny < 0:
                 denied = self.subject_deny
             claim = self.base * sign * self.attribute * denied * self.verbs

@@ -55,7 +55,7 @@ _CJK_END = r"(?=\s*(?:$|\W)|[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
 _LETTER = r"(?P<letter>[a-e])(?:-level)?"
 _NUMBER = (
     r"(?P<number>[-+]?(?:\d{1,6}(?:[.,]\d{1,12})?|\.\d{1,12})(?:e[-+]?\d{1,3})?)\s*(?P<percent>%|percent\b|per\s+cent\b|\u066a)?"
-    r"(?:\s*(?:/|out\s+of|of)\s*(?P<scale>\d{1,3}(?:\.0)?))?(?:\s*(?P<unit>points?|pts?))?(?![\w.]*\d)"
+    r"(?:\s*(?:/|out\s+of|of)\s*(?P<scale>\d{1,3}(?:\.0)?))?(?:\s*(?P<unit>points?|pts?|stars?))?(?![\w.]*\d)"
 )
 _VALUE = re.compile(
     rf"\s*[\"'*_]*(?:(?P<unseen>{_UNSEEN}{_END})|(?P<unclear>(?:{_UNCLEAR}){_END}|\?(?=\s*$))|{_NUMBER}{_END}|(?P<absent>(?:{_ABSENT})(?:{_END}))|(?P<present>(?:{_PRESENT})(?:{_END}))|"

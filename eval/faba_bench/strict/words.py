@@ -11,7 +11,7 @@ DENY = """
 no|without|neither|nor|none of|none|nothing|lack of|a lack of|absence of|an absence of|rather than|instead of|in place of|
 in lieu of|as opposed to|as against|unlike|devoid of|free of|free from|far from|short of|anything but|little to no|
 little or no|little if any|hardly any|barely any|scarcely any|almost no|nearly no|virtually no|practically no|no longer any|
-zero|minus|sans|far removed from|removed from|a far cry from|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
+zero|minus|sans|evidence against|far removed from|removed from|a far cry from|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
 loss of|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
 """.replace("\n", "").split("|")
 
@@ -49,7 +49,7 @@ dominant|conveyed|depicted|scored|confirmed|triggered|recruited|contracted|in pl
 """.replace("\n", "").split("|")
 
 #: A state of rest, which denies an action unit that is explained by it.
-REST = "idle inert quiet motionless passive quiescent dormant slack relaxed neutral smooth flat unchanged normal still calm level unwrinkled resting loose".split()
+REST = "silent idle inert quiet motionless passive quiescent dormant slack relaxed neutral smooth flat unchanged normal still calm level unwrinkled resting loose".split()
 
 #: Frames in which nothing is claimed.
 UNREAL = """
