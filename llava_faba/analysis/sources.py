@@ -10,6 +10,7 @@ from faba_bench.files.paths import regular_file
 
 from llava_faba.analysis import video
 from llava_faba.errors import UserError
+from llava_faba.images import readable_formats
 from llava_faba.priors.sources import images_below
 
 
@@ -54,7 +55,7 @@ def _is_still(path: Path) -> bool:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=readable_formats()) as image:
             return getattr(image, "n_frames", 1) == 1
     except Exception:  # whatever it is, it is read as a picture, which says what is wrong
         return True

@@ -28,6 +28,13 @@ SUFFIXES = (
     ".gif",
 )
 _NEARLY = 1e-6
+# FFmpeg tells a format by the content, whatever the name: a playlist (HLS, DASH, concat, SDP) would open what it lists.
+_CONTAINERS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv,ogg,gif,m4v",
+}
+PIXEL_LIMIT = 1 << 27
+"""The largest frame that is decoded: 134 million pixels, 8K four times."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ def frames(path: Path, every: float) -> Iterator[VideoFrame]:
     """
     av = _pyav()
     try:
-        container = av.open(str(path), mode="r", metadata_errors="replace")
+        container = av.open(str(path), mode="r", metadata_errors="replace", options=_CONTAINERS)
     except (OSError, ValueError, av.FFmpegError) as error:
         raise UserError(f"{path}: not a video that can be read: {error}") from error
     with container:
@@ -60,6 +67,8 @@ def frames(path: Path, every: float) -> Iterator[VideoFrame]:
             raise UserError(f"{path}: holds no video stream.")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        if (stream.codec_context.width or 0) * (stream.codec_context.height or 0) > PIXEL_LIMIT:
+            raise UserError(f"{path}: frames of more than {PIXEL_LIMIT} pixels: scale the video down.")
         first: float | None = None
         due = -math.inf
         number = -1
