@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape as _escape
 from typing import NamedTuple
 
+from faba_bench.files.terminal import printable
+
 _STYLE = """
 :root { --ink:#1d2530; --soft:#5b6675; --line:#d9dee5; --back:#ffffff; --panel:#f5f7fa; --one:#2a6fbb;
   --two:#d9822b; --three:#3a9464; --four:#9158b8; --bad:#b3361f; --heat:42,111,187; }
@@ -57,8 +59,11 @@ class Section(NamedTuple):
 
 
 def escape(text: str) -> str:
-    """Text made safe inside markup, in attributes too; lone surrogates become a replacement character."""
-    return _escape(text.encode("utf-8", "replace").decode("utf-8"), quote=True)
+    """Text made safe inside markup, in attributes too; lone surrogates become a replacement character.
+
+    Control characters and direction overrides are shown as escapes: a name must not look like another one.
+    """
+    return _escape(printable(text.encode("utf-8", "replace").decode("utf-8")), quote=True)
 
 
 def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
