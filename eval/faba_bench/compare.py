@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from faba_bench.bootstrap import METRICS, check_draws, detectable, interval, paired_draws
 from faba_bench.clusters import OnePerson
 from faba_bench.errors import ResultError
+from faba_bench.files.atomic import write_text
 from faba_bench.result import MODES, check_comparable, load_result
 from faba_bench.tables import latex_table, markdown_table, number, text_table, with_interval
 
@@ -179,9 +180,7 @@ def write_comparison(comparison: Mapping[str, Any], path: Path | str) -> None:
         ],
         subtitle=f"{len(comparison['rows'])} models, {comparison['n']} samples",
     )
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _difference_section(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[html.Section]:

@@ -15,6 +15,8 @@ from faba_bench.files.jsonfiles import is_lone_object, iter_json_lines, read_ite
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol, protocol_names
 
 Target = str | tuple[int, ...]
+CUT_REASONS = ("length", "max_tokens", "max_new_tokens", "max_output_tokens", "model_length")
+"""What servers and 'llava-faba bench generate' call the end of an answer that had no more tokens, in small letters."""
 _AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
 
 
@@ -110,7 +112,8 @@ def iterate_answers(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (place, question id as a string, text) for each answer; bad ones are added to `problems`.
 
-    `aside["scores"]` is the "scores" of the answer that was yielded last, None where it has none.
+    `aside["scores"]` is the "scores" of the answer that was yielded last, None where it has none; `aside["cut"]`
+    whether a token limit cut it off, as ``finish_reason`` (of the answer or of its "metadata") says.
 
     `source` is a JSON-lines file with ``question_id`` and ``text``, as LLaVA writes it, or such objects.
     Only one line is held in memory.
@@ -265,4 +268,14 @@ def _checked_answer(
         return
     if aside is not None:
         aside["scores"] = item.get("scores")
+        aside["cut"] = _is_cut(item)
     yield place, str(question_id), text
+
+
+def _is_cut(item: Mapping[str, Any]) -> bool:
+    metadata = item.get("metadata")
+    for holder in (item, metadata if isinstance(metadata, Mapping) else {}):
+        reason = holder.get("finish_reason")
+        if isinstance(reason, str) and reason.lower() in CUT_REASONS:
+            return True
+    return False

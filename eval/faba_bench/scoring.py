@@ -87,8 +87,9 @@ def score(
         records = [replace(record, reference=None) for record in records]
     readers = {mode: _reader(mode, rules) for mode in MODES}
     probabilities = LabelScores(rules, len(records))
+    cut: list[str] = []
     parsed, empty, missing = _read_all(
-        records, answers, readers, allow_missing, probabilities if label_scores else None
+        records, answers, readers, allow_missing, cut, probabilities if label_scores else None
     )
     measured, notes = measure(
         probabilities,
@@ -124,7 +125,9 @@ def score(
         "cluster": people.field,
         "n_clusters": people.count if people.field else None,
         "n_with_thoughts": sum(item.had_thoughts for item in parsed["strict"]),
+        "n_cut": len(cut),
         "warnings": [
+            *_cut_warning(cut, len(records)),
             *([_TEMPLATES] if templates else []),
             *people.warnings,
             *_reading_warnings(records, parsed["strict"]),
@@ -211,6 +214,7 @@ def _read_all(
     answers: Iterable[Mapping[str, Any]] | Path | str,
     readers: Mapping[str, Reader],
     allow_missing: bool,
+    cut: list[str],
     probabilities: LabelScores | None = None,
 ) -> tuple[dict[str, list[Parsed]], list[str], list[str]]:
     """Parsed answers per mode in the annotations' order, and the ids of empty and missing answers."""
@@ -222,6 +226,8 @@ def _read_all(
     empty: list[str] = []
     aside: dict[str, Any] = {}
     for place, key, text in iterate_answers(answers, problems, aside):
+        if aside["cut"]:
+            cut.append(key)
         index = position.get(key)
         if index is None:
             unknown.append(key)
@@ -374,6 +380,15 @@ def _warnings(
                 f"the reference mode cannot predict {', '.join(never)}: the authors' word lists have no such class"
             )
     return found
+
+
+def _cut_warning(cut: Sequence[str], count: int) -> list[str]:
+    if not cut:
+        return []
+    return [
+        f"{len(cut)} of {count} answers were cut by the token limit and may lack labels: {quote_ids(cut)}; generate "
+        "them again with a higher --max-new-tokens"
+    ]
 
 
 def _reading_warnings(records: Sequence[Record], strict: Sequence[Parsed]) -> list[str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.atomic import write_text
+
 from llava_faba.errors import RecordError, UserError
 from llava_faba.images import MISSING, ImageFolder
 from llava_faba.inference.conversations import choose_template
@@ -187,4 +189,4 @@ def _write_failures(answers_file: Path, failures: list[tuple[str, str]]) -> None
     path.unlink(missing_ok=True)
     if failures:
         lines = [json.dumps({"question_id": question, "error": error}) for question, error in failures]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(lines) + "\n")

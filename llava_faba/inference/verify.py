@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faba_bench.files.atomic import write_text
+
 from llava_faba.errors import UserError
 from llava_faba.inference.engines.kinds import choose_engine
 from llava_faba.inference.settings import GenerateSettings
@@ -91,7 +93,7 @@ def verify_answers(
     )
     report = {"tolerance": TOLERANCE, "dtype": settings.dtype, **asdict(verification)}
     path = answers_file.with_name(answers_file.name + ".verified.json")
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return verification
 
 

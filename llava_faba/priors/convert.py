@@ -102,9 +102,8 @@ def export_landmarks(store: PriorStore, file: Path, expert: str | None = None) -
     for row, one in enumerate(points):
         if one is not None:
             landmarks[row] = one
-    file.parent.mkdir(parents=True, exist_ok=True)
     names = np.array(images, dtype=str) if images else np.zeros(0, dtype="<U1")
-    with file.open("wb") as target:  # np.savez adds a suffix to a name, not to a file
+    with replacing(file) as partial, partial.open("wb") as target:  # np.savez adds a suffix to a name, not to a file
         np.savez_compressed(target, images=names, landmarks=landmarks, status=np.array(statuses, dtype=str))
     return landmarks.shape
 

@@ -178,3 +178,46 @@ def test_plots_as_files(tmp_path: Path, emotion_annotations: Any, emotion_answer
         ET.parse(path)
     for path in (tmp_path / "plots").glob("*.png"):
         assert image_size(path.read_bytes()) is not None
+
+
+def test_names_cannot_pass_for_others(folder: Path) -> None:
+    """Control characters and direction overrides of names and answers are shown, not obeyed."""
+    annotations = [{"image": "safe\u202egnp.exe", "label": "1", "gpt4": "a\x1b[2Jb\x00"}]
+    text = make(folder, annotations, [{"question_id": 0, "text": "x\u2066\x9by"}])
+    assert not set(text) & set("\u202e\x1b\x00\u2066\x9b")
+    assert "\\u202egnp.exe" in text and "\\x1b[2J" in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"metadata": {"finish_reason": "length"}},
+        {"finish_reason": "max_tokens"},
+        {"finish_reason": "MAX_TOKENS", "metadata": {"finish_reason": None}},
+    ],
+)
+def test_cut_answers_are_counted_named_and_shown(line: Any, folder: Path, au_annotations: Any, au_answers: Any) -> None:
+    whole = faba_bench.score("au", "faba", au_annotations, au_answers, bootstrap=0)
+    assert whole["n_cut"] == 0 and not any("cut by" in one for one in whole["warnings"])
+    answers = [{**dict(au_answers[0]), **line}, *({**dict(one), "finish_reason": "stop"} for one in au_answers[1:])]
+    result = faba_bench.score("au", "faba", au_annotations, answers, bootstrap=0)
+    assert result["n_cut"] == 1
+    (told,) = [one for one in result["warnings"] if "cut by" in one]
+    assert str(answers[0]["question_id"]) in told and "--max-new-tokens" in told
+    text = make(folder, au_annotations, answers)
+    assert text.count("cut by the token limit") == 3  # the warning, the note on lengths, the sample
+
+
+def test_a_failed_report_leaves_the_old_one(
+    folder: Path, au_annotations: Any, au_answers: Any, monkeypatch: Any
+) -> None:
+    before = make(folder, au_annotations, au_answers)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        make(folder, au_annotations, [{**dict(one), "text": "AU1"} for one in au_answers])
+    monkeypatch.undo()
+    assert (folder / "out" / "report.html").read_text() == before and len(list((folder / "out").iterdir())) == 1

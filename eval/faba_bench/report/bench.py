@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faba_bench import tables
+from faba_bench.files.atomic import write_text
 from faba_bench.protocol import load_protocol
 from faba_bench.questions import QUESTIONS
 from faba_bench.records import Files, Record, iterate_answers, load_annotations
@@ -27,6 +28,7 @@ class Texts:
     lengths: list[float] = field(default_factory=list)
     reference_lengths: list[float] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
+    cut: set[str] = field(default_factory=set)
     records: dict[str, Record] = field(default_factory=dict)
 
 
@@ -72,9 +74,7 @@ def write_report(
         html.Section("How this was scored", _method(result)),
     ]
     subtitle = f"{tables.title(result)} (protocol version {result['protocol_version']})"
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(html.page(title or "FABA-Bench report", sections, subtitle=subtitle), encoding="utf-8")
+    write_text(path, html.page(title or "FABA-Bench report", sections, subtitle=subtitle))
 
 
 def write_plots(result: Mapping[str, Any], folder: Path | str) -> list[Path]:
@@ -91,7 +91,7 @@ def write_plots(result: Mapping[str, Any], folder: Path | str) -> list[Path]:
     written = []
     for name, markup in plots.items():
         path = target / f"{name}.svg"
-        path.write_text(markup + "\n", encoding="utf-8")
+        write_text(path, markup + "\n")
         written.append(path)
     return written + _write_pngs(result, target)
 
@@ -123,7 +123,10 @@ def collect_texts(protocol: str, task: str, files: Sequence[Files], wanted: set[
                 texts.reference_lengths.append(float(len(record.reference.split())))
             if item.name(record.question_id) in wanted:
                 texts.records[item.name(record.question_id)] = record
-        for _, key, text in iterate_answers(item.answers, []):
+        aside: dict[str, Any] = {}
+        for _, key, text in iterate_answers(item.answers, [], aside):
+            if aside["cut"]:
+                texts.cut.add(item.name(key))
             texts.lengths.append(float(len(text.split())))
             if item.name(key) in wanted:
                 texts.answers[item.name(key)] = text
@@ -229,7 +232,14 @@ def _lengths(texts: Texts) -> str:
         mean = sum(ordered) / len(ordered)
         rows.append([name, str(len(values)), f"{mean:.1f}", *(f"{value:.0f}" for value in quarter)])
     chart = svg.histogram(series, x_label="length in words", y_label="texts")
-    return html.figure(chart) + html.table(["", "texts", "mean words", "shortest", "median", "90%", "longest"], rows)
+    told = (
+        html.note(f"{len(texts.cut)} of {len(texts.lengths)} answers were cut by the token limit.") if texts.cut else ""
+    )
+    return (
+        told
+        + html.figure(chart)
+        + html.table(["", "texts", "mean words", "shortest", "median", "90%", "longest"], rows)
+    )
 
 
 def _card(
@@ -257,6 +267,8 @@ def _card(
     ]
     if status is not None:
         facts.append(("landmarks", status))
+    if key in texts.cut:
+        facts.append(("answer", "cut by the token limit"))
     answer = texts.answers.get(key)
     written = [
         ("question", QUESTIONS[result["task"]]),
