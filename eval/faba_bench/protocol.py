@@ -19,6 +19,9 @@ from typing import Any
 
 from faba_bench.errors import ProtocolError
 from faba_bench.files.jsonfiles import parse_json
+from faba_bench.files.paths import regular_file
+
+_FILE_LIMIT = 1 << 20  # bytes; a protocol has some thousands
 
 SCHEMA_VERSION = 1
 TASKS = ("au", "emotion")
@@ -90,7 +93,7 @@ def load_protocol(name: str) -> Protocol:
     if name.endswith(".json"):
         path = Path(name)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = regular_file(path, limit=_FILE_LIMIT, error=ProtocolError).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ProtocolError(f"cannot read the protocol file {name}: {error}") from error
         return _parse(text, name)

@@ -12,6 +12,8 @@ from typing import Any
 from faba_bench.files.atomic import replacing
 from faba_bench.files.jsonfiles import read_json
 from faba_bench.files.locks import exclusive
+from faba_bench.files.oserrors import naming
+from faba_bench.files.paths import regular_file
 from PIL import Image
 
 from llava_faba.align.crop import align_face
@@ -72,8 +74,9 @@ def _align_all(
                 status, error = _align_one(folder / image, out / image, model, size)
                 done[image] = status
                 line = {"image": image, "status": status, "error": error, "sha256": now}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
+                with naming(out / LOG):
+                    log.write(json.dumps(line) + "\n")
+                    log.flush()
             if progress:
                 progress(number, len(images))
     return dict(Counter(done[image] for image in images))
@@ -97,7 +100,7 @@ def _align_one(source: Path, target: Path, expert: PriorExpert, size: int) -> tu
 def _check_same(path: Path, made: dict[str, Any]) -> None:
     """One folder holds crops of one kind; ``path`` remembers which."""
     text = json.dumps(made, indent=2) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and regular_file(path, error=UserError).read_bytes() != text.encode():
         raise UserError(
             f"{path.parent} holds crops that were made otherwise: {json.dumps(read_json(path, error=UserError))}, now "
             f"{json.dumps(made)}. Choose another folder for --out."
@@ -108,7 +111,7 @@ def _check_same(path: Path, made: dict[str, Any]) -> None:
 def _end_last_line(path: Path) -> None:
     """What a crash cut short must not swallow the line that comes next."""
     if path.exists() and not path.read_bytes().endswith(b"\n"):
-        with path.open("a", encoding="utf-8") as log:
+        with naming(path), path.open("a", encoding="utf-8") as log:
             log.write("\n")
 
 
@@ -117,7 +120,7 @@ def _read_log(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     done: dict[str, str] = {}
     contents: dict[str, str] = {}
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in regular_file(path, error=UserError).read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 value = json.loads(line)
                 done[str(value["image"])] = str(value["status"])

@@ -17,6 +17,7 @@ from typing import Any
 from faba_bench.files.atomic import replacing
 from faba_bench.files.digests import sha256_file, sha256_json
 from faba_bench.files.jsonfiles import iter_json_lines
+from faba_bench.files.oserrors import naming
 
 from llava_faba.analysis import video
 from llava_faba.analysis.finding import Face, Finder
@@ -150,7 +151,7 @@ class Detector:
     def _append(self, path: Path, key: str, row: FrameRow | None, error: str | None = None) -> None:
         line = json.dumps({"key": key, "row": None if row is None else asdict(row), "error": error}) + "\n"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as stream:
+        with naming(path), path.open("ab") as stream:
             stream.write(line.encode("utf-8", "backslashreplace"))
             stream.flush()
             os.fsync(stream.fileno())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faba_bench.console.output import say, tell
+from faba_bench.files.atomic import replacing
 
 from llava_faba.cli import options
 
@@ -107,7 +108,8 @@ def _draw(chat: Chat | NativeChat, picture: Any, target: Path) -> None:
     shown = drawn(Shown(target.name, np.asarray(picture), chat.status, points), _PICTURE_SIDE)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shown.save(target)
+        with replacing(target) as partial:
+            shown.save(partial, format="PNG")
     except (OSError, ValueError) as error:  # ValueError: a suffix that names no picture format
         raise UserError(f"{target}: the landmarks cannot be drawn there ({error}); name a --landmarks-file.") from error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faba_bench.files.atomic import replacing
+
 from llava_faba.datatools.stats import Figures
 from llava_faba.errors import UserError
 from llava_faba.packages import install_command
@@ -41,7 +43,8 @@ def plot(figures: Figures, folder: Path, stem: str) -> list[Path]:
         FigureCanvasAgg(picture)
         draw(picture.add_subplot(), figures)
         path = folder / f"{stem}-{name}.png"
-        picture.savefig(path, dpi=150)
+        with replacing(path) as partial:
+            picture.savefig(partial, format="png", dpi=150)
         written.append(path)
     return written
 

@@ -14,6 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from faba_bench.files.atomic import replacing
+from faba_bench.files.jsonfiles import parse_json
+from faba_bench.files.oserrors import naming
+from faba_bench.files.paths import regular_file
+
 from llava_faba.errors import RecordError, UserError
 
 
@@ -29,6 +34,8 @@ class AnswerJournal:
     def __init__(self, path: Path, keys: dict[str, str], *, overwrite: bool = False) -> None:
         self.path, self._keys = path, keys
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            regular_file(path, error=UserError)
         self._file = path.open("a+b")
         try:
             self._lock()
@@ -71,12 +78,8 @@ class AnswerJournal:
         position = {question: index for index, question in enumerate(order)}
         answers, _ = self._content()
         answers.sort(key=lambda answer: position[str(answer["question_id"])])
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        with temporary.open("wb") as file:
+        with replacing(self.path) as partial, partial.open("wb") as file:
             file.writelines(_line(answer) for answer in answers)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
         return [str(one["question_id"]) for one in answers if one["metadata"].get("finish_reason") == "length"]
 
     def _lock(self) -> None:
@@ -96,10 +99,7 @@ class AnswerJournal:
         for number, line in enumerate(content[:whole].split(b"\n"), 1):
             if not line.strip():
                 continue
-            try:
-                lines.append(json.loads(line))
-            except ValueError as error:
-                raise RecordError(f"{self.path}, line {number}: not JSON: {error}") from error
+            lines.append(parse_json(line, f"{self.path}, line {number}", error=RecordError))
         return lines, whole
 
     def _known(self, answers: Sequence[Any]) -> set[str]:
@@ -117,9 +117,13 @@ class AnswerJournal:
         return done
 
     def _sync(self) -> None:
+        with naming(self.path):
+            self._flush()
+
+    def _flush(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8")
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from faba_bench.files.digests import sha256_json
 from faba_bench.files.jsonfiles import parse_json
+from faba_bench.files.oserrors import naming
 
 from llava_faba.errors import PriorError
 from llava_faba.experts.base import PriorStatus
@@ -211,11 +212,15 @@ MOST_ROWS_AT_ONCE = 8192
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file so that a crash leaves the old one or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with naming(path), temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

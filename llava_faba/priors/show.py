@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from faba_bench.files.atomic import replacing
 from PIL import Image, ImageDraw
 
 from llava_faba.experts import PriorExpert, PriorStatus
@@ -98,7 +99,8 @@ def write_pictures(shown: Iterable[Shown], out: Path, side: int = 512) -> list[P
     for one in shown:
         target = out / f"{one.image.lstrip('/')}.landmarks.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        drawn(one, side).save(target)
+        with replacing(target) as partial:
+            drawn(one, side).save(partial, format="PNG")
         written.append(target)
     return written
 
@@ -115,7 +117,8 @@ def write_sheets(shown: Iterable[Shown], out: Path, side: int = 192, columns: in
             at = (position % columns * side, position // columns * (side + _CAPTION))
             sheet.paste(drawn(one, side), at)
         target = out / f"sheet-{len(written) + 1:03d}.png"
-        sheet.save(target)
+        with replacing(target) as partial:
+            sheet.save(partial, format="PNG")
         written.append(target)
     return written
 

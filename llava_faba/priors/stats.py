@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faba_bench.files.atomic import replacing
+from faba_bench.files.terminal import printable
 
 from llava_faba.errors import PriorError
 from llava_faba.packages import install_command
@@ -15,6 +17,7 @@ from llava_faba.priors.layout import STATUSES, write_atomically
 from llava_faba.priors.store import PriorStore
 
 _USED_FOR_SHAPE = 20_000  # rows; the mean face of more is the same
+_LARGEST = 1e6  # of a landmark's coordinates, in shares of a picture or in its pixels
 _OUTLIER = 6.0  # robust standard deviations; of a normal distribution one in a billion
 
 
@@ -43,7 +46,8 @@ class Statistics:
 def statistics(store: PriorStore, dimensions: int = 2) -> Statistics:
     """Statistics over all rows with a face. ``dimensions``: numbers per point; of three the first two are used.
 
-    Raises PriorError when there are fewer than two faces, or when the prior cannot be points.
+    Raises PriorError when there are fewer than two faces, when the prior cannot be points, and for numbers beyond
+    reason, which one damaged byte makes: they would be the mean, and more than a plot can draw.
     """
     if store.size % dimensions:
         raise PriorError(f"{store.path}: {store.size} numbers are no points of {dimensions} numbers each.")
@@ -54,12 +58,15 @@ def statistics(store: PriorStore, dimensions: int = 2) -> Statistics:
     if len(rows) < 2:
         raise PriorError(f"{store.path}: {len(rows)} images with a face; statistics need two.")
     sample = np.sort(np.random.default_rng(0).permutation(rows)[:_USED_FOR_SHAPE])
-    shape = _mean_shape(_points(store, sample, dimensions))
+    sampled = _points(store, sample, dimensions)
+    _check_reasonable(store, sample, sampled)
+    shape = _mean_shape(sampled)
     distances, centers, scales = np.zeros(len(rows)), np.zeros((len(rows), 2)), np.zeros(len(rows))
     squares = np.zeros(len(shape))
     for start in range(0, len(rows), 4096):
         part = slice(start, start + 4096)
         points = _points(store, rows[part], dimensions)
+        _check_reasonable(store, rows[part], points)
         centers[part] = points.mean(axis=1)
         centred = points - centers[part, None]
         scales[part] = np.maximum(_size(centred), 1e-12)
@@ -113,6 +120,17 @@ def outliers_in(out: Path) -> list[str]:
 
 def _points(store: PriorStore, rows: np.ndarray, dimensions: int) -> np.ndarray:
     return np.array(store.features[rows], dtype=np.float64).reshape(len(rows), -1, dimensions)[..., :2]
+
+
+def _check_reasonable(store: PriorStore, rows: np.ndarray, points: np.ndarray) -> None:
+    largest = np.abs(points).max(axis=(1, 2))
+    odd = np.flatnonzero(~(largest <= _LARGEST))
+    if len(odd):
+        image = printable(store.image_of(store.index[rows[odd[0]]]))
+        raise PriorError(
+            f"{store.path}: the prior of {image} holds {largest[odd[0]]:g}, which is no landmark's coordinate "
+            f"({len(odd)} such images); the store is damaged: extract them again."
+        )
 
 
 def _size(centred: np.ndarray) -> np.ndarray:
@@ -169,4 +187,5 @@ def _plot(figures: Statistics, scores: np.ndarray, path: Path) -> None:
     odd.hist(np.minimum(scores, 3 * _OUTLIER), bins=60, log=True)
     odd.axvline(_OUTLIER, color="black", linestyle="dashed")
     odd.set(title=f"{int((scores > _OUTLIER).sum())} faces beyond the line", xlabel="score", ylabel="images")
-    figure.savefig(path, dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faba_bench.files.atomic import replacing
+
 from llava_faba.packages import install_command
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def draw_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> Path | No
     if validated:
         _draw_scores(axes[1], scores)
     axes[-1].set(xlabel="step")
-    picture.savefig(folder / FILE, dpi=120)
+    with replacing(folder / FILE) as partial:
+        picture.savefig(partial, format="png", dpi=120)
     return folder / FILE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 
 from faba_bench.console.output import tell
@@ -30,7 +31,10 @@ def main() -> int:
         tell(f"train_emola: {error}")
         return 2
     except OSError as error:
-        if error.filename is None:  # of a connection, or a library's: its traceback says where
+        if error.filename is None and error.errno not in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+        ):  # of a connection, or a library's: its traceback says where
             raise
         tell(f"train_emola: {sentence(error)}")
         return 2

@@ -7,6 +7,7 @@ in; a score that is given is of all samples; what is only read stays as it was.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -35,7 +36,6 @@ from llava_faba.cli.main import main as faba_main
 IMAGES, SIZE, LIMIT = 6, 136, 40
 SECONDS = 200  # of the slow part
 KEY = "sk-fuzz-5e4d3c2b1a"
-_started = time.monotonic()
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e]")
 ANSWER = "The face shows a smile. AU6 - Cheek raiser: the cheeks are lifted. AU12 - Lip corner puller."
 
@@ -140,10 +140,12 @@ def within(seconds: int) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
+    faulthandler.dump_traceback_later(5 * seconds, exit=True)  # of a library that comes back to Python never again
     try:
         yield
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
 
 
@@ -252,6 +254,8 @@ def test_a_few_mutated_files(part, clean, tmp_path):
 
 @pytest.mark.slow
 def test_many_mutated_files(clean, tmp_path):
+    until = time.monotonic() + SECONDS  # of this test: in a whole run it begins long after this file was read
+
     @settings(
         max_examples=int(os.environ.get("LLAVA_FABA_FUZZ", 4000)),
         deadline=None,
@@ -261,7 +265,7 @@ def test_many_mutated_files(clean, tmp_path):
     )
     @given(st.integers(min_value=1000, max_value=2**32))
     def many(seed: int) -> None:
-        if time.monotonic() - _started < SECONDS:
+        if time.monotonic() < until:
             one_case(seed, clean, tmp_path)
 
     many()

@@ -248,3 +248,19 @@ def test_entries_of_an_append_that_failed_name_nothing(store: Path, monkeypatch:
             open_writer.append([row("e.jpg"), row("f.jpg")])
         monkeypatch.undo()
         assert len(PriorStore.open(store)) == 5
+
+
+@pytest.mark.parametrize("value", [1e37, -8.9e37, 3e6])
+def test_statistics_of_a_store_with_an_absurd_number_name_the_image(value, tmp_path, monkeypatch):
+    """One flipped byte: it was the mean face, and its marker more than matplotlib ever came to an end with."""
+    from llava_faba.priors.stats import write_statistics
+    from llava_faba.priors.store import PriorStore
+    from llava_faba.priors.writer import PriorStoreWriter, Row
+
+    with PriorStoreWriter(tmp_path / "store", expert="dlib-68", version="1", settings={}, size=136) as writer:
+        rows = [np.random.default_rng(n).normal(size=136).astype(np.float32) for n in range(4)]
+        rows[2][7] = value
+        writer.append(Row(f"{n}.png", row, "found", (40, 40)) for n, row in enumerate(rows))
+    with pytest.raises(PriorError, match=r"2\.png holds .* extract them again"):
+        write_statistics(PriorStore.open(tmp_path / "store"), tmp_path / "stats")
+    assert not (tmp_path / "stats").exists()

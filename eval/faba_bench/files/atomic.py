@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.oserrors import naming
+
 
 @contextlib.contextmanager
 def replacing(target: str | Path) -> Iterator[Path]:
@@ -29,12 +31,13 @@ def replacing(target: str | Path) -> Iterator[Path]:
     os.close(handle)
     partial = Path(name)
     try:
-        partial.chmod(_mode(target))
-        yield partial
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(target)
-        sync_folder(target.parent)
+        with naming(target):
+            partial.chmod(_mode(target))
+            yield partial
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())
+            partial.replace(target)
+            sync_folder(target.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faba_bench.files.atomic import sync_folder
+from faba_bench.files.oserrors import naming
 from faba_bench.files.problem import FileProblem
 from faba_bench.files.terminal import printable
 
 _SUFFIX = ".draft"
+_SMALLEST = 1 << 14  # bytes; with less no weights are written
 # Waits for the end of its input, which comes when the process that writes the draft ends, however it ends.
 _GUARD = "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 
@@ -42,15 +44,32 @@ def new_folder(target: str | Path, *, error: type[Exception] = FileProblem) -> I
         handle = os.open(draft, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)  # tells others that this draft is being written
-            yield draft
-            _sync(draft)
+            with naming(target):
+                yield draft
+                _sync(draft)
             _take_place(draft, target, error)
             sync_folder(target.parent)
+        except Exception as reason:
+            full = not isinstance(reason, OSError) and _is_full(draft, reason)
+            shutil.rmtree(draft, ignore_errors=True)
+            if full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from reason
+            raise
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         finally:
             os.close(handle)
+
+
+def _is_full(draft: Path, reason: Exception) -> bool:
+    """Whether a library's own exception means a full disk: torch and safetensors have kinds of their own for it."""
+    if os.strerror(errno.ENOSPC) in str(reason):
+        return True
+    try:
+        return shutil.disk_usage(draft).free < _SMALLEST
+    except OSError:
+        return False
 
 
 def check_new(target: Path, *, error: type[Exception] = FileProblem) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from faba_bench.files.oserrors import naming
 from faba_bench.files.problem import FileProblem
 
 
@@ -31,8 +32,9 @@ def exclusive(path: str | Path, what: str, *, error: type[Exception] = FileProbl
             raise error(
                 f"{path}: {what} is under way in another process{process}: wait for its end, or end it"
             ) from busy
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with naming(path):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
+from os import PathLike
 
 _WHAT_TO_DO = {
     errno.ENOSPC: "the disk is full: free some space, or write to another folder",
@@ -20,6 +23,17 @@ _WHAT_TO_DO = {
     errno.EIO: "the disk reported an error",
     errno.EADDRINUSE: "the port is in use: choose another one, or end the program that holds it",
 }
+
+
+@contextlib.contextmanager
+def naming(path: str | PathLike[str]) -> Iterator[None]:
+    """While inside, an OSError that names no file gets `path`: one of a write to an open file has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def sentence(error: OSError) -> str:

@@ -31,6 +31,10 @@ def inside(
     shown = printable(str(text))[:300]
     if "\0" in str(text):
         raise error(f"{shown}: a path cannot hold a NUL character")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise error(f"{shown}: half of a character (a lone surrogate), which no file name can hold") from None
     path = Path(folder, text)
     if allow_outside:
         return path

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from faba_bench.files.atomic import replacing
 from faba_bench.result import MODES
 
 
@@ -37,7 +38,8 @@ def _bars(result: Mapping[str, Any], path: Path) -> Path:
     axes.set_ylabel("F1, percent" if value == "f1" else "accuracy, percent")
     axes.legend(frameon=False, ncols=2, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=160)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=160)
     return path
 
 
@@ -53,5 +55,6 @@ def _matrix(confusion: Mapping[str, Any], mode: str, path: Path) -> Path:
     axes.set_yticks(range(len(confusion["rows"])), confusion["rows"])
     axes.set_xlabel(f"answer ({mode} mode)")
     axes.set_ylabel("label")
-    figure.savefig(path, dpi=160)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=160)
     return path

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from faba_bench.files.jsonfiles import parse_json
+from faba_bench.files.oserrors import naming
 from faba_bench.files.paths import regular_file
 
 from llava_faba.datatools.annotate.replies import NoAnswer, parse_reply
@@ -73,7 +74,7 @@ class Journal:
         # Half characters (of a file's name, of a server) become JSON's own escapes, which no file system minds.
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
         with self._lock:
-            with self.path.open("ab") as stream:
+            with naming(self.path), self.path.open("ab") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())

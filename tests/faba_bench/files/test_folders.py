@@ -77,3 +77,22 @@ def test_a_draft_that_nobody_writes_is_removed_and_one_in_work_is_not(tmp_path):
             assert not stale.exists() and first.is_dir() and second.is_dir()
             (second / "a").write_text("1")
     assert everything(tmp_path) == ["out", "out/a"]
+
+
+class Library(Exception):
+    """What torch and safetensors raise where Python raises OSError."""
+
+
+@pytest.mark.parametrize("left", [0, 1 << 30])
+@pytest.mark.parametrize("text", ["I/O error: No space left on device (os error 28)", "unexpected pos 23680 vs 23568"])
+def test_a_librarys_full_disk_is_an_os_error_that_names_the_folder(text, left, tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")(1 << 40, 0, left)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    is_full = left == 0 or "No space" in text
+    with pytest.raises(OSError if is_full else Library) as caught, new_folder(tmp_path / "out") as draft:
+        (draft / "half").write_text("x")
+        raise Library(text)
+    assert not is_full or (caught.value.errno == 28 and caught.value.filename == str(tmp_path / "out"))
+    assert not list(tmp_path.iterdir())

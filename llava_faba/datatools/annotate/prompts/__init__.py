@@ -10,9 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from faba_bench.files.paths import regular_file
+
 from llava_faba.errors import UserError, nearest
 
 _FOLDER = Path(__file__).parent
+_LIMIT = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def load_prompt(task: str, name: str | None = None) -> Prompt:
     if not name.endswith(".txt") and name not in known:
         raise UserError(f"no prompt '{name}' for {task}: known are {', '.join(known)}.{nearest(name, known)}")
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = regular_file(path, limit=_LIMIT, error=UserError).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the prompt {path}: {error}") from error
     if not text:
