@@ -90,7 +90,7 @@ def test_a_line_that_is_no_json_is_named(tmp_path):
     write(path, "a")
     with path.open("a") as file:
         file.write("nonsense\n")
-    with pytest.raises(RecordError, match=r"a\.jsonl, line 2: not JSON"):
+    with pytest.raises(RecordError, match=r"a\.jsonl, line 2, column 1: not JSON"):
         AnswerJournal(path, KEYS)
 
 
@@ -112,3 +112,29 @@ def test_sorting_keeps_every_answer(tmp_path):
         journal.sort(["a", "b", "7"])
     assert ids(path) == ["a", "b", 7] and set(path.read_bytes().splitlines()) == lines
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"question_id": "a", "question_id": "b"}', "9" * 6000])
+def test_a_strange_line_is_named(line, tmp_path):
+    path = tmp_path / "a.jsonl"
+    write(path, "a")
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RecordError, match=r"a\.jsonl, line 2: not JSON that can be read"):
+        AnswerJournal(path, KEYS)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(UserError, match="a pipe"):
+        AnswerJournal(tmp_path / "a.jsonl", KEYS)
+
+
+def test_half_a_character_in_a_question_is_written_as_json_writes_it(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with AnswerJournal(path, KEYS) as journal:
+        journal.append({"question_id": "a", "text": "what \ud800?"}, "AU1", "m", {})
+    with AnswerJournal(path, KEYS) as journal:
+        assert journal.done == {"a"} and journal.sort(["a"]) == []
