@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from support import ROOT, kill_tree
 from training_runs import FLAGS, LORA, SCRIPT, TIME_LIMIT, Run, finish, largest_difference, losses, write_mixed
 from two_hosts import ADDRESSES, TwoHosts, two_hosts, why_not
 
-from llava_faba.training.resume import MANIFEST
+from llava_faba.training.resume import MANIFEST, checkpoints
 
 pytestmark = pytest.mark.slow
 PORT = 29500  # every namespace has all ports to itself
@@ -127,3 +128,27 @@ def test_a_host_that_is_cut_off_ends_the_run_after_ddp_timeout(hosts, workspace)
         assert processes[0].wait(160) != 0
         print(f"ended {time.monotonic() - cut:.0f} s after the cable was pulled, with --ddp_timeout 40")
     check_lost(workspace, "cut")
+
+
+@pytest.mark.parametrize("launcher", ["deepspeed", "torchrun"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL], ids=lambda number: number.name)
+def test_told_to_end_on_one_host_both_save_and_go_on(hosts, workspace, launcher, number):
+    """Only the second host's launcher hears of it."""
+    with started(hosts, workspace, launcher, 2, "stopped", "--save_steps", "1000") as processes:
+        deadline = time.monotonic() + TIME_LIMIT
+        while "'loss'" not in log_of(workspace, "stopped", 0).read_text():
+            assert all(process.poll() is None for process in processes) and time.monotonic() < deadline
+            time.sleep(0.01)
+        told = time.monotonic()
+        processes[1].send_signal(number)
+        codes = [process.wait(120) for process in processes]
+        print(f"exit codes {codes}, {time.monotonic() - told:.0f} s after the signal")
+        assert 0 not in codes
+    (saved,), broken = checkpoints(workspace / "stopped")
+    assert not broken and not list((workspace / "stopped").glob("adapter_model.*"))
+    assert f"{saved.name} is whole, the same command goes on from it" in log_of(workspace, "stopped", 0).read_text()
+    finish_both(hosts, workspace, launcher, 2, "stopped")
+    assert f"Going on from stopped/{saved.name}." in log_of(workspace, "stopped", 0).read_text()
+    finish_both(hosts, workspace, launcher, 2, "whole")
+    assert losses(workspace / "stopped") == losses(workspace / "whole")
+    assert largest_difference(workspace / "stopped", workspace / "whole") <= TOLERANCE

@@ -163,7 +163,9 @@ def test_a_launcher_is_dead_when_it_is_a_zombie_or_its_number_is_another_process
 
 def processes_of(pid: int) -> dict[int, str]:
     """The process and all that it has started, with their command lines."""
-    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True).stdout
+    listing = subprocess.run(
+        ["ps", "-e", "-ww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True
+    ).stdout
     rows = [line.split(None, 2) for line in listing.splitlines()]
     found = {pid: ""}
     while more := {int(row[0]): row[-1] for row in rows if int(row[1]) in found and int(row[0]) not in found}:
@@ -172,8 +174,11 @@ def processes_of(pid: int) -> dict[int, str]:
 
 
 def workers_of(pid: int) -> list[int]:
-    """The processes that train: children of the innermost launcher that have started after all launchers."""
-    return [one for one, command in processes_of(pid).items() if "train_emola.py" in command and one != pid][-2:]
+    """The processes that train, without their loaders."""
+    tree = {one: command for one, command in processes_of(pid).items() if one != pid}
+    training = [one for one, command in tree.items() if "train_emola.py" in command and "launch" not in command]
+    parents = {one: int(Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[1]) for one in training}
+    return [one for one in training if parents[one] not in training]
 
 
 def is_there(pid: int) -> bool:
@@ -221,7 +226,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, golden: Path) -> Calla
 @pytest.mark.parametrize(
     ("run", "target"),
     [
-        pytest.param(PLAIN, "group", id="plain"),
+        pytest.param(PLAIN, "group", id="plain-group"),
         pytest.param(ZERO2, "launcher", id="zero2-launcher"),
         pytest.param(ZERO2, "helper", id="zero2-helper"),
         pytest.param(ZERO2, "worker", id="zero2-worker"),
