@@ -35,7 +35,7 @@ def translate_flags(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def train(*args: Any, **kwargs: Any) -> None:
         arguments = translate(sys.argv[1:], known)
-        if _only_cpu() and not any(flag in ("use_cpu", "no_cuda") for flag, _ in _pairs(arguments)):
+        if only_cpu() and not any(flag in ("use_cpu", "no_cuda") for flag, _ in _pairs(arguments)):
             arguments += ["--use_cpu", "True"]
         with replaced(sys, "argv", [sys.argv[0], *arguments]):
             original(*args, **kwargs)
@@ -108,7 +108,8 @@ def _warmup(ratio: list[str], steps: list[str]) -> list[str]:
     return ["--warmup_steps", str(share)]
 
 
-def _only_cpu() -> bool:
+def only_cpu() -> bool:
+    """Whether this machine has no GPU or other device that transformers would train on."""
     import torch
 
     others = (getattr(torch, name, None) for name in ("xpu", "npu", "mlu", "musa"))

@@ -260,8 +260,7 @@ def emola_training_arguments(original: Any) -> Any:
             try:
                 super().__post_init__()
             except (ValueError, ImportError) as error:  # transformers' words for flags that do not go together
-                advice = " On a CPU train with --bf16 True, or leave --fp16 out." if self.fp16 else ""
-                raise UserError(f"{error}{advice}") from error
+                raise UserError(str(error)) from error
             if self.bits in (4, 8) and importlib.util.find_spec("bitsandbytes") is None:
                 raise UserError(f"--bits {self.bits} needs bitsandbytes: pip install bitsandbytes.")
             if self.tune_facial_prior_projector and self.freeze_facial_prior_projector:

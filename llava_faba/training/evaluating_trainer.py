@@ -9,7 +9,7 @@ from typing import Any
 
 from llava_faba.training.curves import draw_curves
 from llava_faba.training.evaluation import BEST_FOLDER, BEST_KEY, FabaEvaluation
-from llava_faba.training.saving import write_checkpoint
+from llava_faba.training.saving import saved_for_use, write_checkpoint
 
 
 def evaluating_trainer(original: Any) -> Any:
@@ -59,7 +59,8 @@ def evaluating_trainer(original: Any) -> Any:
             if self.args.should_save:
                 shutil.rmtree(draft, ignore_errors=True)
                 draft.mkdir(parents=True)
-            write_checkpoint(self, draft)
+            with saved_for_use(self.model):
+                write_checkpoint(self, draft)
             if self.args.should_save:
                 content = {"step": self.state.global_step, **scores}
                 (draft / "faba_eval.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

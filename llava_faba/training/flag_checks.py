@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llava_faba.compat.flags import only_cpu
 from llava_faba.errors import CheckpointError, UserError
 
 _NO_EVALUATION = (
@@ -60,7 +61,7 @@ def check_flags(argv: Sequence[str]) -> None:
         value = values.get(name)
         if name in values and not _is_default(value, parser.get_default(name)):
             raise UserError(f"--{name} {_text(value)} is not possible: {why}. Leave the flag out.")
-    for check in (_vision_tower, _aspect_ratio, _resume, _overwrite):
+    for check in (_half, _vision_tower, _aspect_ratio, _resume, _overwrite):
         check(values)
     _base_model(values)
 
@@ -86,6 +87,11 @@ def _is_default(value: Any, default: Any) -> bool:
     off = {"no", "false", "none", ""}
     texts = [_text(one).lower() for one in (value, default)]
     return texts[0] == texts[1] or set(texts) <= off
+
+
+def _half(values: Mapping[str, Any]) -> None:
+    if values["fp16"] and only_cpu():
+        raise UserError("--fp16 True trains on a GPU only: on a CPU pass --bf16 True instead, or leave --fp16 out.")
 
 
 def _vision_tower(values: Mapping[str, Any]) -> None:

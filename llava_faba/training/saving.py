@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,20 @@ def write_prior_projector(trainer: Any, folder: Path) -> None:
     if state and trainer.args.should_save:
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(state, folder / f"{PROJECTOR_FILE}.bin")
+
+
+@contextlib.contextmanager
+def saved_for_use(model: Any) -> Iterator[None]:
+    """Configs that are saved within say ``use_cache`` as that of a finished model does.
+
+    LLaVA switches it off while it trains; a checkpoint that kept this would answer many times slower.
+    """
+    before = model.config.use_cache
+    model.config.use_cache = True
+    try:
+        yield
+    finally:
+        model.config.use_cache = before
 
 
 def write_checkpoint(trainer: Any, folder: Path) -> None:

@@ -18,6 +18,7 @@ from llava_faba.model.dispatch import training_base
 from llava_faba.model.handing_over import only_vetted_folders
 from llava_faba.training.arguments import NO_PRIOR
 from llava_faba.training.flag_checks import check_flags
+from llava_faba.training.full_disk import saying_full_disk
 from llava_faba.training.identity import remembering_arguments
 from llava_faba.training.peers import groups_waiting, naming_lost_processes
 from llava_faba.training.run_lock import releasing_output
@@ -40,7 +41,8 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
         with stoppable(request.ddp_timeout), releasing_output(), remembering_arguments():
             _prepare_cpu(request.deepspeed, request.ddp_timeout)
             implementation = request.attn_implementation or _available(attn_implementation)
-            with naming_lost_processes(request.output_dir), groups_waiting(request.ddp_timeout):
+            waiting = groups_waiting(request.ddp_timeout)
+            with naming_lost_processes(request.output_dir), waiting, saying_full_disk(request.output_dir):
                 _train(original, request, implementation)
 
     return train

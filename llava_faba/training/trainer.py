@@ -21,7 +21,7 @@ from llava_faba.training.prior_report import report_priors
 from llava_faba.training.random_parts import refuse_frozen_random
 from llava_faba.training.resume import checkpoint_config
 from llava_faba.training.resuming_trainer import resuming_trainer
-from llava_faba.training.saving import gather_non_lora, write_non_lora, write_prior_projector
+from llava_faba.training.saving import gather_non_lora, saved_for_use, write_non_lora, write_prior_projector
 from llava_faba.training.template import record_template
 
 
@@ -68,7 +68,8 @@ def emola_trainer(original: Any) -> Any:
             # Every process takes part in gathering under ZeRO-3; only one of them gets to _save.
             self._non_lora = gather_non_lora(self.model) if self.args.lora_enable else None
             try:
-                super()._save_checkpoint(model, *args, **kwargs)
+                with saved_for_use(self.model):
+                    super()._save_checkpoint(model, *args, **kwargs)
             finally:
                 self._non_lora = None
             if self.args.tune_mm_mlp_adapter:
