@@ -40,7 +40,9 @@ def _add_score(commands: Any) -> None:
         help="score an answers file",
         description="Score answers (JSON lines with question_id and text) against annotations.",
     )
-    score.add_argument("--task", required=True, choices=("au", "emotion"), help="what the answers are about")
+    score.add_argument(
+        "--task", required=True, choices=("au", "emotion", "au_intensity", "va"), help="what the answers are about"
+    )
     score.add_argument("--protocol", required=True, help="a name of 'faba-bench protocols', or a .json file")
     score.add_argument("--annotations", type=Path, help="evaluation records (JSON list or JSON lines)")
     score.add_argument("--answers", type=Path, help="answers, JSON lines with question_id and text")
@@ -114,6 +116,8 @@ def _score(arguments: argparse.Namespace) -> int:
         name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing", "cluster", "label_scores")
     }
     if arguments.fold_dirs:
+        if arguments.task in ("au_intensity", "va"):
+            raise BenchError(f"--fold-dirs averages folds of the tasks au and emotion, not of {arguments.task}")
         if arguments.annotations or arguments.answers:
             raise BenchError("--fold-dirs replaces --annotations and --answers: give one or the other")
         if arguments.group:
@@ -126,8 +130,21 @@ def _score(arguments: argparse.Namespace) -> int:
         files = [Files(arguments.annotations, arguments.answers)]
         options["groups"] = arguments.group
         result = score(arguments.task, arguments.protocol, arguments.annotations, arguments.answers, **options)
+    if result.get("kind") == "scale":
+        return _show_scale(arguments, result)
     save(arguments, result)  # first, so that no later fault costs it
     _write(arguments, result, files)
+    show(arguments, result, lambda: summary(result))
+    return 0
+
+
+def _show_scale(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
+    from faba_bench.scale import summary
+
+    asked = [name for name in ("report", "plots", "markdown", "latex") if getattr(arguments, name)]
+    if asked:
+        raise BenchError(f"--{asked[0]} is for the tasks au and emotion; the result of {arguments.task} is --output")
+    save(arguments, result)
     show(arguments, result, lambda: summary(result))
     return 0
 
@@ -185,7 +202,8 @@ def _protocols(arguments: argparse.Namespace) -> int:
         for p in found
     ]
     lines = [
-        f"{p.name:12} v{p.version}  {'+'.join(p.tasks):10}  {p.title}{f', {p.folds} folds' if p.folds else ''}"
+        f"{p.name:12} v{p.version}  {'+'.join((*p.tasks, *p.scales)):15}  {p.title}"
+        + (f", {p.folds} folds" if p.folds else "")
         for p in found
     ]
     emit(arguments, listing, "\n".join(lines))

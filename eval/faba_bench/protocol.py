@@ -1,7 +1,8 @@
 """Protocols: what is scored on which dataset, read from versioned JSON files.
 
 A file under ``protocols/`` (or any path that ends in ``.json``) holds `schema_version`, `name`, `version`,
-`title`, `tasks` with ``au`` (`vocabulary`, `scored`) and/or ``emotion`` (`classes`, `aliases`), optionally
+`title`, `tasks` with ``au`` (`vocabulary`, `scored`), ``emotion`` (`classes`, `aliases`), ``au_intensity`` and ``va``
+(`labels`, `low`, `high`), optionally
 `folds` (how many folds the literature averages), `frames` (whether the set is made of frames of videos) and
 `reference_texts` ("required" or "optional").
 """
@@ -25,6 +26,7 @@ _FILE_LIMIT = 1 << 20  # bytes; a protocol has some thousands
 
 SCHEMA_VERSION = 1
 TASKS = ("au", "emotion")
+SCALE_TASKS = ("au_intensity", "va")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,22 @@ class EmotionTask:
 
 
 @dataclass(frozen=True)
+class ScaleTask:
+    """Labels with a number each: AU numbers as text, or "valence" and "arousal"; and the ends of the scale.
+
+    `field`: where records that have another label hold these values.
+    """
+
+    field: str
+    labels: tuple[str, ...]
+    low: float
+    high: float
+
+
+Rules = AUTask | EmotionTask | ScaleTask
+
+
+@dataclass(frozen=True)
 class Protocol:
     """One dataset's scoring rules."""
 
@@ -57,21 +75,28 @@ class Protocol:
     note: str = ""
     source: str = ""
     frames: bool = False
+    au_intensity: ScaleTask | None = None
+    va: ScaleTask | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks this protocol scores."""
+        """The tasks this protocol scores with S_re, S_ge and REGE."""
         return tuple(task for task in TASKS if getattr(self, task) is not None)
 
-    def require(self, task: str) -> AUTask | EmotionTask:
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """The tasks of numbers on a scale that this protocol scores."""
+        return tuple(task for task in SCALE_TASKS if getattr(self, task) is not None)
+
+    def require(self, task: str) -> Any:
         """The rules for a task; raises `ProtocolError` when the protocol lacks it."""
-        if task not in TASKS:
-            raise ProtocolError(f"unknown task {task!r}: it is one of {', '.join(TASKS)}")
-        rules: AUTask | EmotionTask | None = getattr(self, task)
+        if task not in (*TASKS, *SCALE_TASKS):
+            raise ProtocolError(f"unknown task {task!r}: it is one of {', '.join((*TASKS, *SCALE_TASKS))}")
+        rules: Rules | None = getattr(self, task)
         if rules is None:
             others = [name for name in protocol_names() if getattr(load_protocol(name), task) is not None]
             raise ProtocolError(
-                f"protocol {self.name!r} has no task {task!r}, only {', '.join(self.tasks)}; "
+                f"protocol {self.name!r} has no task {task!r}, only {', '.join((*self.tasks, *self.scales))}; "
                 f"{task!r} is scored by {', '.join(others)}"
             )
         return rules
@@ -116,8 +141,10 @@ def _parse(text: str, where: str) -> Protocol:
                 f"{where}: schema_version {data['schema_version']!r}, this release reads {SCHEMA_VERSION}"
             )
         tasks = data["tasks"]
-        if not set(tasks) or not set(tasks) <= set(TASKS):
-            raise ProtocolError(f"{where}: 'tasks' must hold {' or '.join(map(repr, TASKS))}, and nothing else")
+        if not set(tasks) or not set(tasks) <= {*TASKS, *SCALE_TASKS}:
+            raise ProtocolError(
+                f"{where}: 'tasks' must hold {' or '.join(map(repr, (*TASKS, *SCALE_TASKS)))}, and nothing else"
+            )
         return Protocol(
             name=str(data["name"]),
             version=int(data["version"]),
@@ -129,6 +156,8 @@ def _parse(text: str, where: str) -> Protocol:
             note=str(data.get("note", "")),
             source=str(data.get("source", "")),
             frames=bool(data.get("frames", False)),
+            au_intensity=_scale("au_intensity", tasks["au_intensity"], where) if "au_intensity" in tasks else None,
+            va=_scale("va", tasks["va"], where) if "va" in tasks else None,
         )
     except json.JSONDecodeError as error:
         raise ProtocolError(f"{where}, line {error.lineno}: not JSON: {error.msg}") from error
@@ -150,6 +179,14 @@ def _au(data: Mapping[str, Any], where: str) -> AUTask:
             + (f"; not in it: {unknown}" if unknown else "")
         )
     return AUTask(vocabulary, scored)
+
+
+def _scale(field: str, data: Mapping[str, Any], where: str) -> ScaleTask:
+    labels = tuple(str(label) for label in data["labels"])
+    low, high = float(data["low"]), float(data["high"])
+    if not labels or len(set(labels)) != len(labels) or not low < high:
+        raise ProtocolError(f"{where}: 'labels' must be distinct, at least one, and 'low' below 'high'")
+    return ScaleTask(field, labels, low, high)
 
 
 def _emotion(data: Mapping[str, Any], where: str) -> EmotionTask:

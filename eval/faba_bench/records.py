@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.files import FileProblem
 from faba_bench.files.jsonfiles import is_lone_object, iter_json_lines, read_items
-from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol, protocol_names
+from faba_bench.protocol import AUTask, EmotionTask, Protocol, Rules, ScaleTask, load_protocol, protocol_names
+from faba_bench.scale_reader import parse_scale_label
 
-Target = str | tuple[int, ...]
+Target = str | tuple[int, ...] | dict[str, float]
 CUT_REASONS = ("length", "max_tokens", "max_new_tokens", "max_output_tokens", "model_length")
 """What servers and 'llava-faba bench generate' call the end of an answer that had no more tokens, in small letters."""
 _AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
@@ -22,7 +23,8 @@ _AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
 
 @dataclass(frozen=True)
 class Record:
-    """One annotation: `question_id` is its "id" or else its position, `target` a class name or AU numbers.
+    """One annotation: `question_id` is its "id" or else its position, `target` a class name, AU numbers,
+    or numbers by label.
 
     `reference` is the text under "gpt4", None where the dataset has no texts; `subject` is the person in the picture,
     where the record says so; `fields` are the values of the fields that `load_annotations` was asked for.
@@ -171,8 +173,10 @@ def parse_au_label(label: object, rules: AUTask) -> tuple[int, ...]:
     return tuple(dict.fromkeys(numbers))
 
 
-def parse_label(label: object, rules: AUTask | EmotionTask) -> Target:
-    """`parse_au_label` or `parse_emotion_label`, whichever the rules are for."""
+def parse_label(label: object, rules: Rules) -> Target:
+    """`parse_au_label`, `parse_emotion_label` or `parse_scale_label`, whichever the rules are for."""
+    if isinstance(rules, ScaleTask):
+        return parse_scale_label(label, rules.labels, rules.low, rules.high)
     return parse_au_label(label, rules) if isinstance(rules, AUTask) else parse_emotion_label(label, rules)
 
 
@@ -192,10 +196,12 @@ def _field(item: Mapping[str, Any], field: str, name: str, problems: list[str]) 
 def _target(
     item: Mapping[str, Any],
     name: str,
-    rules: AUTask | EmotionTask,
+    rules: Rules,
     problems: list[str],
     bad_labels: list[object],
 ) -> Target | None:
+    if isinstance(rules, ScaleTask) and isinstance(item.get(rules.field), Mapping):
+        item = {**item, "label": item[rules.field]}
     if "label" not in item:
         problems.append(f"{name}: no 'label'")
         return None
@@ -223,7 +229,7 @@ def _hint(raw: Sequence[Any], bad_labels: Sequence[object], task: str, protocol:
     return f"all labels fit {' or '.join(fitting)}: wrong protocol for these labels?"
 
 
-def _all_fit(labels: Iterable[object], rules: AUTask | EmotionTask) -> bool:
+def _all_fit(labels: Iterable[object], rules: Rules) -> bool:
     try:
         for label in labels:
             parse_label(label, rules)

@@ -48,6 +48,10 @@ def load_result(path: Path | str) -> dict[str, Any]:
 
 def check_result(data: Any, where: str) -> None:
     """Raise `ResultError` unless `data` is a result object of this schema."""
+    if isinstance(data, Mapping) and data.get("kind") == "scale":
+        raise ResultError(
+            f"{where}: a result of the task {data.get('task')!r}, which has numbers and no S_re to compare"
+        )
     if not isinstance(data, Mapping) or "modes" not in data or "task" not in data:
         raise ResultError(f"{where}: not a result of faba-bench score (no 'task' or no 'modes')")
     version = data.get("schema_version")

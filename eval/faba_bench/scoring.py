@@ -14,9 +14,9 @@ from typing import Any
 from faba_bench import aggregate, clusters
 from faba_bench import bootstrap as resampling
 from faba_bench import groups as fairness
-from faba_bench.errors import InputProblems, quote_ids, short
+from faba_bench.errors import BenchError, InputProblems, quote_ids, short
 from faba_bench.label_scores import LabelScores, measure
-from faba_bench.protocol import AUTask, EmotionTask, Protocol, load_protocol
+from faba_bench.protocol import SCALE_TASKS, AUTask, EmotionTask, Protocol, load_protocol
 from faba_bench.records import Record, iterate_answers, load_annotations
 from faba_bench.result import MODES, SCHEMA_VERSION
 from faba_bench.templates import are_templates
@@ -57,7 +57,7 @@ def score(
     """Score answers against annotations in both modes.
 
     Args:
-        task: "au" or "emotion".
+        task: "au" or "emotion"; "au_intensity" and "va" are scored by `faba_bench.scale.score_scale`.
         protocol: a protocol's name or the path of a protocol file.
         annotations: evaluation records (design section 5), or a JSON file of them.
         answers: objects with "question_id" and "text", or a JSON-lines file of them, in any order.
@@ -77,6 +77,21 @@ def score(
         InputProblems: lists every bad record, bad answer, and missing, duplicate or unknown question id.
         ProtocolError: an unknown protocol or one without the task.
     """
+    if task in SCALE_TASKS:
+        if groups:
+            raise BenchError(f"groups are measured for the tasks au and emotion, not for {task}")
+        from faba_bench.scale import score_scale
+
+        return score_scale(
+            task,
+            protocol,
+            annotations,
+            answers,
+            seed=seed,
+            bootstrap=bootstrap,
+            allow_missing=allow_missing,
+            cluster=cluster,
+        )
     resampling.check_draws(bootstrap, seed)
     rules_of = load_protocol(protocol)
     records = load_annotations(annotations, task, rules_of, fields=(*clusters.fields(cluster), *groups))

@@ -34,7 +34,7 @@ AffectNet's test set is not public; as in the literature the validation set is t
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,9 +111,48 @@ def _convert_cropped(root: Path, options: Options, conversion: Conversion) -> No
                 f"{folder}/{file.name}",
                 str(file),
                 f"{images / stem}.jpg (annotated by {file.name})",
-                Sample(image or images, f"AffectNet/{folder}/{stem}", None, stem, 0, part=part),
+                Sample(
+                    image or images,
+                    f"AffectNet/{folder}/{stem}",
+                    None,
+                    stem,
+                    0,
+                    part=part,
+                    scale=_circumplex(file, stem),
+                ),
             )
         gallery.count_unlabelled()
+
+
+def _circumplex(file: Path, stem: str) -> tuple[tuple[str, float], ...]:
+    """Valence and arousal from the files beside an ``_exp.npy``; nothing where one is missing or not coded (-2)."""
+    cells = []
+    for suffix in ("_val.npy", "_aro.npy"):
+        path = file.with_name(stem + suffix)
+        if not path.is_file():
+            return ()
+        try:
+            cells.append(
+                str(read_array(path, limit=_LARGEST_ANNOTATION, kinds="fiuUS", error=ValueError).astype("U").item())
+            )
+        except ValueError as error:
+            raise UserError(f"{NAME}: cannot read {path}: {error}") from error
+    return _scale(cells, str(file.with_name(stem + "_val.npy")))
+
+
+def _scale(cells: Sequence[str], place: str) -> tuple[tuple[str, float], ...]:
+    """Valence and arousal; nothing where either is blank or -2, which is how AffectNet says that it is not coded."""
+    if any(tables.clean(cell).lower() in tables.NO_VALUE for cell in cells):
+        return ()
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError as error:
+        raise UserError(f"{NAME}: {place}: valence or arousal is no number: {error}") from error
+    if -2.0 in values:
+        return ()
+    if not all(-1.0 <= value <= 1.0 for value in values):
+        raise UserError(f"{NAME}: {place}: valence {values[0]:g} and arousal {values[1]:g}, expected -1 to 1, or -2")
+    return ("valence", values[0]), ("arousal", values[1])
 
 
 def _expression(file: Path) -> int | None:
@@ -155,6 +194,7 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
     for listing, part in zip(lists, ("train", "eval"), strict=True):
         before = conversion.ledger.read
         path_column, expression_column, width = _PATH_COLUMN, _EXPRESSION_COLUMN, 0
+        plain = True  # valence and arousal are the columns 8 and 9, unless a header says otherwise
         for line, cells in tables.rows(listing, _fits):
             if not width:
                 width = len(cells)
@@ -162,6 +202,7 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
                     width = len(tables.trimmed(cells))
                     path_column = tables.column_named(cells, _PATH_NAME, _PATH_COLUMN)
                     expression_column = tables.column_named(cells, _EXPRESSION_NAME, _EXPRESSION_COLUMN)
+                    plain = [cell.strip().lower() for cell in cells[7:9]] == ["valence", "arousal"]
                     continue
             if len(cells) <= max(path_column, expression_column):
                 raise UserError(f"{listing}, line {line}: {len(cells)} columns, expected at least 7")
@@ -182,7 +223,15 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
                 f"{listing.name}, line {line}",
                 f"{listing}, line {line}",
                 f"{images / relative} ({listing.name}, line {line})",
-                Sample(image or images, f"AffectNet/{stem}", None, stem, 0, part=part),
+                Sample(
+                    image or images,
+                    f"AffectNet/{stem}",
+                    None,
+                    stem,
+                    0,
+                    part=part,
+                    scale=_scale(cells[7:9], f"{listing}, line {line}") if len(cells) >= 9 and plain else (),
+                ),
             )
         if conversion.ledger.read == before:
             raise UserError(f"{listing}: names no image")

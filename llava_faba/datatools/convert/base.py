@@ -26,6 +26,7 @@ DATASETS: tuple[str, ...] = ("rafdb", "affectnet", "bp4d", "disfa", "gft", "emot
 class Sample:
     """One labelled image. ``aus`` holds the active AUs, or ``emotion`` the class, never both.
 
+    ``scale``: numbers by label, intensities of AUs or valence and arousal, where they are coded.
     ``part`` is "train" or "eval" where the label files say so.
     """
 
@@ -37,6 +38,7 @@ class Sample:
     aus: tuple[int, ...] | None = None
     emotion: str | None = None
     part: str = ""
+    scale: tuple[tuple[str, float], ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -209,6 +211,12 @@ def _label(sample: Sample) -> str:
     return sample.emotion if sample.emotion is not None else records.au_label(sample.aus or ())
 
 
+def _scale(sample: Sample) -> records.Record:
+    """The field that ``faba-bench score --task au_intensity`` or ``--task va`` reads."""
+    values = dict(sample.scale)
+    return {"va" if "valence" in values else "au_intensity": values} if values else {}
+
+
 def training_records(
     samples: Iterable[Sample], conversion: Conversion, folder: Path, options: Options
 ) -> list[records.Record]:
@@ -239,6 +247,7 @@ def evaluation_records(samples: Iterable[Sample], conversion: Conversion, folder
             label=_label(sample),
             subject=sample.subject,
         )
+        | _scale(sample)
         for sample in samples
     ]
 

@@ -250,7 +250,10 @@ def _samples(
                 outcome = "a scored AU is not coded"
             elif number in frames:
                 active = tuple(au for au, value in values.items() if value is not None and value >= options.intensity)
-                outcome = Sample(frames[number], f"DISFA/{subject}/{frame}", subject, subject, frame, aus=active)
+                scale = tuple((str(au), float(value)) for au, value in values.items() if value is not None)
+                outcome = Sample(
+                    frames[number], f"DISFA/{subject}/{frame}", subject, subject, frame, aus=active, scale=scale
+                )
             elif last < number <= last + TRAILING and frames:
                 outcome = "label behind the last frame of the video"
             elif options.allow_missing:
