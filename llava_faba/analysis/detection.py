@@ -32,7 +32,8 @@ CROPS = "crops"
 
 @dataclass
 class FoundRow:
-    """One face: ``crop`` is None where it was not asked about (too small). ``points``: landmarks, of videos only."""
+    """One face: ``crop`` is None where it was not asked about (too small). ``points``: landmarks, of videos and for
+    overlays only."""
 
     box: tuple[float, float, float, float]
     confidence: float
@@ -81,7 +82,7 @@ class Detector:
     def _picture(self, source: Source, digest: str) -> FrameRow:
         key = sha256_json([digest, self._parts])[:32]
         row = self._pictures.get(key)
-        if row is None:
+        if row is None or (self.settings.overlay and any(face.points is None for face in row.faces)):
             try:
                 image = open_image(source.path, upright=True)
             except UserError as error:
@@ -125,7 +126,10 @@ class Detector:
 
     def _look(self, source: str, number: int | None, time: float | None, image: Any, key: str) -> FrameRow:
         faces = self.finder(image)
-        rows = [self._cut(image, face, at, key, keep_points=number is not None) for at, face in enumerate(faces)]
+        rows = [
+            self._cut(image, face, at, key, keep_points=number is not None or self.settings.overlay)
+            for at, face in enumerate(faces)
+        ]
         return FrameRow(source, number, time, image.size, "found" if rows else "not_found", rows)
 
     def _cut(self, image: Any, face: Face, at: int, key: str, *, keep_points: bool) -> FoundRow:

@@ -14,9 +14,13 @@ from faba_bench.files.atomic import write_text
 from faba_bench.report.html import Section, escape, note, page, tiles
 
 from llava_faba.analysis.table import Row
+from llava_faba.errors import UserError
+from llava_faba.images import open_image
 
 _MOST_FACES = 400
 _THUMB = 128
+_MOST_PICTURES = 60
+_PICTURE = 360
 _SCRIPT = """
 const boxes=[...document.querySelectorAll('.pick input')],cards=[...document.querySelectorAll('.face')];
 const count=document.getElementById('shown');
@@ -30,7 +34,10 @@ _STYLE = """<style>.pick{display:flex;flex-wrap:wrap;gap:.3rem .9rem;margin:.4re
 .face{border:1px solid var(--line);border-radius:.5rem;padding:.6rem;font-size:.85rem;overflow-wrap:anywhere}
 .face[hidden]{display:none}.face img{width:100%;border-radius:.3rem;display:block}.face b{display:block;margin:.3rem 0
 .1rem} .face details{color:var(--soft)}.line text{font-size:10px;fill:var(--soft)}.line rect{fill:var(--one)}
-.line circle{fill:var(--two)}</style>"""
+.line circle{fill:var(--two)}
+.boxes{margin:0}.boxes svg{width:100%;display:block}.boxes rect{fill:none;stroke:#e6550d;stroke-width:2;
+vector-effect:non-scaling-stroke}.boxes text{fill:#e6550d;font-weight:bold;paint-order:stroke;stroke:#fff;
+stroke-width:2}</style>"""
 
 
 def write_report(rows: Sequence[Row], out: Path, work: Path, title: str, warnings: Sequence[str] = ()) -> Path:
@@ -44,6 +51,9 @@ def write_report(rows: Sequence[Row], out: Path, work: Path, title: str, warning
         Section("Overview", _overview(rows, faces, emotions) + "".join(note(text) for text in warnings)),
         Section("Faces", _STYLE + _filters(emotions, aus) + _gallery(shown, len(faces), work)),
     ]
+    pictures = [row for row in faces if row["frame"] is None]
+    if pictures:
+        sections.append(Section("Pictures", _pictures(pictures)))
     videos = sorted({row["source"] for row in rows if row["frame"] is not None})
     for source in videos:
         sections.append(Section(f"Timeline: {source}", _timeline([row for row in faces if row["source"] == source])))
@@ -83,6 +93,45 @@ def _filters(emotions: Mapping[str, int], aus: Mapping[str, int]) -> str:
     return f'<fieldset class="pick"><legend>Show faces with</legend>{boxes}</fieldset><p class="note" id="shown"></p>'
 
 
+def _pictures(faces: Sequence[Row]) -> str:
+    """Each picture with the boxes of its faces; a box leads to what was read of it by its number."""
+    by_source: dict[str, list[Row]] = {}
+    for row in faces:
+        by_source.setdefault(row["source"], []).append(row)
+    step = max(1, -(-len(by_source) // _MOST_PICTURES))
+    shown = list(by_source.items())[::step]
+    markup = "".join(_boxes(source, rows) for source, rows in shown)
+    missing = "" if len(shown) == len(by_source) else note(f"{len(shown)} of {len(by_source)} pictures, evenly taken.")
+    return f'{missing}<div class="faces">{markup}</div>'
+
+
+def _boxes(source: str, rows: Sequence[Row]) -> str:
+    try:
+        image = open_image(source, upright=True).convert("RGB")
+    except UserError:
+        return f'<figure class="face">{escape(source)} is gone</figure>'
+    width, height = image.size
+    image.thumbnail((_PICTURE, _PICTURE))
+    marks = "".join(
+        f'<rect x="{row["x"]}" y="{row["y"]}" width="{row["width"]}" height="{row["height"]}"/>'
+        f'<text x="{row["x"]}" y="{row["y"]}" font-size="{max(width, height) / 18:.0f}">{row["face"]}</text>'
+        for row in rows
+    )
+    said = "; ".join(f"face {row['face']}: {row['emotion'] or 'no emotion read'}, {_aus(row)}" for row in rows)
+    return (
+        f'<figure class="face boxes"><svg role="img" aria-label="{escape(f"{source}: {said}")}" '
+        f'viewBox="0 0 {width} {height}"><image width="{width}" height="{height}" href="{_jpeg(image)}"/>{marks}</svg>'
+        f"<figcaption>{escape(source)}<br>{escape(said)}</figcaption></figure>"
+    )
+
+
+def _jpeg(image: Any) -> str:
+    """A picture as a data URI."""
+    stream = io.BytesIO()
+    image.convert("RGB").save(stream, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
 def _gallery(shown: Sequence[Row], count: int, work: Path) -> str:
     cards = "".join(_card(row, work) for row in shown)
     missing = "" if len(shown) == count else note(f"{len(shown)} of {count} faces, evenly taken; faces.csv has all.")
@@ -119,12 +168,10 @@ def _thumbnail(row: Row, work: Path) -> str:
     try:
         with Image.open(work / "crops" / row["crop"]) as image:
             image.thumbnail((_THUMB, _THUMB))
-            stream = io.BytesIO()
-            image.convert("RGB").save(stream, "JPEG", quality=80)
+            content = _jpeg(image)
     except OSError:
         return '<div class="none">its crop is gone</div>'
-    content = base64.b64encode(stream.getvalue()).decode()
-    return f'<img alt="face {row["face"]} of {escape(row["source"])}" src="data:image/jpeg;base64,{content}">'
+    return f'<img alt="face {row["face"]} of {escape(row["source"])}" src="{content}">'
 
 
 def _timeline(rows: Sequence[Row]) -> str:

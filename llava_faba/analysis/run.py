@@ -16,6 +16,7 @@ from faba_bench.files.locks import exclusive
 
 from llava_faba.analysis.answers import answer_crops
 from llava_faba.analysis.detection import Detector, FoundRow, FrameRow
+from llava_faba.analysis.overlay import write_overlays
 from llava_faba.analysis.peaks import distances
 from llava_faba.analysis.report import write_report
 from llava_faba.analysis.settings import AnalyzeSettings
@@ -107,7 +108,8 @@ def analyze(
             if crops
             else {}
         )
-        run = {"model": str(model), "settings": sha256_json([vars(settings), generate.key_parts()])[:12]}
+        decides = {name: value for name, value in vars(settings).items() if name != "overlay"}
+        run = {"model": str(model), "settings": sha256_json([decides, generate.key_parts()])[:12]}
         rows = []
         for frame in frames:
             faces: list[FoundRow | None] = [*frame.faces] or [None]
@@ -121,6 +123,10 @@ def analyze(
         warnings = _warnings(rows)
         files, missing = write_rows(rows, folder, settings.protocol, formats)
         warnings += missing
+        if settings.overlay:
+            drawn, problems = write_overlays(found, frames, rows, folder)
+            files += drawn
+            warnings += problems
         files.append(write_report(rows, folder, work, f"Faces read by {Path(model).name}", warnings))
         write_json(
             folder / "analysis.json",

@@ -19,7 +19,7 @@ class AnalyzeSettings:
     pixels. ``every``: seconds between the frames of a video that are looked at; 0 takes every frame. ``peak``: ask
     about a tracked face's frame of strongest expression only. ``tasks``: "au", "emotion" or both. ``protocol``: whose
     AUs and classes the table has. ``smallest``: faces whose box is narrower, in pixels, are listed as "too_small" and
-    not asked about.
+    not asked about. ``overlay``: also draw what was read over pictures and videos.
     Raises UserError for values that cannot be.
     """
 
@@ -32,6 +32,7 @@ class AnalyzeSettings:
     tasks: tuple[str, ...] = ("au", "emotion")
     protocol: str = "faba"
     smallest: int = 24
+    overlay: bool = False
 
     def __post_init__(self) -> None:
         if self.faces not in FACES:

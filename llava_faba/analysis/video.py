@@ -57,7 +57,7 @@ def frames(path: Path, every: float) -> Iterator[VideoFrame]:
     Raises UserError when the file cannot be opened or has no video stream, BrokenVideo behind the last whole frame
     when its end is damaged.
     """
-    av = _pyav()
+    av = pyav()
     try:
         container = av.open(str(path), mode="r", metadata_errors="replace", options=_CONTAINERS)
     except (OSError, ValueError, av.FFmpegError) as error:
@@ -104,7 +104,8 @@ def _upright(frame: Any) -> Any:
     return image.rotate(turn, expand=True) if turn else image
 
 
-def _pyav() -> Any:
+def pyav() -> Any:
+    """The module ``av``. Raises UserError where it does not import."""
     try:
         import av
     except ImportError as error:

@@ -53,6 +53,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default=[],
         help="further tables, as those tools name columns",
     )
+    parser.add_argument(
+        "--overlay", action="store_true", help="also write pictures and videos with what was read drawn over them"
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="faces answered at once (default: %(default)s)")
     options.add_workers(parser, 1, "processes that answer, with --device cuda one GPU each")
     options.add_output(parser)
@@ -79,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         tasks=tuple(args.tasks),
         protocol=args.protocol,
         smallest=args.smallest,
+        overlay=args.overlay,
     )
     args.engine = choose_engine(args.engine, args.model_path)
     is_llava = args.engine == "llava" and not args.conv_mode

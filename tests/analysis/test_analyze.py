@@ -292,3 +292,48 @@ def test_the_peak_is_where_the_face_moved_most() -> None:
             moved @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * (1 + number / 60)
         )
     assert abs(peak(np.array(shapes) + generator.normal(0, 0.2, (30, 68, 2))) - 19) <= 1
+
+
+@pytest.fixture(scope="module")
+def overlaid(emola: Path, photos: Path, group: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures analysed without, then with overlays, beside a video of one second."""
+    folder = tmp_path_factory.mktemp("overlaid")
+    clip = write_video(folder / "clip.mp4", [np.asarray(group)] * 10, [at / 10 for at in range(10)])
+    out = folder / "out"
+    words = ["--finder", "dlib-68", "--tasks", "emotion", "--every", "0.5", "--", str(photos / "sub"), str(clip)]
+    assert main(command(emola, out, *words)) == 0
+    answers = {path.name: path.read_bytes() for path in (out / "work").glob("answers-*.jsonl")}
+    assert main(command(emola, out, "--overlay", *words)) == 0
+    assert {path.name: path.read_bytes() for path in (out / "work").glob("answers-*.jsonl")} == answers
+    return out
+
+
+def test_overlays_draw_boxes_and_landmarks_where_the_table_has_them(overlaid: Path, photos: Path) -> None:
+    (picture,) = (overlaid / "overlay").glob("*.png")
+    drawn = np.asarray(Image.open(picture).convert("RGB"), dtype=int)
+    plain = np.asarray(Image.open(photos / "sub" / "group.jpg").convert("RGB"), dtype=int)
+    assert drawn.shape == plain.shape
+    for row in (row for row in table(overlaid) if row["source"].endswith("group.jpg")):
+        x, y, width, height = (round(float(row[name])) for name in ("x", "y", "width", "height"))
+        edge = np.abs(drawn[y : y + 2, x + 3 : x + width - 3] - plain[y : y + 2, x + 3 : x + width - 3]).sum(axis=2)
+        assert (edge.max(axis=0) > 60).mean() > 0.8, "its upper edge is drawn"
+        inner = slice(y + 5, y + height - 5), slice(x + 5, x + width - 5)
+        changed = (np.abs(drawn[inner] - plain[inner]).sum(axis=2) > 60).mean()
+        assert 0.001 < changed < 0.3, "landmarks are drawn, and the face can be seen"
+
+
+def test_an_overlaid_video_has_every_frame_at_its_time(overlaid: Path) -> None:
+    (clip,) = (overlaid / "overlay").glob("*.mp4")
+    with av.open(str(clip)) as container:
+        frames = list(container.decode(video=0))
+        assert len(frames) == 10
+        assert [round(frame.time - frames[0].time, 2) for frame in frames] == [at / 10 for at in range(10)]
+        first, last = (frame.to_ndarray(format="rgb24").astype(int) for frame in (frames[0], frames[-1]))
+    assert np.abs(first - last).mean() < 6, "what was read at 0.5 s stays until the end"
+
+
+def test_the_page_shows_each_picture_with_its_boxes(overlaid: Path) -> None:
+    page = (overlaid / "report.html").read_text()
+    assert page.count('<figure class="face boxes">') == 1
+    rows = [row for row in table(overlaid) if row["source"].endswith("group.jpg")]
+    assert all(f'<rect x="{row["x"]}" y="{row["y"]}"' in page for row in rows) and len(rows) == 2
