@@ -92,6 +92,14 @@ def install_command(extra: str) -> str:
     return command(*wanted, *(["numpy<2"] if _torch_wants_numpy_1() else []))
 
 
+def bringing(module: str) -> str | None:
+    """The command that brings a module (its first name), with all that its extra brings; None for an unknown one."""
+    for row in PACKAGES:
+        if row.module.partition(".")[0] == module:
+            return install_command(row.extras[0]) if row.extras else repair(row)
+    return None
+
+
 def command(*requirements: str, options: str = "") -> str:
     quoted = (f"'{one}'" if re.search(r"[^\w.=-]", one) else one for one in requirements)
     return " ".join(["pip install", *([options] if options else []), *quoted])

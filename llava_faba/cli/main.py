@@ -11,6 +11,7 @@ from faba_bench.console.program import run
 from llava_faba._version import __version__
 from llava_faba.cli.checkpoint import add_old_merge
 from llava_faba.errors import UserError
+from llava_faba.packages import bringing
 
 COMMANDS = (
     "run",
@@ -49,4 +50,4 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = build_parser().parse_args(argv)
-    return run(f"llava-faba {args.command}", lambda: args.run(args), errors=(UserError,))
+    return run(f"llava-faba {args.command}", lambda: args.run(args), errors=(UserError,), install=bringing)

@@ -156,3 +156,21 @@ def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path, face, capsy
     assert main([argument.format(**places) for argument in arguments]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"llava-faba {arguments[0]}: ") and str(tmp_path / "file") in last
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "remedy"),
+    [
+        ("numpy", "priors info x", "pip install 'numpy>=1.24'"),
+        ("torch", "checkpoint merge --model-path a --out b", "pip install 'torch>=2.0.1' 'transformers>=4.36.2' "),
+    ],
+)
+def test_a_package_that_is_not_installed_is_one_sentence_with_the_command_that_brings_it(
+    tmp_path, module, line, remedy
+):
+    """As after 'pip install --no-deps', or without an extra."""
+    hidden = (module, "torch", "transformers", "accelerate", "llava")
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({hidden!r}))\n")
+    done = llava_faba_command(*line.split(), path=tmp_path, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr and f"needs {module}, which is not installed: {remedy}" in done.stderr

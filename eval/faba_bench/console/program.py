@@ -23,11 +23,14 @@ def run(
     errors: tuple[type[Exception], ...] = (),
     pipe_closed: int = PIPE_CLOSED,
     undisplayable: str = "backslashreplace",
+    install: Callable[[str], str | None] = {"numpy": "pip install numpy", "rouge_score": "pip install rouge-score"}.get,
 ) -> int:
     """The exit code of `command`; what a user can mend is told on standard error as ``name: sentence``, with code 2.
 
     That is `BenchError`, `errors`, and OSError (a full disk, a missing folder). Anything else is a bug and keeps its
     traceback. An interruption gives 130, a reader that closed the pipe `pipe_closed`.
+    `install`: the command that brings a module (its first name) which is not installed; None for one that is no
+    package of somebody else's.
     `undisplayable`: how characters are shown that the terminal has not (an error handler of `str.encode`).
     """
     mendable: tuple[type[Exception], ...] = (BenchError, *errors)
@@ -46,6 +49,12 @@ def run(
     except KeyboardInterrupt:
         tell(f"{name}: interrupted")
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        module = str(error.name).partition(".")[0]
+        remedy = install(module)
+        if remedy is None:
+            raise
+        tell(f"{name}: needs {module}, which is not installed: {remedy}")
     except mendable as error:
         tell(f"{name}: {error}")
     except OSError as error:
