@@ -220,9 +220,12 @@ def _answers(sentence: Sequence[Token], asked: Sequence[Unit], ledger: Ledger) -
 def _sentence(
     tokens: Sequence[Token], line: str, ledger: Ledger, carried: int, previous: int, item: tuple[int, ...]
 ) -> int:
+    before = [said.sign for said in ledger.recent]
     outcome = read_sentence(tokens, line, carried, previous, ledger.recent)
-    for said in ledger.recent:
-        if said.sign < 0 and said.token.payload.units:
+    for said, sign in zip(ledger.recent, before, strict=True):
+        if said.sign > 0 and not sign:
+            ledger.say(said.token.payload, 1)  # "Only the second one is present"
+        elif said.sign < 0 and said.token.payload.units:
             ledger.take_back(said.token.payload)
     if -1 in outcome.generic:
         ledger.silent = True

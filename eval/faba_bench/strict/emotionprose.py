@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from faba_bench.strict import frames
+from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import Clause, sentences
 from faba_bench.strict.elsewhere import OTHER, PAST, TAKEN_BACK, may_be_elsewhere
 from faba_bench.strict.folded import folded
@@ -73,7 +73,7 @@ _BODY = re.compile(
 )
 _HARMLESS = re.compile(
     r"(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"
-    r"\b(?=[nwcuihaodb])(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|no\s+question|be\s+(?:very\s+)?surprised\s+if\s+(?:\w+\s+){1,2}(?:were|was|is)(?:n't|\s+not)|be\s+(?:very\s+)?surprised\s+(?:if|that|to)|"
+    r"\b(?=[nwcuihaodb])(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|no\s+(?:reason|need|cause)\s+to\s+\w+\s+anything\s+(?:other\s+than|but|except)|no\s+question|be\s+(?:very\s+)?surprised\s+if\s+(?:\w+\s+){1,2}(?:were|was|is)(?:n't|\s+not)|be\s+(?:very\s+)?surprised\s+(?:if|that|to)|"
     r"nothing\s+(?:but|other\s+than|short\s+of|less\s+than)|none\s+other\s+than|no\s+one\s+but|no\s+other\s+than|no\s+wonder|"
     r"can(?:not|'t|\s+not)\s+(?:help\s+)?but|could(?:n't|\s+not)\s+be\s+(?=\w+er\b|more\b|any\s+more)|never\s+been\s+(?=\w+er\b)|"
     r"can(?:not|'t)\s+(?:hide|conceal|suppress|contain|hold\s+back|disguise|mask)|undoubtedly|doubtlessly|doubtless|undeniabl[ye]|unmistakabl[ye]|can(?:not|'t)\s+be\s+(?:denied|overlooked|missed|mistaken)|"
@@ -202,6 +202,13 @@ def _gives_way(sentence: Sequence[Token], index: int) -> bool:
     return pair in (("turned", "into"), ("turns", "into"), ("replaced", "by"))
 
 
+def _of_a_thing(clause: Clause) -> bool:
+    """ "... afraid of the dog, which seems happy": the relative clause speaks of something else."""
+    last = clause.tokens[-1]
+    thing = last.kind == "word" and last.text not in words.PEOPLE and not _BODY.search(last.text)
+    return thing and last.text not in ("expression", "smile", "emotion", "picture", "image", "look") and clause.has_mark
+
+
 class _Frame(NamedTuple):
     """What a clause as a whole says of the claims in it."""
 
@@ -221,6 +228,8 @@ def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
     past = away and (PAST.search(source) is not None or TAKEN_BACK.search(source) is not None)
     if away and OTHER.search(source):
         return _Frame(0.5, past, bodily, start)
+    if clause.opened == "which" and number and _of_a_thing(clauses_[number - 1]):
+        return _Frame(1.0, past, bodily, start)
     if _concedes(clause) or (clause.opened in ("which", "that") and number and _concedes(clauses_[number - 1])):
         return _Frame(1.0, past, bodily, start)
     if _HEDGE.search(source) or frames.is_habitual(clause):

@@ -21,7 +21,7 @@ def segments(sentence: Sequence[Token]) -> list[list[Token]]:
         if token.kind == "p":
             depth += (token.text in "([" and 1) or (token.text in ")]" and -1) or 0
         opens = token.text == ";" or (
-            token.text in (",", "and", "|", "-") and token.kind != "m" and _opens_heading(sentence, index + 1)
+            token.text in (",", "and", "|", "-", "/") and token.kind != "m" and _opens_heading(sentence, index + 1)
         )
         if opens and not depth:
             if current:

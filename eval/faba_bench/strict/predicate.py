@@ -21,13 +21,17 @@ _OBJECT_PRONOUNS = frozenset(("it", "them", "this", "these", "both", "either"))
 _STATES = frozenset(("absent", "present", "rest"))
 _THERE = frozenset("there here whatsoever either anywhere visible present".split())
 _THEM = frozenset("it them this these that both".split())
+_EMPTY_WORDS = frozenset(
+    "so part of the case at in on this that really here appear to be any all a an and by for face image picture person now quite yet too".split()
+)
 _GLUE = frozenset((",", "and", "or", "/", "&", "+", "too"))
 _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "at grade", "level", "intensity"))
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
-def _is_participle(token: Token) -> bool:
-    return token.kind == "word" and token.text.endswith("ed")
+def _is_content(token: Token) -> bool:
+    """A word that says something of its own: "it hasn't been stretched", as against "it isn't part of this"."""
+    return (token.kind == "word" and token.text not in _EMPTY_WORDS) or token.text in ("open", "close")
 
 
 class ClauseReader:
@@ -456,7 +460,7 @@ class ClauseReader:
                     return state.recent, sign
                 return state.pending or state.recent, sign
             said_of = self.stated or self.negated or elliptic
-            if not self.stated and not elliptic and any(_is_participle(token) for token in self.tokens[self.verb :]):
+            if not self.stated and not elliptic and any(_is_content(token) for token in self.tokens[self.verb :]):
                 said_of = False  # "it hasn't been stretched"
             if frames.is_pronoun(self.tokens, self.verb) and not self.objects and said_of and sign < 0:
                 return state.recent, sign
@@ -486,9 +490,14 @@ class ClauseReader:
     def _of_these(self) -> bool:
         """ "None of these is visible": what is denied are the mentions before."""
         return any(
-            token.text in ("these", "those", "them") and index and self.tokens[index - 1].text in ("of", "none of")
+            (token.text in ("these", "those", "them") or (token.text == "the" and self._counts(index + 1)))
+            and index
+            and self.tokens[index - 1].text in ("of", "none of")
             for index, token in enumerate(self.tokens)
         )
+
+    def _counts(self, index: int) -> bool:
+        return index < self.count and self.tokens[index].text in ("two", "three", "four", "five", "six", "units", "aus")
 
     def _of_generic_subject(self) -> None:
         generic = self.generic_subject

@@ -34,7 +34,7 @@ fail|fails|failed|failing|refuse to|refuses to|avoid|avoids|doubt|doubts|militat
 ABSENT = """
 absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
 dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
-negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
+negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
 unsupported|unwarranted|lacked|omitted|precluded|resting|too weak to|too faint to|too subtle to|wanting|crossed out|
 ruled out completely|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
