@@ -78,6 +78,7 @@ def test_answers_behind_the_limit_of_what_the_model_sees(
     assert not list(copied.glob("out/*.bin"))
 
 
+@pytest.mark.newest
 def test_going_on_with_another_setting_is_refused_by_its_name(
     copied: Path,
     train: Train,  # noqa: F811

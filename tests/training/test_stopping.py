@@ -32,13 +32,14 @@ def workspace(copied: Path) -> Path:
     return copied
 
 
+@pytest.mark.newest
 def test_told_to_end_it_saves_and_goes_on_as_if_nothing_had_been(
     copied: Path, train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGTERM lost up to --save_steps steps; and what was left looked like a finished run."""
+    assert train("whole", *SIX) == 0
     from llava_faba.data.module import FabaDataset
 
-    assert train("whole", *SIX) == 0
     calls = iter(range(1000))
     original = FabaDataset.__getitem__
 
