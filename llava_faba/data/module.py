@@ -50,9 +50,10 @@ class FabaDataset(LazySupervisedDataset):
         self.list_data_dict = records
         self._is_prepared = False  # in each loader process
         self._keep_sound(find_problems(records, folder, self.priors, allow_outside=outside))
-        if isinstance(self.priors, StoredPriors):  # a sample: 'llava-faba data validate' compares every picture
+        if isinstance(self.priors, StoredPriors):  # a sample, unless asked for all
+            compare_all = getattr(data_args, "facial_prior_compare_all", False)
             images = [record["image"] for record in self.list_data_dict if "image" in record]
-            check_pictures(self.priors.store, images, folder, at_most=_PICTURES_COMPARED)
+            check_pictures(self.priors.store, images, folder, at_most=None if compare_all else _PICTURES_COMPARED)
 
     @property
     def prior_size(self) -> int | None:

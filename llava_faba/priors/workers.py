@@ -7,6 +7,7 @@ store. At most a few chunks per process are under way, so memory does not grow w
 from __future__ import annotations
 
 import multiprocessing
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from llava_faba.errors import ExpertError
+from llava_faba.errors import ExpertError, UserError
 from llava_faba.experts import Picture, PriorExpert, PriorStatus
 from llava_faba.priors.content import Content
 from llava_faba.priors.reading import read_picture
@@ -186,16 +187,26 @@ def _chunked(images: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 _job: ReadAndPrepare | ReadAndExtract | None = None
+_failure: str | None = None
 
 
 def _start(job: ReadAndPrepare | ReadAndExtract) -> None:
-    global _job
+    """In each worker process. What goes wrong is kept for the first chunk: raised here, it only looks like a crash."""
+    global _job, _failure
     end_with_parent()
-    job.start()
+    try:
+        job.start()
+    except UserError as error:
+        _failure = str(error)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        _failure = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
     _job = job
 
 
 def _do(names: list[str]) -> list[Any]:
+    if _failure is not None:
+        raise ExpertError(f"a worker process of the extraction could not start: {_failure}")
     if _job is None:
         raise RuntimeError("the worker was not started")
     return _job(names)

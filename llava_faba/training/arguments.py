@@ -196,6 +196,13 @@ def emola_data_arguments(original: Any) -> Any:
                 "help": "Store made by 'llava-faba priors extract'; without it the records' own .npy files are read."
             },
         )
+        facial_prior_compare_all: bool = field(
+            default=False,
+            metadata={
+                "help": "Compare every picture with the one that the store's prior was made from, before training; "
+                "without it, 256 of them."
+            },
+        )
         skip_bad_records: bool = field(
             default=False,
             metadata={"help": "Leave out records with problems and report them, instead of stopping."},

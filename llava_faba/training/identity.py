@@ -52,7 +52,7 @@ _FREE = frozenset(
         *("batch_eval_metrics", "bf16_full_eval", "fp16_full_eval", "jit_mode_eval", "load_best_model_at_end"),
         *("metric_for_best_model", "greater_is_better"),
         # what these do to the records is in the records
-        *("skip_bad_records", "allow_outside", "lazy_preprocess", "is_multimodal"),
+        *("skip_bad_records", "allow_outside", "facial_prior_compare_all", "lazy_preprocess", "is_multimodal"),
         # compared by content, below
         *("deepspeed", "model_name_or_path", "vision_tower", "data_path", "image_folder", "facial_prior_store"),
         *("pretrain_mm_mlp_adapter", "pretrain_facial_prior_projector", "version"),

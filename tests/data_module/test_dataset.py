@@ -383,3 +383,31 @@ def test_a_landmark_outside_the_image_folder_is_refused(tmp_path: Path, name: st
         NumpyPriors(folder, []).get({"landmark": name})
     if name != "/etc/hostname":
         assert len(NumpyPriors(folder, [], allow_outside=True).get({"landmark": name})) == 4
+
+
+def test_every_picture_is_compared_with_the_store_where_asked_for(make, golden, tmp_path, monkeypatch):
+    """A sample of two passes over the one picture that was replaced; all of them do not."""
+    import shutil
+
+    from PIL import Image
+
+    from llava_faba.data import module
+    from llava_faba.errors import PriorError
+    from llava_faba.priors.content import Content
+    from llava_faba.priors.writer import PriorStoreWriter, Row
+
+    folder = tmp_path / "data"
+    shutil.copytree(golden / "data", folder)
+    images = sorted(f"img/{path.name}" for path in (folder / "img").iterdir())
+    settings = {"size": PRIOR_SIZE}
+    with PriorStoreWriter(
+        tmp_path / "store", expert="precomputed", version="1", settings=settings, size=PRIOR_SIZE
+    ) as writer:
+        prior = np.ones(PRIOR_SIZE, np.float32)
+        writer.append(Row(image, prior, "found", (64, 64), "", Content.of(folder / image)) for image in images)
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(folder / images[1])
+    monkeypatch.setattr(module, "_PICTURES_COMPARED", 2)
+    options = {"facial_prior_store": str(tmp_path / "store"), "folder": folder}
+    make(**options)
+    with pytest.raises(PriorError, match=r"1 of \d+ pictures that were compared"):
+        make(**options, facial_prior_compare_all=True)

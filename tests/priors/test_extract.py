@@ -317,3 +317,30 @@ def test_images_come_from_folders_and_annotation_files(tmp_path: Path) -> None:
         images_in(folder, None, tmp_path / "elsewhere")
     with pytest.raises(PriorError, match="no image below"):
         images_in(folder / ".hidden", None, None)
+
+
+class StartsNowhereElse(Brightness):
+    """Made in this process, and in no other: its weights are gone there, its library does not import, ..."""
+
+    def __init__(self, gain: float = 1.0, in_workers: bool = True, fails_on: str | None = None) -> None:
+        super().__init__(gain, in_workers, fails_on)
+        if os.environ.get("MAKER") != str(os.getpid()):
+            raise {"expert": ExpertError("the weights are gone"), "other": TypeError("no such key")}[str(fails_on)]
+
+
+@pytest.mark.parametrize(
+    ("fails_on", "told"),
+    [
+        ("expert", "could not start: the weights are gone"),
+        ("other", r"could not start: TypeError: no such key \(.*line"),
+    ],
+)
+def test_an_expert_that_does_not_start_in_a_worker_says_why(
+    fails_on: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was "out of memory, or killed"."""
+    monkeypatch.setenv("MAKER", str(os.getpid()))
+    folder = _pictures(tmp_path / "images", 4)
+    expert = StartsNowhereElse(fails_on=fails_on)
+    with pytest.raises(ExpertError, match=told):
+        extract(images_below(folder), folder, tmp_path / "store", expert=expert, workers=2)
