@@ -6,10 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import date
 
 import pytest
+from packaging.version import Version
 from support import ROOT, tool
 
+from llava_faba._version import __version__
 from llava_faba.packages import PACKAGES, install_command
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -63,6 +66,18 @@ def test_the_command_that_messages_name_brings_the_extra(extra):
     words = shlex.split(install_command(extra))
     assert words[:2] == ["pip", "install"]
     assert set(words[2:]) - {"numpy<2"} == {row.requirement for row in PACKAGES if extra in row.extras}
+
+
+def test_the_changelog_dates_its_versions_and_the_package_is_the_next_one():
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings[0] == "Unreleased" and len(set(headings)) == len(headings)
+    dated = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", heading) for heading in headings[1:]]
+    assert dated and all(dated), headings
+    versions, dates = [Version(one[1]) for one in dated], [date.fromisoformat(one[2]) for one in dated]
+    assert versions == sorted(versions, reverse=True) and dates == sorted(dates, reverse=True)
+    assert versions[0] <= Version(__version__) and (
+        versions[0] == Version(__version__) or __version__.endswith(".dev0")
+    )
 
 
 def test_every_relative_link_leads_to_a_file_and_a_heading():
