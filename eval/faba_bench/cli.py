@@ -28,6 +28,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_score(commands)
     _add_compare(commands)
+    _add_table(commands)
     protocols = commands.add_parser("protocols", help="list the protocols")
     add_output(protocols)
     protocols.set_defaults(run=_protocols)
@@ -82,6 +83,13 @@ def _add_score(commands: Any) -> None:
     score.add_argument(
         "--no-label-scores", dest="label_scores", action="store_false", help="pass over the answers' scores per label"
     )
+    score.add_argument("--model", metavar="NAME", help="the model's name, kept in the result for 'faba-bench table'")
+    score.add_argument(
+        "--trained-on",
+        nargs="*",
+        metavar="PROTOCOL",
+        help="the sets that the model was trained on (nothing behind it: on none), kept in the result",
+    )
     score.add_argument("--allow-missing", action="store_true", help="score missing answers as empty ones")
     score.set_defaults(run=_score)
 
@@ -107,11 +115,35 @@ def _add_compare(commands: Any) -> None:
     compare.set_defaults(run=_compare)
 
 
+def _add_table(commands: Any) -> None:
+    table = commands.add_parser(
+        "table",
+        help="a matrix of results: trained on, tested on",
+        description="Results of several test sets as a matrix: a row for each model and what it was trained on (score "
+        "--model, --trained-on), a column for each task and protocol.",
+    )
+    table.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="made by score --output")
+    table.add_argument("--mode", choices=("reference", "strict"), default="strict", help="(default strict)")
+    table.add_argument("--metric", choices=("s_re", "s_ge", "s_rege"), default="s_re", help="(default s_re)")
+    table.add_argument("--format", choices=("text", "markdown", "latex"), default="text", help="(default text)")
+    add_output(table)
+    table.set_defaults(run=_table)
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from faba_bench.matrix import matrix, render
+
+    found = matrix(arguments.results, mode=arguments.mode, metric=arguments.metric)
+    emit(arguments, found, lambda: render(found, arguments.format))
+    return 0
+
+
 def _score(arguments: argparse.Namespace) -> int:
     from faba_bench.folds import fold_files, score_folds
     from faba_bench.scoring import score
     from faba_bench.tables import summary
 
+    trained_on = [_known(name) for name in arguments.trained_on or ()]
     options: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("seed", "bootstrap", "allow_missing", "cluster", "label_scores")
     }
@@ -130,12 +162,23 @@ def _score(arguments: argparse.Namespace) -> int:
         files = [Files(arguments.annotations, arguments.answers)]
         options["groups"] = arguments.group
         result = score(arguments.task, arguments.protocol, arguments.annotations, arguments.answers, **options)
+    if arguments.model is not None:
+        result["model"] = arguments.model
+    if arguments.trained_on is not None:
+        result["trained_on"] = trained_on
     if result.get("kind") == "scale":
         return _show_scale(arguments, result)
     save(arguments, result)  # first, so that no later fault costs it
     _write(arguments, result, files)
     show(arguments, result, lambda: summary(result))
     return 0
+
+
+def _known(name: str) -> str:
+    """A protocol's name; another one would silently make a result of a set that was trained on look like another."""
+    from faba_bench.protocol import load_protocol
+
+    return load_protocol(name).name
 
 
 def _show_scale(arguments: argparse.Namespace, result: dict[str, Any]) -> int:

@@ -13,7 +13,7 @@ from faba_bench.clusters import OnePerson
 from faba_bench.errors import ResultError
 from faba_bench.files.atomic import write_text
 from faba_bench.result import MODES, check_comparable, load_result
-from faba_bench.tables import latex_table, markdown_table, number, text_table, with_interval
+from faba_bench.tables import latex_table, markdown_table, noise_note, number, text_table, with_interval
 
 if TYPE_CHECKING:
     from faba_bench.report import html
@@ -110,6 +110,8 @@ def remarks(comparison: Mapping[str, Any]) -> list[str]:
             f"over the same {over}; * excludes 0."
         )
         found += _detectable(comparison)
+    if noise_note(comparison):
+        found.append(noise_note(comparison))
     if comparison["published"]:
         found.append("Rows marked (published) are the authors' own figures and were not computed here.")
         sizes = sorted({row["n"] for row in comparison["published"]} - {comparison["n"]})

@@ -75,6 +75,7 @@ class Protocol:
     note: str = ""
     source: str = ""
     frames: bool = False
+    noise: Mapping[str, Any] = field(default_factory=dict)
     au_intensity: ScaleTask | None = None
     va: ScaleTask | None = None
 
@@ -156,6 +157,7 @@ def _parse(text: str, where: str) -> Protocol:
             note=str(data.get("note", "")),
             source=str(data.get("source", "")),
             frames=bool(data.get("frames", False)),
+            noise=_noise(data.get("noise", {}), where),
             au_intensity=_scale("au_intensity", tasks["au_intensity"], where) if "au_intensity" in tasks else None,
             va=_scale("va", tasks["va"], where) if "va" in tasks else None,
         )
@@ -179,6 +181,13 @@ def _au(data: Mapping[str, Any], where: str) -> AUTask:
             + (f"; not in it: {unknown}" if unknown else "")
         )
     return AUTask(vocabulary, scored)
+
+
+def _noise(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """How far the assignment of subjects to folds alone moves F1 ("f1", a fraction), and who found it ("source")."""
+    if data and not (isinstance(data.get("f1"), float) and isinstance(data.get("source"), str)):
+        raise ProtocolError(f"{where}: 'noise' must hold 'f1' (a fraction) and 'source'")
+    return dict(data)
 
 
 def _scale(field: str, data: Mapping[str, Any], where: str) -> ScaleTask:

@@ -45,6 +45,21 @@ def drawn(result: Mapping[str, Any]) -> str:
     return f"{result['n_clusters']} values of {result['cluster']!r}" if result.get("cluster") else "samples"
 
 
+def noise_note(result: Mapping[str, Any]) -> str:
+    """How far the assignment of folds alone moves the scores of this protocol, "" where nobody has said so."""
+    from faba_bench.protocol import load_protocol, protocol_names
+
+    if result["task"] != "au" or result["protocol"] not in protocol_names():
+        return ""
+    noise = load_protocol(result["protocol"]).noise
+    if not noise:
+        return ""
+    return (
+        f"Fold assignment alone moves mean F1 on {load_protocol(result['protocol']).title} by "
+        f"+-{100 * noise['f1']:.1f} points ({noise['source']}): smaller differences to other papers' figures say nothing."
+    )
+
+
 def measure(result: Mapping[str, Any]) -> str:
     """What S_re is."""
     return "mean F1" if result["task"] == "au" else "accuracy"
@@ -187,6 +202,8 @@ def summary(result: Mapping[str, Any]) -> str:
         "",
         text_table(*label_rows(result)),
     ]
+    if noise_note(result):
+        parts += ["", noise_note(result)]
     if "confusion" in result["modes"]["strict"]:
         parts += ["", "confusion (strict)", text_table(*confusion_rows(result, "strict"))]
     for field in result.get("groups", ()):
@@ -242,6 +259,7 @@ def markdown_document(result: Mapping[str, Any]) -> str:
         markdown_table(*headline_rows(result)),
         markdown_table(*label_rows(result)),
     ]
+    parts += [noise_note(result)] if noise_note(result) else []
     parts += [markdown_table(*group_rows(result, field)) for field in result.get("groups", ())]
     if result.get("label_scores"):
         parts.append(markdown_table(*score_rows(result)))

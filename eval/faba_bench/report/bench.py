@@ -160,7 +160,11 @@ def _headline(result: Mapping[str, Any]) -> str:
         "REGE = S_re + S_ge. The reference mode reproduces the authors' scorer and compares with published "
         "numbers; the strict mode is the careful reading."
     )
-    return html.tiles(items, key="REGE") + html.note(remark) + html.table(*tables.count_rows(result))
+    return (
+        html.tiles(items, key="REGE")
+        + html.note(" ".join([remark, tables.noise_note(result)]))
+        + html.table(*tables.count_rows(result))
+    )
 
 
 def _folds(result: Mapping[str, Any]) -> list[html.Section]:
