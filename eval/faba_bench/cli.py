@@ -29,6 +29,14 @@ def build_parser() -> Parser:
     _add_score(commands)
     _add_compare(commands)
     _add_table(commands)
+    published = commands.add_parser(
+        "published",
+        help="the field's figures, each with its source",
+        description="Figures of the literature with source, date, split, conditions and flags. Other test sets and "
+        "scorers do not compare.",
+    )
+    add_output(published)
+    published.set_defaults(run=_published)
     protocols = commands.add_parser("protocols", help="list the protocols")
     add_output(protocols)
     protocols.set_defaults(run=_protocols)
@@ -233,6 +241,17 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.report:
         write_comparison(comparison, arguments.report)
     emit(arguments, comparison, lambda: render(comparison, arguments.format))
+    return 0
+
+
+def _published(arguments: argparse.Namespace) -> int:
+    from faba_bench.compare import field_figures
+    from faba_bench.tables import text_table
+
+    rows = field_figures()
+    header = ["name", "protocol", "task", "metric", "value", "flags", "source"]
+    shown = [[*(str(row[key]) for key in header[:5]), ", ".join(row["flags"]), row["source"]] for row in rows]
+    emit(arguments, rows, lambda: text_table(header, shown))
     return 0
 
 

@@ -79,6 +79,13 @@ def published_rows(task: str, protocol: str) -> list[dict[str, Any]]:
     return [row for row in data["rows"] if (row["task"], row["protocol"]) == (task, protocol)]
 
 
+def field_figures() -> list[dict[str, Any]]:
+    """The literature's figures: "name", "protocol", "task", "metric", "value", "source", "date", "split", "conditions",
+    "flags" ("quoted": not read in the source itself)."""
+    data = json.loads(resources.files("faba_bench").joinpath("published.json").read_text(encoding="utf-8"))
+    return list(data["field"])
+
+
 def comparison_rows(comparison: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: each result in both modes, then the published figures, labelled as such."""
     header = ["model", "mode", *_TITLES.values(), *(f"Δ {title}" for title in _TITLES.values())]

@@ -1,8 +1,8 @@
 """Results of several test sets side by side: who was trained on what, and tested on what.
 
 ``faba-bench score --model NAME --trained-on bp4d gft`` writes both into the result; ``faba-bench table results/*.json``
-makes the matrix. A cell is "within" (its set was trained on), "cross" (it was not), or "left out" (all other sets of the
-matrix were trained on, and it alone was not).
+makes the matrix. A cell is "within" (its set was trained on), "cross" (it was not), or "left out" (all other sets of
+the matrix were trained on, and it alone was not).
 """
 
 from __future__ import annotations

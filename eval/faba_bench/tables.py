@@ -56,7 +56,8 @@ def noise_note(result: Mapping[str, Any]) -> str:
         return ""
     return (
         f"Fold assignment alone moves mean F1 on {load_protocol(result['protocol']).title} by "
-        f"+-{100 * noise['f1']:.1f} points ({noise['source']}): smaller differences to other papers' figures say nothing."
+        f"+-{100 * noise['f1']:.1f} points ({noise['source']}): smaller differences to figures of other papers "
+        "say nothing."
     )
 
 
