@@ -29,6 +29,7 @@ from PIL import Image
 
 BATCH = 8
 BARE_NETWORK, TWO_WORKERS, BATCHED_FAN, STORE = 0.9, 1.6, 1.0, 5.0
+HASHED = 0.8
 MEMORY = 1.15  # times the peak of a tenth of the images, at most
 
 
@@ -211,6 +212,25 @@ def store_over_npy_files(folder: Path, count: int = 5000) -> float:
     return ours / rate(lambda: len([read_npy_prior(files / f"{number}.npy", 136) for number in order]))
 
 
+def reading_with_hashes_over_without(folder: Path, count: int = 200, side: int = 1200) -> float:
+    """Decoding pictures as extraction does, with the SHA-256 of each, over the same without it."""
+    from unittest.mock import patch
+
+    from llava_faba.priors.content import Content
+    from llava_faba.priors.reading import read_picture
+
+    names = faces(folder / "hashed", count, side)
+    known = Content.of(folder / "hashed" / names[0])
+
+    def read() -> int:
+        return sum(read_picture(folder / "hashed" / name).picture is not None for name in names)
+
+    with_hashes = max(rate(read) for _ in range(2))
+    with patch.object(Content, "of_open", classmethod(lambda *_: known)):
+        without = max(rate(read) for _ in range(2))
+    return with_hashes / without
+
+
 def peak_memory(folder: Path, count: int) -> dict[str, int]:
     """Peak megabytes while ``count`` images are extracted: of the extracting process, of its largest worker, and of
     all processes together (resident memory, sampled; what they share counts once for each)."""
@@ -264,6 +284,7 @@ def print_ratios(folder: Path) -> bool:
         ("FAN in batches over get_landmarks_from_batch", fan_over_the_packages_batch_call, BATCHED_FAN),
         ("two worker processes over one, dlib", two_workers_over_one, TWO_WORKERS),
         ("reading a store over reading .npy files", store_over_npy_files, STORE),
+        ("reading pictures with their hashes over without", reading_with_hashes_over_without, HASHED),
     ):
         ratio = measure(folder)
         print(f"{name}: {ratio:.2f} (at least {required})", flush=True)
