@@ -17,6 +17,7 @@ from support import ROOT, free_port
 import llava_faba
 from llava_faba.model.checkpoints import read_weights
 from llava_faba.training.curves import draw_curves
+from llava_faba.training.run_lock import LOCK
 
 EVALUATE = (
     *("--faba_eval_annotations", "data/eval.json", "--faba_eval_steps", "2", "--faba_eval_max_new_tokens", "12"),
@@ -57,7 +58,7 @@ def check_evaluated(out: Path, records: list[dict[str, Any]]) -> None:
     assert best["eval_strict_rege"] == max(values.values()) == values[best["step"]]
     assert llava_faba.load_model(out / "best-rege", out.parent / "base")[1].config.facial_prior_expert == "precomputed"
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [LOCK]  # no drafts
 
 
 def test_it_is_logged_beside_the_loss_and_disturbs_nothing(train, copied, evaluation_records):
