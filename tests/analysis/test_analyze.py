@@ -126,7 +126,8 @@ def test_other_tools_tables(analysed: Path) -> None:
 
 def test_the_page_shows_every_face_and_refers_to_nothing_outside(analysed: Path) -> None:
     text = (analysed / "report.html").read_text(encoding="utf-8")
-    assert text.count('class="face"') == 4 and text.count("data:image/jpeg;base64,") == 4
+    assert text.count('class="face"') == 4 and text.count('class="face boxes"') == 3
+    assert text.count("data:image/jpeg;base64,") == 4 + 3, "each face, and each picture that has one"
     assert "http://" not in text and "https://" not in text
 
 
