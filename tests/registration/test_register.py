@@ -267,7 +267,8 @@ def test_setup_cfg_lists_every_package():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    found = {"llava_faba.patches", "llava_faba.scripts", "faba_bench.lmms_eval_tasks"}  # from folders beside them
+    # From folders beside them:
+    found = {"llava_faba.patches", "llava_faba.recipes", "llava_faba.scripts", "faba_bench.lmms_eval_tasks"}
     for top, package in ((ROOT, "llava_faba"), (ROOT / "eval", "faba_bench")):
         for init in (top / package).rglob("__init__.py"):
             found.add(".".join(init.parent.relative_to(top).parts))
