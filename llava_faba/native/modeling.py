@@ -17,19 +17,25 @@ from llava_faba.native.configuration import EmolaConfig
 from llava_faba.native.shared_experts import shared_expert
 
 
+def projected_layers(module: torch.nn.Module, kind: str, size: int, hidden: int) -> int:
+    """Give a projector of this ``kind`` its layers ``linear_1`` ...; returns how many. Raises CheckpointError."""
+    depth = projector_depth(kind)
+    if depth == 0 and size != hidden:
+        raise CheckpointError(
+            f"config.json: facial_prior_projector_type 'identity' needs priors of {hidden} numbers, not {size}."
+        )
+    for number in range(1, depth + 1):
+        setattr(module, f"linear_{number}", torch.nn.Linear(size if number == 1 else hidden, hidden))
+    return depth
+
+
 class PriorProjector(torch.nn.Module):
     """Priors (n, prior size) to embeddings (n, hidden): ``linear_1`` ... ``linear_N`` with GELU between them."""
 
     def __init__(self, config: EmolaConfig) -> None:
         super().__init__()
-        self.depth = projector_depth(config.facial_prior_projector_type)
         size, hidden = config.landmark_feature_hidden_size, config.text_config.hidden_size
-        if self.depth == 0 and size != hidden:
-            raise CheckpointError(
-                f"config.json: facial_prior_projector_type 'identity' needs priors of {hidden} numbers, not {size}."
-            )
-        for number in range(1, self.depth + 1):
-            setattr(self, f"linear_{number}", torch.nn.Linear(size if number == 1 else hidden, hidden))
+        self.depth = projected_layers(self, config.facial_prior_projector_type, size, hidden)
 
     def forward(self, priors: torch.Tensor) -> torch.Tensor:
         for number in range(1, self.depth + 1):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import BatchFeature, LlavaProcessor
 from transformers.image_utils import make_flat_list_of_images
@@ -13,8 +11,7 @@ from transformers.processing_utils import MultiModalData
 
 from llava_faba.emola import anyres
 from llava_faba.errors import PriorError
-from llava_faba.experts import Picture, PriorExpert, PriorResult
-from llava_faba.native.shared_experts import shared_expert
+from llava_faba.native.pictures import PriorsOfPictures
 
 
 class EmolaFeatures(BatchFeature):
@@ -38,7 +35,7 @@ class EmolaFeatures(BatchFeature):
         return self
 
 
-class EmolaProcessor(LlavaProcessor):
+class EmolaProcessor(PriorsOfPictures, LlavaProcessor):
     """LLaVA's processor with one more placeholder per image, and the prior of each.
 
     ``processor(images=..., text=...)`` returns, beside LLaVA's, ``facial_priors`` float32 (images, prior size), raw
@@ -80,11 +77,6 @@ class EmolaProcessor(LlavaProcessor):
             **kwargs,
         )
 
-    @property
-    def prior_size(self) -> int:
-        """Numbers in a facial prior."""
-        return int(self._described("size"))
-
     def __call__(
         self, images: Any = None, text: Any = None, *args: Any, facial_priors: Any = None, **kwargs: Any
     ) -> EmolaFeatures:
@@ -96,47 +88,11 @@ class EmolaProcessor(LlavaProcessor):
         if facial_priors is False:
             return features
         pictures = make_flat_list_of_images(self.image_processor.fetch_images(images))
-        if facial_priors is None:
-            result = self.compute_facial_priors(pictures)
-            priors, statuses = result.features, [status.value for status in result.statuses]
-        else:
-            priors = self.checked_priors(facial_priors, len(pictures))
-            statuses = ["given"] * len(pictures)
+        priors, statuses = self.priors_and_statuses(facial_priors, pictures)
         wanted = kwargs.get("return_tensors") or kwargs.get("common_kwargs", {}).get("return_tensors")
         features["facial_priors"] = torch.from_numpy(priors) if wanted == "pt" else priors
         features.facial_prior_status = statuses
         return features
-
-    def compute_facial_priors(self, pictures: Sequence[Any]) -> PriorResult:
-        """Priors of pictures (PIL images or uint8 arrays) by the expert that the checkpoint names.
-
-        Raises ExpertError when it is not installed, has no weights, or (``precomputed``) cannot compute.
-        """
-        return self.facial_prior_expert().extract([Picture.whole(_pixels(picture)) for picture in pictures])
-
-    def facial_prior_expert(self) -> PriorExpert:
-        """The expert that ``facial_prior`` names, made on first use and shared within this process."""
-        described = self.facial_prior or {}
-        return shared_expert(str(self._described("expert")), described.get("settings"), self.prior_size)
-
-    def checked_priors(self, facial_priors: Any, images: int) -> np.ndarray:
-        """Given priors as float32 (images, prior size). Raises PriorError for another shape or no numbers."""
-        if isinstance(facial_priors, torch.Tensor):
-            facial_priors = facial_priors.detach().cpu().float().numpy()
-        try:
-            priors = np.asarray(facial_priors, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise PriorError(f"facial_priors are not numbers in rows: {error}") from error
-        if priors.ndim == 1 and images == 1:
-            priors = priors[None]
-        if priors.shape != (images, self.prior_size):
-            raise PriorError(
-                f"facial_priors must have the shape (number of images, {self.prior_size}), that is "
-                f"({images}, {self.prior_size}) here, got {priors.shape}."
-            )
-        if not np.isfinite(priors).all():
-            raise PriorError("facial_priors hold a number that is not finite.")
-        return priors
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
         size = tuple(int(edge) for edge in image_inputs["image_sizes"][image_idx])
@@ -158,27 +114,3 @@ class EmolaProcessor(LlavaProcessor):
     @property
     def model_input_names(self) -> list[str]:
         return [*dict.fromkeys([*super().model_input_names, "facial_priors"])]
-
-    def _described(self, key: str) -> Any:
-        value = (self.facial_prior or {}).get(key)
-        if value is None:
-            raise PriorError(
-                f"this processor does not know its facial prior's {key}: processor_config.json has no "
-                f"facial_prior.{key}; convert the checkpoint again."
-            )
-        return value
-
-
-def _pixels(picture: Any) -> np.ndarray:
-    """uint8 RGB (h, w, 3) of a PIL image, or of an array in either order of axes."""
-    if hasattr(picture, "convert"):
-        return np.asarray(picture.convert("RGB"))
-    array = picture.cpu().numpy() if isinstance(picture, torch.Tensor) else np.asarray(picture)
-    if array.ndim == 3 and array.shape[0] == 3 and array.shape[-1] != 3:
-        array = np.moveaxis(array, 0, -1)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
-        raise PriorError(
-            f"a facial prior is computed from uint8 RGB pictures, not from {array.dtype} of shape {array.shape}; give "
-            "PIL images, or facial_priors."
-        )
-    return np.ascontiguousarray(array)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
+from llava_faba.native.attached import FacialPriorConfig, FacialPriorModel
+from llava_faba.native.attaching import FacialPriorProcessor
 from llava_faba.native.configuration import EmolaConfig
 from llava_faba.native.image_processing import EmolaImageProcessor
 from llava_faba.native.modeling import EmolaForConditionalGeneration
@@ -18,3 +20,6 @@ def register() -> None:
     backends = {"pil": EmolaImageProcessor, "torchvision": EmolaImageProcessor}
     AutoImageProcessor.register(EmolaConfig, image_processor_classes=backends, exist_ok=True)
     AutoProcessor.register(EmolaConfig, EmolaProcessor, exist_ok=True)
+    AutoConfig.register(FacialPriorConfig.model_type, FacialPriorConfig, exist_ok=True)
+    AutoModelForImageTextToText.register(FacialPriorConfig, FacialPriorModel, exist_ok=True)
+    AutoProcessor.register(FacialPriorConfig, FacialPriorProcessor, exist_ok=True)
