@@ -47,9 +47,14 @@ class EmolaProcessor(PriorsOfPictures, LlavaProcessor):
     them out (for a trainer that passes on only what it knows; the model then computes them). Otherwise the expert that
     the checkpoint names computes them from the pictures; ``precomputed`` cannot, and is an error.
 
+    ``leaves_priors_to_the_model``: set to True, priors are left out of every call that gives none, as with ``False``:
+    for trainers that refuse keys which they do not know (TRL's GRPO).
+
     ``facial_prior``: what made the priors, a dictionary with ``expert``, ``version``, ``settings``, ``size``,
     ``normalization`` and ``statistics``.
     """
+
+    leaves_priors_to_the_model: bool = False
 
     def __init__(
         self,
@@ -85,7 +90,7 @@ class EmolaProcessor(PriorsOfPictures, LlavaProcessor):
             if facial_priors is not None and facial_priors is not False:
                 raise PriorError("facial_priors were given without images: a prior stands behind its image's tokens.")
             return features
-        if facial_priors is False:
+        if facial_priors is False or (facial_priors is None and self.leaves_priors_to_the_model):
             return features
         pictures = make_flat_list_of_images(self.image_processor.fetch_images(images))
         priors, statuses = self.priors_and_statuses(facial_priors, pictures)
@@ -110,6 +115,11 @@ class EmolaProcessor(PriorsOfPictures, LlavaProcessor):
     def _get_num_multimodal_tokens(self, image_sizes: Any = None, **kwargs: Any) -> MultiModalData:
         counts = [self.tokens_of(tuple(size)) for size in image_sizes or []]
         return MultiModalData(num_image_tokens=counts, num_image_patches=[1] * len(counts))
+
+    def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        values: dict[str, Any] = super().to_dict(*args, **kwargs)
+        values.pop("leaves_priors_to_the_model", None)  # a matter of a trainer, not of the checkpoint
+        return values
 
     @property
     def model_input_names(self) -> list[str]:

@@ -64,3 +64,42 @@ def test_sft_trains_lora_and_prior_projector(golden: Path, tmp_path: Path) -> No
     batch = trainer.data_collator([trainer.train_dataset[0]])
     kept = batch["labels"][0][batch["labels"][0] != -100]
     assert processor.decode(kept, skip_special_tokens=True).strip().startswith("AU")  # the answer and nothing else
+
+
+def test_grpo_leaves_the_prior_to_the_model(golden: Path, tmp_path: Path) -> None:
+    """GRPO stops at keys that it does not know: the processor leaves priors out, the model makes them."""
+    import skimage.data
+    from datasets import Dataset
+
+    model, processor = load(convert(make_source(tmp_path, golden), tmp_path / "hf"))
+    processor.leaves_priors_to_the_model = True
+    face = Image.fromarray(skimage.data.astronaut()).crop((110, 10, 350, 250))  # NASA, public domain
+    question = [{"role": "user", "content": "What AUs are conveyed by this face?"}]
+    seen: list[Any] = []
+    forward = model.model.encode_facial_priors
+    model.model.encode_facial_priors = lambda priors: (seen.append(priors.clone()), forward(priors))[1]
+    settings = trl.GRPOConfig(
+        output_dir=str(tmp_path / "out"),
+        per_device_train_batch_size=2,
+        num_generations=2,
+        max_completion_length=8,
+        max_steps=2,
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        save_strategy="no",
+    )
+    trainer = trl.GRPOTrainer(
+        model,
+        reward_funcs=lambda completions, **_: [float(len(str(one))) for one in completions],
+        args=settings,
+        train_dataset=Dataset.from_list([{"image": face, "prompt": question}] * 4),
+        processing_class=processor,
+    )
+    trainer.train()
+    processor.save_pretrained(tmp_path / "saved")  # a matter of this trainer, not of the checkpoint
+    assert not transformers.AutoProcessor.from_pretrained(tmp_path / "saved").leaves_priors_to_the_model
+    known = torch.from_numpy(processor.compute_facial_priors([face]).features[0])
+    assert trainer.state.global_step == 2 and len(seen) >= 2
+    assert all(torch.equal(row, known) for priors in seen for row in priors)
