@@ -162,7 +162,11 @@ def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path, face, capsy
     ("module", "line", "remedy"),
     [
         ("numpy", "priors info x", "pip install 'numpy>=1.24'"),
-        ("torch", "checkpoint merge --model-path a --out b", "pip install 'torch>=2.0.1' 'transformers>=4.36.2' "),
+        (
+            "torch",
+            "checkpoint merge --model-path a --out b",
+            "pip install 'torch>=2.0.1' 'transformers>=4.36.2,<5.24' ",
+        ),
     ],
 )
 def test_a_package_that_is_not_installed_is_one_sentence_with_the_command_that_brings_it(
