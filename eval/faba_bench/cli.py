@@ -29,6 +29,7 @@ def build_parser() -> Parser:
     _add_score(commands)
     _add_compare(commands)
     _add_table(commands)
+    _add_ask(commands)
     published = commands.add_parser(
         "published",
         help="the field's figures, each with its source",
@@ -136,6 +137,85 @@ def _add_table(commands: Any) -> None:
     table.add_argument("--format", choices=("text", "markdown", "latex"), default="text", help="(default text)")
     add_output(table)
     table.set_defaults(run=_table)
+
+
+def _add_ask(commands: Any) -> None:
+    ask = commands.add_parser(
+        "ask",
+        help="ask any model behind an OpenAI-compatible address",
+        description="Questions (JSON lines with question_id, image, text) to an OpenAI-compatible server; answers in "
+        "the format that 'score' reads. Interrupted, the same command goes on. The key comes from the environment.",
+    )
+    ask.add_argument("--base-url", required=True, metavar="URL", help="such as http://localhost:8000/v1")
+    ask.add_argument("--model", required=True, metavar="NAME", help="the model's name there")
+    ask.add_argument("--question-file", required=True, type=Path, metavar="FILE", help="question lines")
+    ask.add_argument("--image-folder", required=True, type=Path, metavar="DIR", help="what image paths are relative to")
+    ask.add_argument("--out", required=True, type=Path, metavar="FILE", help="answers (JSON lines) to write")
+    ask.add_argument("--api-key-env", default="OPENAI_API_KEY", metavar="NAME", help="(default OPENAI_API_KEY)")
+    ask.add_argument("--concurrency", type=int, default=8, metavar="N", help="requests in flight (default 8)")
+    ask.add_argument("--per-minute", type=float, metavar="N", help="at most so many requests a minute")
+    ask.add_argument("--attempts", type=int, default=6, metavar="N", help="tries for a question (default 6)")
+    ask.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for a request (default 120)")
+    ask.add_argument("--max-tokens", type=int, default=800, metavar="N", help="of an answer (default 800)")
+    ask.add_argument("--temperature", type=float, default=0.0, metavar="T", help="(default 0)")
+    ask.add_argument("--max-side", type=int, default=1024, metavar="PIXELS", help="of a picture sent (default 1024)")
+    ask.add_argument("--price-input", type=float, metavar="P", help="price of a million input tokens")
+    ask.add_argument("--price-output", type=float, metavar="P", help="price of a million output tokens")
+    ask.add_argument("--estimate", action="store_true", help="say what all questions would take, and ask nothing")
+    add_output(ask)
+    ask.set_defaults(run=_ask)
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    import os
+    from dataclasses import asdict
+
+    from faba_bench.chat import ask as asking
+    from faba_bench.chat.cost import Prices
+    from faba_bench.console.output import tell
+
+    for name in ("concurrency", "attempts", "max_tokens", "max_side"):
+        if getattr(arguments, name) < 1:
+            raise BenchError(f"--{name.replace('_', '-')} must be 1 or more, not {getattr(arguments, name)}")
+    if arguments.per_minute is not None and not arguments.per_minute > 0:
+        raise BenchError(f"--per-minute must be above 0, not {arguments.per_minute}")
+    questions = asking.read_questions(arguments.question_file)
+    client = asking.Client(
+        arguments.base_url,
+        arguments.model,
+        os.environ.get(arguments.api_key_env, ""),
+        arguments.timeout,
+        arguments.max_tokens,
+        arguments.temperature,
+    )
+    prices = Prices(arguments.price_input, arguments.price_output)
+    if arguments.estimate:
+        found = asking.estimate(questions, client, prices)
+        emit(arguments, asdict(found), found.to_text())
+        return 0
+    policy = asking.Policy(
+        concurrency=arguments.concurrency,
+        per_minute=arguments.per_minute,
+        attempts=arguments.attempts,
+        max_side=arguments.max_side,
+        prices=prices,
+    )
+    done = asking.ask(
+        client,
+        questions,
+        arguments.image_folder,
+        arguments.out,
+        policy,
+        announce=lambda estimate: tell(estimate.to_text()),
+    )
+    for note in client.notes:
+        tell(f"note: {note}")
+    lines = [
+        f"answered {done.answered} now, {done.before} before, {len(done.failures)} failed, {len(done.cut)} cut off"
+    ]
+    lines += [f"  question {name}: {reason}" for name, reason in list(done.failures.items())[:20]]
+    emit(arguments, asdict(done), "\n".join(lines))
+    return 1 if done.failures else 0
 
 
 def _table(arguments: argparse.Namespace) -> int:

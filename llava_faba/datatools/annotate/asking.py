@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faba_bench.chat.cost import Prices, rough_usage, used
+from faba_bench.chat.pacing import Pace, backoff
+from faba_bench.chat.replies import Reply, is_counted
 from faba_bench.thoughts import strip_thoughts
 
 from llava_faba.datatools.annotate.client import Client, Fatal, Rejected, Retryable
-from llava_faba.datatools.annotate.cost import Prices, rough_usage, used
 from llava_faba.datatools.annotate.images import Picture, Target, load_picture
 from llava_faba.datatools.annotate.journal import ANSWER, FAILED, INVALID, Journal
-from llava_faba.datatools.annotate.pacing import Pace, backoff
 from llava_faba.datatools.annotate.prompts import Prompt
-from llava_faba.datatools.annotate.replies import Reply, is_counted
 
 
 @dataclass(frozen=True)

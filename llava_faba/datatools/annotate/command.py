@@ -165,9 +165,10 @@ def _require_transport() -> None:
 def _annotation(args: argparse.Namespace) -> Annotation:
     import os
 
+    from faba_bench.chat.cost import Prices
+
     from llava_faba.datatools.annotate.asking import Policy
     from llava_faba.datatools.annotate.client import Client
-    from llava_faba.datatools.annotate.cost import Prices
     from llava_faba.datatools.annotate.images import targets_in_files, targets_in_folder
     from llava_faba.datatools.annotate.pipeline import Annotation
     from llava_faba.datatools.annotate.prompts import load_prompt

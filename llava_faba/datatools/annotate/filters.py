@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from faba_bench.chat.replies import finish_reason as normal_finish
+
 from llava_faba.datatools import answers
-from llava_faba.datatools.annotate.replies import finish_reason as normal_finish
 from llava_faba.records import annotation as records
 from llava_faba.records.vocabulary import AU_NAMES
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from faba_bench.chat.replies import NoAnswer, parse_reply
 from faba_bench.files.jsonfiles import parse_json
 from faba_bench.files.oserrors import naming
 from faba_bench.files.paths import regular_file
 
-from llava_faba.datatools.annotate.replies import NoAnswer, parse_reply
 from llava_faba.errors import UserError
 
 ANSWER, INVALID, FAILED = "answer", "invalid", "failed"

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faba_bench.chat.cost import Estimate, estimate
+from faba_bench.chat.replies import well_formed
 from faba_bench.questions import QUESTIONS
 from faba_bench.thoughts import strip_thoughts
 
 from llava_faba.datatools.annotate.asking import Asker, Outcome, Policy, request_key
 from llava_faba.datatools.annotate.client import Client
-from llava_faba.datatools.annotate.cost import Estimate, estimate
 from llava_faba.datatools.annotate.filters import Limits, judge
 from llava_faba.datatools.annotate.images import Target, fingerprint
 from llava_faba.datatools.annotate.journal import Journal
 from llava_faba.datatools.annotate.prompts import Prompt
-from llava_faba.datatools.annotate.replies import well_formed
 from llava_faba.datatools.annotate.review import Card, write_pages
 from llava_faba.records import annotation as records
 

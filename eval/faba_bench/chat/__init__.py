@@ -1,0 +1,1 @@
+"""One client of OpenAI-compatible servers, for `faba-bench ask` and `llava-faba data annotate`; without torch."""
