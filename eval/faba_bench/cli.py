@@ -30,6 +30,7 @@ def build_parser() -> Parser:
     _add_compare(commands)
     _add_table(commands)
     _add_ask(commands)
+    _add_leaderboard(commands)
     published = commands.add_parser(
         "published",
         help="the field's figures, each with its source",
@@ -93,6 +94,7 @@ def _add_score(commands: Any) -> None:
         "--no-label-scores", dest="label_scores", action="store_false", help="pass over the answers' scores per label"
     )
     score.add_argument("--model", metavar="NAME", help="the model's name, kept in the result for 'faba-bench table'")
+    score.add_argument("--model-card", metavar="URL", help="where the model is described, for 'faba-bench leaderboard'")
     score.add_argument(
         "--trained-on",
         nargs="*",
@@ -137,6 +139,30 @@ def _add_table(commands: Any) -> None:
     table.add_argument("--format", choices=("text", "markdown", "latex"), default="text", help="(default text)")
     add_output(table)
     table.set_defaults(run=_table)
+
+
+def _add_leaderboard(commands: Any) -> None:
+    board = commands.add_parser(
+        "leaderboard",
+        help="a static page from a folder of results",
+        description="A sortable page of all results of a folder, a table for each test set, with intervals and paired "
+        "differences to the best; equal files give equal bytes.",
+    )
+    board.add_argument("results", type=Path, metavar="DIR", help="a folder of result files, made by score --output")
+    board.add_argument("--out", required=True, type=Path, metavar="SITE", help="the folder to write index.html to")
+    board.add_argument("--samples", type=int, default=1000, help="resamples of the differences (default 1000)")
+    board.add_argument("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    add_output(board)
+    board.set_defaults(run=_leaderboard)
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from faba_bench.report.leaderboard import write_leaderboard
+
+    found = write_leaderboard(arguments.results, arguments.out, samples=arguments.samples, seed=arguments.seed)
+    lines = [f"{b['task']} {b['protocol']}, {b['n']} samples: {len(b['rows'])} results" for b in found["boards"]]
+    emit(arguments, found, "\n".join([*lines, f"written to {arguments.out / 'index.html'}"]))
+    return 0
 
 
 def _add_ask(commands: Any) -> None:
@@ -252,6 +278,8 @@ def _score(arguments: argparse.Namespace) -> int:
         result = score(arguments.task, arguments.protocol, arguments.annotations, arguments.answers, **options)
     if arguments.model is not None:
         result["model"] = arguments.model
+    if arguments.model_card is not None:
+        result["model_card"] = arguments.model_card
     if arguments.trained_on is not None:
         result["trained_on"] = trained_on
     if result.get("kind") == "scale":

@@ -33,7 +33,7 @@ def matrix(paths: Sequence[Path | str], *, mode: str = "strict", metric: str = "
     for path in paths:
         result = load_result(path)
         column = f"{result['task']} {result['protocol']}"
-        _check_same(column, columns.setdefault(column, {**_identity(result), "file": str(path)}), result, path)
+        _check_same(column, columns.setdefault(column, {**identity(result), "file": str(path)}), result, path)
         trained = result.get("trained_on")
         key = (str(result.get("model") or Path(path).stem), None if trained is None else tuple(sorted(trained)))
         row = cells.setdefault(key, {})
@@ -95,14 +95,14 @@ def _kind(protocol: str, trained_on: Sequence[str] | None, sets: set[str]) -> st
     return "left out" if len(sets) > 2 and sets - {protocol} <= set(trained_on) else "cross"
 
 
-def _identity(result: Mapping[str, Any]) -> dict[str, Any]:
+def identity(result: Mapping[str, Any]) -> dict[str, Any]:
     """What results of one column must have in common."""
     samples = {str(row["question_id"]): row["target"] for row in result["modes"]["strict"]["samples"]}
     return {"version": result["protocol_version"], "samples": samples, "folds": "folds" in result}
 
 
 def _check_same(column: str, first: Mapping[str, Any], result: Mapping[str, Any], path: Path | str) -> None:
-    own = _identity(result)
+    own = identity(result)
     for key, what in (
         ("version", "another version of the protocol"),
         ("folds", "folds where the other has none"),
