@@ -37,11 +37,10 @@ def run(args: argparse.Namespace) -> int:
     from llava_faba.inference.engines.kinds import choose_engine
 
     args.engine = choose_engine(args.engine, args.model_path)
-    if args.engine != "llava":
-        return _run_native(args)
+    if args.engine == "vllm":
+        return _run_vllm(args)
     import llava_faba
     from llava_faba.compat.half import check_can_compute
-    from llava_faba.inference.conversations import template_of
 
     check_can_compute(args.dtype, args.device)
     loaded = llava_faba.load_model(args.model_path, args.model_base, device=args.device, dtype=args.dtype)
@@ -55,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
             conversation=args.conv_mode,
             max_new_tokens=args.max_new_tokens,
         )
-    template_of(loaded.model.config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
+    if args.engine == "llava":  # a folder of transformers has one template
+        from llava_faba.inference.conversations import template_of
+
+        template_of(loaded.model.config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
     landmarks = None if prediction.landmarks is None else prediction.landmarks.tolist()
     remark = "" if prediction.status in ("found", "no_prior") else f"\n[facial prior: {prediction.status}]"
     if prediction.about_faces:
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_native(args: argparse.Namespace) -> int:
+def _run_vllm(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from faba_bench.console.output import emit
@@ -79,7 +81,7 @@ def _run_native(args: argparse.Namespace) -> int:
 
     if args.align or args.conv_mode or args.model_base:
         raise UserError(
-            "--align, --conv-mode and --model-base are for checkpoints of LLaVA's home; 'llava-faba align' makes crops."
+            "--align, --conv-mode and --model-base are not for --engine vllm; 'llava-faba align' makes crops."
         )
     settings = GenerateSettings(
         max_new_tokens=args.max_new_tokens, dtype=args.dtype, device=args.device, **options.engine_settings(args)

@@ -104,6 +104,18 @@ def test_the_chat_command(folder: Path, face: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "--conv-mode" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
+def test_the_predict_command(folder: Path, face: Path) -> None:
+    asked = ["predict", str(face), "--model-path", str(folder), "--max-new-tokens", "6", "--device", "cpu", "--json"]
+    plain, aligned = (llava_faba_command(*asked, *more) for more in ([], ["--align"]))
+    assert plain.returncode == aligned.returncode == 0, plain.stderr + aligned.stderr
+    said, other = json.loads(plain.stdout), json.loads(aligned.stdout)
+    assert said["status"] == "found" and len(said["landmarks"]) == 68 and said["landmarks"] != other["landmarks"]
+    expected = llava_faba.predict(str(folder), face, "What AUs are conveyed by this face?", max_new_tokens=6)
+    assert said["text"] == expected.text
+    wrong = llava_faba_command(*asked, "--conv-mode", "vicuna_v1")
+    assert wrong.returncode == 2 and "--conv-mode" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
 def test_broken_folders_are_named(folder: Path, golden: Path, tmp_path: Path) -> None:
     import shutil
 

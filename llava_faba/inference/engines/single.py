@@ -1,4 +1,4 @@
-"""One question about one picture, by an engine of native folders."""
+"""One question about one picture, by vLLM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llava_faba.inference.settings import GenerateSettings
 
 
 def predict_native(model_path: str, image: str | Path, question: str, settings: GenerateSettings) -> Prediction:
-    """As ``predict``, for a folder that ``checkpoint to-transformers`` made; ``settings.engine`` is one that takes it.
+    """As ``predict``, for a folder that ``checkpoint to-transformers`` made, by a vLLM server.
 
     Raises UserError subclasses.
     """
@@ -25,11 +25,7 @@ def predict_native(model_path: str, image: str | Path, question: str, settings: 
 
 
 def _result(model_path: str, folder: str, asked: dict[str, str], settings: GenerateSettings) -> Result:
-    if settings.engine == "vllm":
-        from llava_faba.inference.engines.server import answer_with_server
+    from llava_faba.inference.engines.server import answer_with_server
 
-        with tempfile.TemporaryDirectory() as scratch:
-            return next(answer_with_server(model_path, folder, settings, [asked], Path(scratch) / "predict.errors.log"))
-    from llava_faba.inference.engines.native import NativeEngine
-
-    return next(NativeEngine(model_path, None, folder, settings).answer_all(iter([[asked]])))
+    with tempfile.TemporaryDirectory() as scratch:
+        return next(answer_with_server(model_path, folder, settings, [asked], Path(scratch) / "predict.errors.log"))
