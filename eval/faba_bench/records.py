@@ -21,7 +21,7 @@ CUT_REASONS = ("length", "max_tokens", "max_new_tokens", "max_output_tokens", "m
 _AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One annotation: `question_id` is its "id" or else its position, `target` a class name, AU numbers,
     or numbers by label.

@@ -6,6 +6,7 @@ sample, so memory grows with the number of annotations and not with the length o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ _TEMPLATES = "the reference texts are a converter's sentences about the labels: 
 _UNFINISHED = "thoughts that never end: no answer"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """What one mode read out of one answer."""
 
@@ -285,14 +286,15 @@ def _answers_hint(unknown: Sequence[str], missing: Sequence[str], records: Seque
 def _mode_body(
     task: str, mode: str, rules: AUTask | EmotionTask, records: Sequence[Record], parsed: Sequence[Parsed]
 ) -> dict[str, Any]:
+    shared: dict[Any, list[Any]] = {}  # equal targets are one list: nobody changes them in place
     samples = [
         {
             "question_id": record.question_id,
             "parsed": item.value,
-            "target": list(record.target) if task == "au" else record.target,
+            "target": shared.setdefault(record.target, list(record.target)) if task == "au" else record.target,
             "rouge_l": item.rouge_l,
             "unparsed": item.unparsed,
-            "evidence": item.evidence,
+            "evidence": sys.intern(item.evidence),
         }
         for record, item in zip(records, parsed, strict=True)
     ]
