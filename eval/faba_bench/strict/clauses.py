@@ -21,6 +21,7 @@ _WINDOW = 14
 _NEVER_NOUNS = frozenset("convey suggest indicate express reveal exhibit imply demonstrate depict portray".split())
 _SUBORDINATE = frozenset("as since because if when although though while whereas given unless".split())
 _THE_REST = frozenset("others other rest remaining else".split())
+_PLURAL = frozenset("are were have do".split())
 _DEEPEST = 3
 _LONGEST_SENTENCE = 300
 _FUSED = frozenset(
@@ -139,6 +140,9 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
             current = _next(found, current, "that")
         elif token.text in ("and", "or") and token.text == "and" and _splits(tokens, index, current):
             current = _next(found, current, "and")
+        elif token.text == "why" and index and tokens[index - 1].kind == "copula":
+            current.tokens.append(token)
+            current = _next(found, current, "so")  # "which is why AU24 is excluded"
         elif token.text == "so" and index + 1 < count and (not current.tokens or tokens[index - 1].text == ","):
             current = _next(found, current, "so")
         elif token.text == "as" and index + 1 < count and _clause_as(tokens, index, current):
@@ -260,7 +264,18 @@ def _embeds(tokens: Sequence[Token], index: int) -> bool:
     """ "I think AU4 is absent": a claim inside a claim, without "that"."""
     if tokens[index].text not in _THINKING or index + 1 >= len(tokens) or tokens[index + 1].text == "that":
         return False
-    return _clause_ahead(tokens, index, listing=False)
+    return _clause_ahead(tokens, index, listing=_lists_subjects(tokens, index + 1))
+
+
+def _lists_subjects(tokens: Sequence[Token], start: int) -> bool:
+    """ "means AU1, AU2 and AU4 are not coded": a list that is the subject of a verb in the plural."""
+    end = start
+    while end < len(tokens) and (tokens[end].kind == "m" or tokens[end].text in (",", "and", "or", "/", "+", "&")):
+        end += 1
+    marks = sum(token.kind == "m" for token in tokens[start:end])
+    return (
+        marks > 1 and end < len(tokens) and (tokens[end].text in _PLURAL or (marks > 2 and tokens[end].kind == "modal"))
+    )
 
 
 def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
@@ -352,7 +367,8 @@ def _clause_ahead(tokens: Sequence[Token], index: int, listing: bool = True) -> 
         if token.kind == "p":
             if token.text in "()[]":
                 continue
-            if token.text == "," and marked and listing:
+            behind = tokens[ahead + 1] if ahead + 1 < len(tokens) else token
+            if token.text == "," and marked and listing and (behind.kind in ("m", "g") or behind.text in ("and", "or")):
                 continue  # "AU4, AU7 and AU9 are not"
             return False
         if token.kind == "contrast" or token.kind == "relative":

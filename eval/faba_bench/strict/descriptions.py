@@ -73,7 +73,7 @@ ACTIONS: tuple[tuple[str, str, tuple[int, ...], bool], ...] = (
     ("jaw", r"lower(?:ed|ing)|open|slack|hang(?:s|ing)", (26,), False),
     ("mouth", r"(?:hang(?:s|ing)|wide|gap(?:es|ing)|drop(?:s|ped))[\s-]+(?:wide[\s-]+)?open|agape|gaping", (25, 26), False),
     ("mouth", r"open(?:ed)?|ajar", (25,), False),
-    ("mouth", r"stretch(?:ed|ing)", (27,), True),
+    ("mouth", r"stretch(?:ed|ing)\s+(?:(?:wide|far)\s+)?(?:open|vertically)", (27,), True),
     ("mouth", rf"{_DOWN}|downturned", (15,), False),
     ("mouth", rf"{_UPWARD}|upturned", (12,), False),
 )  # fmt: skip

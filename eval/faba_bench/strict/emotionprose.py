@@ -230,7 +230,7 @@ def _frame(clauses_: Sequence[Clause], number: int, text: str) -> _Frame:
         return _Frame(0.5, past, bodily, start)
     if clause.opened == "which" and number and _of_a_thing(clauses_[number - 1]):
         return _Frame(1.0, past, bodily, start)
-    if _concedes(clause) or (clause.opened in ("which", "that") and number and _concedes(clauses_[number - 1])):
+    if _concedes(clause) or (clause.opened in ("which", "that", "as") and number and _concedes(clauses_[number - 1])):
         return _Frame(1.0, past, bodily, start)
     if _HEDGE.search(source) or frames.is_habitual(clause):
         return _Frame(1.5, past, bodily, start)

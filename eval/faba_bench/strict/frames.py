@@ -18,6 +18,10 @@ _OWNER = frozenset(("with", "the", "a", "an", "of", "his", "her", "their", "in",
 _LIST_GLUE = frozenset((">", ",", "and", "or", "nor", "+", "/"))
 
 
+_HOW = frozenset(("so", "as", "that", "quite", "very"))
+_CLARITY = frozenset("clear sure certain obvious evident visible noticeable apparent likely convincing".split())
+
+
 def main_verb(tokens: Sequence[Token]) -> int:
     """The place of the first finite verb, -1 where there is none."""
     for index in range(len(tokens)):
@@ -51,6 +55,8 @@ def is_unreal(clause: Clause) -> bool:
                     return True
                 if any(item.text in words.SUPPOSING_VERB for item in tokens[index + 1 : index + 4]):
                     return True
+                if any(item.text in words.ANYONE for item in tokens[:index]) and tokens[index + 1].text != "be":
+                    return True  # "some people might see AU25"
         elif token.text == "were" and index == 0 and len(tokens) > 1 and clause.opened not in ("which", "and", ","):
             return True
     return False
@@ -81,6 +87,10 @@ def is_degree(tokens: Sequence[Token], index: int) -> bool:
     word = tokens[ahead].text
     if word in ("all", "any"):
         return False
+    if any(token.text == "enough" for token in tokens[ahead : ahead + 4]):
+        return False  # "not strong enough to be coded"
+    if word in _HOW and any(token.text in _CLARITY for token in tokens[ahead + 1 : ahead + 2]):
+        return any(token.text == "as" for token in tokens[ahead + 2 : ahead + 4])  # "not as visible as usual"
     if word == "so" and ahead + 1 < len(tokens) and tokens[ahead + 1].text == "much":
         return False
     if word == "as" and ahead + 1 < len(tokens) and tokens[ahead + 1].kind in ("copula", "modal"):

@@ -23,6 +23,7 @@ class Ledger:
     affirmed: dict[int, None] = field(default_factory=dict)
     hedged: dict[int, None] = field(default_factory=dict)
     denied: dict[int, None] = field(default_factory=dict)
+    denied_by_name: dict[int, None] = field(default_factory=dict)
     described: dict[int, None] = field(default_factory=dict)
     everyday: dict[int, None] = field(default_factory=dict)
     mentioned: dict[int, None] = field(default_factory=dict)
@@ -43,6 +44,8 @@ class Ledger:
                 self.mentioned[number] = None
             if sign < 0:
                 self.denied[number] = None
+                if unit.how == "named":
+                    self.denied_by_name[number] = None
             elif sign > 0:
                 if unit.how == "named":
                     (self.hedged if hedged else self.affirmed)[number] = None
@@ -61,7 +64,7 @@ class Ledger:
         found = dict(self.affirmed)
         found.update((number, None) for number in self.hedged if number not in self.denied)
         spoken = bool(found) or structured
-        found.update((number, None) for number in self.described)
+        found.update((number, None) for number in self.described if number not in self.denied_by_name)
         if not spoken:
             found.update((number, None) for number in self.everyday)
         parsed = bool(found or self.denied or self.silent or structured)

@@ -24,6 +24,7 @@ _THEM = frozenset("it them this these that both".split())
 _EMPTY_WORDS = frozenset(
     "so part of the case at in on this that really here appear to be any all a an and by for face image picture person now quite yet too".split()
 )
+_REASONS = frozenset(("because", "since", "as", "given that"))
 _GLUE = frozenset((",", "and", "or", "/", "&", "+", "too"))
 _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "at grade", "level", "intensity"))
 _LEVELS = frozenset(("level", "intensity", "grade"))
@@ -99,9 +100,9 @@ class ClauseReader:
 
     def _echoes(self) -> bool:
         """ "... and so does AU2", "as are AU1 and AU4", "nor is AU7": the predicate of the clause before, of another subject."""
-        tokens = self.tokens
+        tokens = self.tokens[1:] if self.tokens[0].text == "and" else self.tokens
         auxiliary = 1 if tokens[0].text in ("so", "nor", "neither", "as") else 0
-        if not (auxiliary or self.clause.opened in ("so", "as")) or self.count < auxiliary + 2 or self.unreal:
+        if not (auxiliary or self.clause.opened in ("so", "as")) or len(tokens) < auxiliary + 2 or self.unreal:
             return False
         if tokens[auxiliary].kind not in ("copula", "modal") or not self.objects:
             return False
@@ -132,6 +133,12 @@ class ClauseReader:
         if clause.opened == ":":
             return state.running if not state.recent else carried
         if clause.opened in (",", ";", "-", "–", "—", "", "and"):
+            if (
+                self.number
+                and self.tokens[0].text == "and"
+                and self.outcome.clauses[self.number - 1].opened in _REASONS
+            ):
+                return state.main  # "I rule out anger, because ..., and fear, because ..."
             return carried
         return 1
 
@@ -519,6 +526,8 @@ class ClauseReader:
             state.subject = self.subjects
         state.running = self.base * (-1 if self.negated else 1) * self.deny * self.verbs * self.predicate
         state.running *= self.attribute if not self.subjects else 1
+        if self.clause.opened not in _REASONS and self.objects:
+            state.main = self.objects[-1].sign
         generic = self.generic_subject
         if self.elliptic:
             state.running = self.base

@@ -41,6 +41,7 @@ class State:
         self.before: Sequence[Said] = ()  # those of the sentence before
         self.predicate = 1  # the sign of the last state, for "AU4 is not"
         self.running = 1  # the sign at the end of the last clause
+        self.main = 1  # the sign of the last object before a "because"
         self.forced = False  # a clause before says "if I had to choose"
         self.supposed = False  # the clause before says "if"
         self.exceptions: list[tuple[Said, str]] = []

@@ -143,6 +143,10 @@ WISHING = frozenset("have expect like need want love".split())
 SUPPOSING_VERB = frozenset(
     "think expect suspect assume argue mistake misread confuse suppose interpret take add believe guess claim imagine".split()
 )
+#: Whoever else looks at the face: with "might see", what they take it for.
+ANYONE = frozenset(
+    "one people viewers viewer observer observers coders coder annotator annotators others someone somebody reader readers".split()
+)
 #: What stands before a score: "AU1 is 0", "gets a 0".
 BEFORE_A_SCORE = frozenset("is at to are of be a gets get scores receives rated scored graded coded".split())
 #: "AU26 was considered, but ...": thought of, not claimed.

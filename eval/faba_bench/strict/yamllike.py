@@ -26,6 +26,8 @@ def read_yaml_like(text: str, labels: Labels) -> Structure | None:
     lines = [
         line.rstrip() for line in text.split("\n") if line.strip() and line.strip(" -'") and line.strip() != "yaml"
     ]
+    if repeated := _as_list(text):
+        return read_yaml_like(repeated, labels)
     if not 2 <= len(lines) <= _LONGEST or not any(line.startswith(" ") for line in lines):
         return None
     if not _NESTED.search(text):
@@ -46,6 +48,18 @@ def read_yaml_like(text: str, labels: Labels) -> Structure | None:
     return read_value(value, labels)
 
 
+def _as_list(text: str) -> str | None:
+    """Records set apart by blank lines ("au: 4", "intensity: 3", blank, "au: 12" ...) as a YAML list; None for others."""
+    blocks = [block.split("\n") for block in re.split(r"\n[ \t]*\n", text.strip("\n"))]
+    if not 2 <= len(blocks) <= _LONGEST or any(len(block) < 2 or len(block) > 20 for block in blocks):
+        return None
+    keys = [[match and match["key"] for match in map(_FLAT.match, block)] for block in blocks]
+    if not all(all(own) and own[0] == keys[0][0] for own in keys):
+        return None
+    return "\n".join("- " + "\n  ".join(block) for block in blocks)
+
+
+_FLAT = re.compile(r"(?P<key>[A-Za-z_][A-Za-z_ ]{0,30}):[ \t]+\S")
 _NESTED = re.compile(r"(?m)^ *(?:- +)?[\w \"'.#/()-]{1,60}:[ ]*\n {1,12}(?:- +)?\S|^ *- +\w+ *:.*\n +\w+ *:")
 
 
