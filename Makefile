@@ -159,8 +159,11 @@ format: setup  ## ruff's format and its own fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench-engines: setup setup-vllm  ## every engine on one model: runs/bench-engines.json
+	$(BIN)/python tests/benchmarks/bench_engines.py --vllm-python $(CURDIR)/$(vllm_VENV)/bin/python
+
 benchmarks: setup  ## measurements that print a ratio of two things
-	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out %bench_engines.py,$(wildcard tests/benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 docs: setup-docs  ## docs/ as a site in site/; every warning is an error
 	NO_MKDOCS_2_WARNING=1 $(docs_VENV)/bin/mkdocs build --strict

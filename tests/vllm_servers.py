@@ -23,7 +23,7 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
 }
-_PATIENCE = 400
+_PATIENCE = 900
 
 
 def in_this_process() -> None:

@@ -131,11 +131,11 @@ def generate_batch(
     """
     tokenizer, model, _, _ = loaded
     known = {question: prompt_ids(question, tokenizer, model.config, conversation) for question in set(questions)}
-    input_ids, attention_mask = _left_padded([known[question] for question in questions], tokenizer, model)
+    input_ids, attention_mask = left_padded([known[question] for question in questions], tokenizer, model)
     extra: dict[str, Any] = {} if facial_priors is None else {"facial_priors": facial_priors.to(model.device)}
     if with_logits:
         extra |= {"return_dict_in_generate": True, "output_scores": True}
-    padding = _left_padding(model) if len(questions) > 1 else contextlib.nullcontext()
+    padding = left_padding(model) if len(questions) > 1 else contextlib.nullcontext()
     # No inference_mode: ZeRO-3 keeps what it gathers, and training could not go on with inference tensors.
     with torch.no_grad(), padding:
         output = model.generate(
@@ -150,7 +150,7 @@ def generate_batch(
             **extra,
         )
     rows = new_tokens(output.sequences if with_logits else output, tokenizer, model)
-    stops = _end_tokens(tokenizer, model)
+    stops = end_tokens(tokenizer, model)
     answers = [
         Answer(text, row, is_cut=not (row and row[-1] in stops))
         for text, row in zip(texts(rows, tokenizer), rows, strict=True)
@@ -160,7 +160,7 @@ def generate_batch(
 
 def new_tokens(sequences: torch.Tensor, tokenizer: Any, model: Any) -> list[list[int]]:
     """Each row's tokens up to its end token; transformers 4.37 puts a BOS before them, which no model said."""
-    stops = _end_tokens(tokenizer, model)
+    stops = end_tokens(tokenizer, model)
     rows = []
     for row in sequences.tolist():
         tokens = row[1:] if row and row[0] == tokenizer.bos_token_id else row
@@ -169,7 +169,8 @@ def new_tokens(sequences: torch.Tensor, tokenizer: Any, model: Any) -> list[list
     return rows
 
 
-def _end_tokens(tokenizer: Any, model: Any) -> set[int]:
+def end_tokens(tokenizer: Any, model: Any) -> set[int]:
+    """Ids that end an answer."""
     ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ends = tokenizer.eos_token_id if ends is None else ends
     return set(ends) if isinstance(ends, list | tuple) else {ends}
@@ -182,7 +183,7 @@ def texts(rows: Sequence[Sequence[int]], tokenizer: Any) -> list[str]:
 
 
 @contextlib.contextmanager
-def _left_padding(model: Any) -> Iterator[None]:
+def left_padding(model: Any) -> Iterator[None]:
     """LLaVA pads embeddings on the side that the config names; only on the left do all answers start in one place.
 
     The config belongs to the model, so batches of several questions are for one thread at a time.
@@ -195,7 +196,8 @@ def _left_padding(model: Any) -> Iterator[None]:
         model.config.tokenizer_padding_side = side
 
 
-def _left_padded(prompts: list[list[int]], tokenizer: Any, model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def left_padded(prompts: list[list[int]], tokenizer: Any, model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and their mask (rows, tokens)."""
     longest = max(len(prompt) for prompt in prompts)
     rows = [[padding_id(tokenizer)] * (longest - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]

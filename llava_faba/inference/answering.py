@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from llava.mm_utils import process_images
 from llava_faba.errors import UserError
 from llava_faba.images import open_image
 from llava_faba.inference.answer import generate_batch, prompt_ids, texts, to_model
-from llava_faba.inference.engines.base import BatchEngine, Question, Result, Statuses
+from llava_faba.inference.engines.base import BatchEngine, Question, Result, Statuses, failed
 from llava_faba.inference.engines.stores import check_store
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.inference.streaming import Stream, Waiting, can_stream
 from llava_faba.model.config import has_prior
 from llava_faba.priors.store import PriorStore
 
@@ -98,5 +101,59 @@ class Answerer(BatchEngine[Prepared]):
             with_logits=with_logits,
         )
 
+    def answer_all(self, batches: Iterator[list[Question]]) -> Iterator[Result]:
+        """As ``BatchEngine``'s, but a finished answer makes room for the next question, where the model allows it."""
+        if not can_stream(self.model):
+            yield from super().answer_all(batches)
+            return
+        settings = self.settings
+        stream = Stream(self.loaded, settings.conversation, settings.max_new_tokens, settings.batch_size)
+        queue: deque[Waiting] = deque()
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(self._next_ready, batches)
+            while (found := coming.result()) is not None:
+                coming = pool.submit(self._next_ready, batches)
+                ready, failures = found
+                yield from failures
+                queue.extend(ready)
+                yield from self._guarded(stream, lambda: stream.run(queue))
+        while stream.rows or queue:
+            yield from self._guarded(stream, lambda: stream.run(queue) if queue else stream.finish())
+
+    def _next_ready(self, batches: Iterator[list[Question]]) -> tuple[list[Waiting], list[Result]] | None:
+        """The next batch's questions with their pictures, and the results of those that have none; None at the end."""
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        try:
+            return _ready(self.prepare(batch)), []
+        except Exception:  # one bad image: the others must not suffer
+            ready, failures = [], []
+            for question in batch:
+                try:
+                    ready += _ready(self.prepare([question]))
+                except Exception as error:
+                    failures.append(failed(question, error))
+            return ready, failures
+
+    def _guarded(self, stream: Stream, decode: Callable[[], Iterator[Result]]) -> Iterator[Result]:
+        try:
+            yield from decode()
+        except Exception as error:  # too little memory, say: each of its rows alone
+            rows = stream.given_up()
+            if not rows:
+                raise
+            if len(rows) == 1:
+                yield failed(rows[0], error)
+            else:
+                for question in rows:
+                    yield from self._alone(question)
+
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return texts(rows, self.loaded[0])
+
+
+def _ready(prepared: Prepared) -> list[Waiting]:
+    priors = [None] * len(prepared.questions) if prepared.priors is None else list(prepared.priors)
+    rows = zip(prepared.questions, prepared.images, prepared.sizes, priors, prepared.statuses, strict=True)
+    return [Waiting(*row) for row in rows]

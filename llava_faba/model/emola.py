@@ -71,7 +71,7 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
         return model
 
     def forward(self, *args: Any, images: Any = None, facial_priors: torch.Tensor | None = None, **kwargs: Any) -> Any:
-        return super().forward(*args, images=self._with_priors(images, facial_priors), **kwargs)
+        return super().forward(*args, images=self.with_priors(images, facial_priors), **kwargs)
 
     # transformers reads the signature to tell which arguments 'generate' may pass on.
     forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -92,7 +92,7 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
     ) -> Any:
         if inputs is None:
             inputs = kwargs.pop("input_ids", None)
-        return super().generate(inputs, self._with_priors(images, facial_priors), *args, **kwargs)
+        return super().generate(inputs, self.with_priors(images, facial_priors), *args, **kwargs)
 
     def compute_facial_priors(self, images: Images, image_sizes: Sequence[Any] | None = None) -> PriorResult:
         """Priors of preprocessed images, computed by the expert that the config names.
@@ -160,7 +160,8 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
             input_ids, position_ids, attention_mask, past_key_values, labels, images, image_sizes
         )
 
-    def _with_priors(self, images: Any, facial_priors: torch.Tensor | None) -> Any:
+    def with_priors(self, images: Any, facial_priors: torch.Tensor | None) -> Any:
+        """What ``forward``, ``generate`` and ``prepare_inputs_labels_for_multimodal`` take as images with priors."""
         if facial_priors is None:
             return images
         if images is None:

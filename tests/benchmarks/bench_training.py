@@ -133,7 +133,7 @@ def check_lengths(emola: Any, plain: Any) -> int:
         model = trainer.model.get_base_model()
         images = batch["images"]
         if not is_plain:
-            images = model._with_priors(images, batch["facial_priors"])
+            images = model.with_priors(images, batch["facial_priors"])
         embeddings = model.prepare_inputs_labels_for_multimodal(
             batch["input_ids"], None, batch["attention_mask"], None, batch["labels"], images
         )[4]

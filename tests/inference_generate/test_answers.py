@@ -12,6 +12,7 @@ import llava_faba
 from llava_faba.errors import CheckpointError, PriorError, UserError
 from llava_faba.inference.answering import Answerer, Result, check_store
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.inference.streaming import Stream
 from llava_faba.inference.workers import batches_by_length
 
 TOKENS = 40
@@ -90,16 +91,25 @@ def test_too_little_memory_for_a_batch_is_not_too_little_for_one(answerer, bench
             raise RuntimeError("out of memory")
         return decode(prepared, **options)
 
+    forward = Stream._forward
+
+    def limited_stream(self: Stream, cache: Any, mask: Any, *more: Any, **inputs: Any) -> Any:
+        if len(mask) > 1:
+            raise RuntimeError("out of memory")
+        return forward(self, cache, mask, *more, **inputs)
+
     monkeypatch.setattr(answerer, "decode", limited)
+    monkeypatch.setattr(Stream, "_forward", limited_stream)
     found = answers(answerer, bench.questions[:3], 16)
     assert found == {name: alone[name] for name in found} and len(found) == 3
 
 
 def test_an_error_of_one_question_is_told_with_its_kind(answerer, bench, monkeypatch):
-    def broken(prepared: Any, **options: Any) -> Any:
+    def broken(*arguments: Any, **options: Any) -> Any:
         raise IndexError("list index out of range")
 
     monkeypatch.setattr(answerer, "decode", broken)
+    monkeypatch.setattr(Stream, "_forward", broken)
     found = answers(answerer, bench.questions[:2], 2)
     assert {result.error for result in found.values()} == {"IndexError: list index out of range"}
 

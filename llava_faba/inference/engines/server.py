@@ -22,7 +22,7 @@ from llava_faba.inference.engines.running import Server, alias_of, running_serve
 from llava_faba.inference.settings import GenerateSettings
 
 IN_FLIGHT = 64
-_PATIENCE = 180.0  # seconds in which a server that is gone may come back
+_PATIENCE = 900.0  # seconds in which a server that is gone may come back, and load its model
 
 
 def answer_with_server(
