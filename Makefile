@@ -75,7 +75,7 @@ in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON)
   TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
 .PHONY: help docs setup demo demo-ablation demo-clean test test-pins test-native test-vllm native-python test-newest test-next \
-        test-pythons test-recipes test-all lint format benchmarks dist recipes audit
+        test-pythons test-recipes test-all lint format benchmarks bench-engines dist recipes audit
 
 help:  ## what there is to make
 	@echo "make demo and make test are all that a fresh machine needs; the rest:"
