@@ -20,6 +20,7 @@ COMMANDS = (
     "priors",
     "align",
     "analyze",
+    "app",
     "predict",
     "chat",
     "serve",
