@@ -85,7 +85,6 @@ PACKAGES: tuple[Package, ...] = (
     Package("uvicorn", "uvicorn", ">=0.27", ("serve", "app"), "LLaVA's controller and worker do not start"),
     Package("scikit-image", "skimage", ">=0.21", ("demo",), "the demo has no faces"),
     Package("scipy", "scipy", ">=1.10", ("demo", "analyze"), "no faces in the demo, no tracks in 'analyze'"),
-    Package("scikit-learn", "sklearn", ">=1.3", ("science",), "scores per label are not measured"),
 )
 
 
