@@ -41,6 +41,12 @@ _PLUS_MINUS_MARK = re.compile(r"(?m)^\s*([+-])\s")
 _NUMBER_VALUE = re.compile(
     r"\s*\d{1,2}\s*(?:[:=]|-+|–|—|->|→)\s*(?:yes|no|present|absent|active|inactive|true|false)\b", re.IGNORECASE
 )
+#: "1 = 0, 2 = 0, 4 = 1", and "Prediction: 6 12 25".
+_CODED = re.compile(r"\s*\d{1,2}\s*[:=]\s*[01](?:\s*[,;]\s*\d{1,2}\s*[:=]\s*[01]){1,40}\s*\.?\s*")
+_PREDICTED = re.compile(
+    r"\s*(?:prediction|predicted(?:\s+aus)?|answer|result|output|codes?|labels?)\s*[:=]\s*(?P<list>\d{1,2}(?:[,\s]+\d{1,2}){1,20})\s*",
+    re.IGNORECASE,
+)
 #: Equal answers are read once: models repeat themselves.
 _REMEMBERED = 2048
 
@@ -136,6 +142,13 @@ def _with_labels(text: str) -> str:
         numbers = [int(line.split()[0].rstrip(":-=").strip()) for line in lines]
         if all(number in facs.NAMES for number in numbers) and numbers != list(range(1, len(numbers) + 1)):
             return "\n".join(f"AU{line.strip()}" for line in lines)
+    if _CODED.fullmatch(text):
+        numbers = [int(digits) for digits in re.findall(r"(\d+)\s*[:=]", text)]
+        if all(number in facs.NAMES for number in numbers) and numbers != list(range(1, len(numbers) + 1)):
+            return re.sub(r"(?=\b\d+\s*[:=])", "AU", text)
+    if answer := _PREDICTED.fullmatch(text):
+        if all(int(digits) in facs.NAMES for digits in re.findall(r"\d+", answer["list"])):
+            return answer["list"]
     return text
 
 

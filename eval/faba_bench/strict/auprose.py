@@ -23,6 +23,7 @@ from faba_bench.strict.values import decide
 _COUNTER = re.compile(r"\s*(?:[-*•·#>▪◦‣]+\s+|\(?\d{1,3}[.)](?=\s)\s+)*")
 _SIDE = re.compile(r"(?:AU\s*)?(?:(?P<before>[LR])\s?\d|\d{1,2}\s?(?P<behind>[LR])(?![A-Za-z]))")
 _SENTENCE = re.compile(r"(?i)\b(?:is|are|was|were|and|if|but|(?:no|not|neither|nor|without)\s+(?=AU|action))\b")
+_YES_OR_NO = frozenset(("yes", "no", "y", "n", "yep", "nope"))
 _QUESTION_WORDS = words.YES | words.NO
 
 
@@ -147,6 +148,8 @@ def _read_tokens(
             asked = [token.payload for token in sentence if token.kind == "m" and token.payload.how == "named"]
             continue
         for segment in segments(sentence):
+            if _postposed(segment, ledger):
+                continue
             head, body, kind, sign = heading_of(segment, line)
             if kind == "item":
                 if item and not settled:
@@ -181,6 +184,22 @@ def _read_tokens(
     )
     goes_on = carried if not ends_open and carried < 0 and _is_item(tokens, line) else 1
     return (heading if ends_open else goes_on), previous, asked
+
+
+def _postposed(segment: Sequence[Token], ledger: Ledger) -> bool:
+    """Enter "AU1 yes, AU2 yes, AU4 no", alone or behind a heading's colon; False for anything else."""
+    colon = next((index for index, token in enumerate(segment) if token.text == ":"), -1)
+    if any(token.kind == "m" for token in segment[: max(colon, 0)]):
+        return False
+    rest = [token for token in segment[colon + 1 :] if token.text not in (",", ";", "and", "but")]
+    if len(rest) < 4 or len(rest) % 2:
+        return False
+    pairs = list(zip(rest[::2], rest[1::2], strict=True))
+    if not all(unit.kind == "m" and word.text in _YES_OR_NO for unit, word in pairs):
+        return False
+    for unit, word in pairs:
+        ledger.say(unit.payload, -1 if word.text in words.NO else 1)
+    return True
 
 
 def _is_item(tokens: Sequence[Token], line: str) -> bool:

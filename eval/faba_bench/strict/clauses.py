@@ -110,6 +110,11 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
                 current = _next(found, current, token.text)
                 index += 1
                 continue
+            arrow = token.text in "-=" and index + 1 < count and tokens[index + 1].text == ">"
+            if current.has_mark and (token.text in "→⇒" or (arrow and tokens[index + 1].start == token.end)):
+                current = _next(found, current, "so")
+                index += 2 if arrow else 1
+                continue
             if token.text == ",":
                 if not current.tokens:
                     index += 1

@@ -152,6 +152,8 @@ def _line(
         for said in outcome.said:
             word, kind = said.token.payload
             verdict = said.sign * compared.get(said.token.start, 1)
+            if verdict < 0 and word == "neutral" and _sums_up(outcome.clauses, said.clause):
+                verdict = 1
             if verdict < 0:
                 denied[word] = None
             elif verdict > 0:
@@ -165,7 +167,16 @@ def _line(
     return previous, carried
 
 
+def _sums_up(clauses_: Sequence[Clause], number: int) -> bool:
+    """ "The face shows no strong feelings: neutral": no denial, but what the denial amounts to."""
+    clause = clauses_[number]
+    alone = all(token.kind in ("m", "word") for token in clause.tokens) and len(clause.tokens) <= 3
+    return alone and clause.opened in (":", "-", "–", "—") and number > 0 and not clauses_[number - 1].has_mark
+
+
 def _concedes(clause: Clause) -> bool:
+    if clause.opened == "whereas" and any(token.text in ("this", "here") for token in clause.tokens[:3]):
+        return False  # "An angry face has lowered brows, whereas this one ..."
     return clause.opened in _CONCESSIONS or clause.tokens[0].text in _CONCESSIONS
 
 
@@ -265,7 +276,7 @@ def _weight(frame: _Frame, text: str, token: Token) -> float:
 
 
 _LESS = re.compile(
-    r"\s*(?:undertones?|overtones?|nuances?|tinges?)\b|\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
+    r"\s*[(\[]\s*(?:secondary|second|2nd|minor|weaker|less)\b|\s*(?:undertones?|overtones?|nuances?|tinges?)\b|\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
 )
 
 

@@ -26,6 +26,8 @@ _TABLE |= str.maketrans(
 )  # fmt: skip
 _EMPHASIS = re.compile(r"\*\*+|__+|(?<![\w*])\*(?=[^\s*])|(?<=[^\s*])\*(?![\w*])|~~")
 _BOXED = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
+#: Google Vision's fields: "joyLikelihood: VERY_LIKELY".
+_LIKELIHOOD = re.compile(r"\b[a-z]{3,12}Likelihood\b|\bVERY_(?:UN)?LIKELY\b")
 _BREAK = re.compile(r"<\s*(?:br|/p|/div|/li|/ul|/ol|/h[1-6])\s*/?\s*>", re.IGNORECASE)
 _ITEM = re.compile(r"<\s*li\b[^<>]*>", re.IGNORECASE)
 _MARKUP = re.compile(
@@ -50,6 +52,8 @@ def normal(text: str) -> str:
         for _ in range(3):
             text = _BOXED.sub(r" \1 ", text)
         text = text.replace("\\n", "\n").replace("$", " ")
+    if "ikelihood" in text:
+        text = _LIKELIHOOD.sub(lambda match: match.group().replace("_", " ").removesuffix("Likelihood"), text)
     if "*" in text or "__" in text or "~~" in text:
         text = _EMPHASIS.sub("", text)
     if "<" in text:

@@ -25,6 +25,9 @@ _IN_BRACKET = re.compile(
     r"\s*(?:an?\s+(?=\d))?(?:(?:intensity|level|score|value|presence|state|status|grade|(?:A|ans|answer)(?=\s*:))\s*(?:of|is|=|:)?\s*)?",
     re.IGNORECASE,
 )
+_CONFIDENCE = re.compile(
+    r"\s*(?:(?:confidence|probability|prob\.?|likelihood|certainty)\s*(?:of|is|=|:)?(?=\s*[\d.]))?", re.IGNORECASE
+)
 _SUFFIX = re.compile(r"\s*(?:[-_]\s*(?P<sign>[+-])(?=\s*(?:[,;]|$))|(?P<tight>[+-])(?=\s*(?:[,;.)]|\s*$|\s+\x01)))")
 _MARKS_BEFORE = re.compile(
     rf"(?:(?P<yes>[\[(]\s*[xX✓✔√•●*]\s*[\])]|[{re.escape(YES_MARKS)}√])|(?P<no>[\[(]\s*[\])]|[{re.escape(NO_MARKS)}])|(?P<box>☒))\s*[\"'*_(:]*\s*\Z"
@@ -118,6 +121,7 @@ def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]
     if lead["bracket"] is not None:
         position = _IN_BRACKET.match(line, position, until).end()  # type: ignore[union-attr]
     if strong:
+        position = _CONFIDENCE.match(line, position, until).end()  # type: ignore[union-attr]
         position = _IN_BRACKET.match(line, position, until).end()  # type: ignore[union-attr]
     value = match_value(line, position, until)
     if value is None:

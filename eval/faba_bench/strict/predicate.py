@@ -401,6 +401,10 @@ class ClauseReader:
             self.deny, self.denied_at = -1, index  # "too close together for a jaw drop"
         elif text in words.TENTATIVE and index and self.tokens[index - 1].kind == "copula":
             self.tentative = True
+        elif text in words.SUSPECTING and index and before in ("i", "we"):
+            self.nothing = 0  # "I suspected AU9, but ..."
+        elif text == "out" and index == self.count - 1 and index and self.tokens[index - 1].kind == "copula":
+            self.predicate, self.stated = -self.predicate, True  # "AU12 is out"
         elif (
             text in words.CODING and self.negated and (behind := self._behind(index)) and behind.text in ("it", "them")
         ):
@@ -489,10 +493,14 @@ class ClauseReader:
                 continue
             if own:
                 said.sign *= 0 if self.tentative else sign
-            elif self.clause.opened == "which" and self.verb >= 0 and not (self.stated or elliptic):
+            elif self.clause.opened == "which" and self.verb >= 0 and not (self.stated or elliptic or self._has_gap()):
                 continue
             elif sign < 0:
                 said.sign = -1
+
+    def _has_gap(self) -> bool:
+        """ "AU12, which I do not see": the relative is the object of the last verb."""
+        return self.tokens[0].text in ("i", "we", "one", "you") and self.tokens[-1].text in words.PERCEIVING
 
     def _of_these(self) -> bool:
         """ "None of these is visible": what is denied are the mentions before."""

@@ -29,6 +29,7 @@ _INTENSITY_HEAD = re.compile(
 _CONFIDENCE_HEAD = re.compile(r"(?i)\b(?:confidence|certainty|conf)\b")
 _NUMERIC = re.compile(r"-?\d*\.?\d+%?")
 _RANK_HEAD = re.compile(r"(?i)^\W*(?:rank(?:ing)?|place|position|order)\W*$")
+_SIDE_HEAD = re.compile(r"(?i)^\W*(?:left|right|l|r)(?:\s+(?:side|half|face))?\W*$")
 _UNIT_HEAD = re.compile(
     r"(?i)^\W*(?:aus?|action\s*units?|units?|code|number|no\.?|#|facs(?:\s*code)?|au\s*(?:number|code|no\.?|#|id))\W*$"
 )
@@ -221,11 +222,12 @@ def _upright(rows: Sequence[Sequence[str]], labels: Labels, into: Structure, kin
     order = _state_columns(head if headed else [], column, width, body)
     into.intensities = headed and any("intensity" in cell.lower() for cell in head)
     good = 0
+    sides = [number for number, cell in enumerate(head) if headed and number != column and _SIDE_HEAD.match(cell)]
     for row in body:
         named = labels.cell(row[column], bare=bare) if column < len(row) else None
         if not named:
             continue
-        value = _row_value(row, order, head if headed else [])
+        value = _either_side(row, sides) or _row_value(row, order, head if headed else [])
         if value is None and kind == "csv" and len(row) > 1:
             return False
         good += 1
@@ -284,6 +286,16 @@ def _row_value(row: Sequence[str], order: Sequence[tuple[int, bool]], head: Sequ
     if any(not positive for _, positive in order) and any(positive for _, positive in order):
         return None
     return None
+
+
+def _either_side(row: Sequence[str], sides: Sequence[int]) -> Value | None:
+    """The value of the stronger side of the face; None without a column for each of the two, or without their values."""
+    values = [cell_value(row[number]) for number in sides if number < len(row)]
+    if len(sides) != 2 or len(values) != 2 or None in values:
+        return None
+    return max(
+        (value for value in values if value is not None), key=lambda value: (bool(value.state), value.number or 0)
+    )
 
 
 def _source(cell: str) -> str:

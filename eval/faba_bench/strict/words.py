@@ -37,7 +37,7 @@ dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectab
 negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
 unsupported|unwarranted|lacked|omitted|precluded|resting|too weak to|too faint to|too subtle to|wanting|crossed out|
-ruled out completely|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
+ruled out completely|hard to score|hard to see|hard to code|hard to judge|hard to assess|hard to detect|hard to make out|difficult to score|difficult to see|difficult to code|difficult to judge|difficult to assess|difficult to detect|difficult to make out|impossible to score|impossible to see|impossible to code|impossible to judge|impossible to assess|impossible to detect|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
 """.replace("\n", "").split("|")
 
 #: Predicates that say that something is there: they complete a clause and carry over to "AU4 is not".
@@ -143,6 +143,10 @@ WISHING = frozenset("have expect like need want love".split())
 SUPPOSING_VERB = frozenset(
     "think expect suspect assume argue mistake misread confuse suppose interpret take add believe guess claim imagine".split()
 )
+#: With "I": thought of, and mostly given up.
+SUSPECTING = frozenset("suspected contemplated debated".split())
+#: What one does to a unit: at the end of "which I do not see".
+PERCEIVING = frozenset("see find detect observe notice code score recognise recognize confirm discern spot".split())
 #: Whoever else looks at the face: with "might see", what they take it for.
 ANYONE = frozenset(
     "one people viewers viewer observer observers coders coder annotator annotators others someone somebody reader readers".split()
