@@ -146,9 +146,9 @@ def _with_labels(text: str) -> str:
         numbers = [int(digits) for digits in re.findall(r"(\d+)\s*[:=]", text)]
         if all(number in facs.NAMES for number in numbers) and numbers != list(range(1, len(numbers) + 1)):
             return re.sub(r"(?=\b\d+\s*[:=])", "AU", text)
-    if answer := _PREDICTED.fullmatch(text):
-        if all(int(digits) in facs.NAMES for digits in re.findall(r"\d+", answer["list"])):
-            return answer["list"]
+    answer = _PREDICTED.fullmatch(text)
+    if answer and all(int(digits) in facs.NAMES for digits in re.findall(r"\d+", answer["list"])):
+        return answer["list"]
     return text
 
 

@@ -126,7 +126,7 @@ def find_descriptions(text: str) -> list[Description]:
     parts = list(_PART.finditer(text))
     ends = [part.end() for part in parts]
     found: list[Description] = []
-    kinds = {str(part.lastgroup) for part in parts}
+    kinds = dict.fromkeys(str(part.lastgroup) for part in parts)
     for kind in kinds:
         for pattern, units, facs in _ACTION[kind]:
             for match in pattern.finditer(text):

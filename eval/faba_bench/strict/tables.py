@@ -289,7 +289,7 @@ def _row_value(row: Sequence[str], order: Sequence[tuple[int, bool]], head: Sequ
 
 
 def _either_side(row: Sequence[str], sides: Sequence[int]) -> Value | None:
-    """The value of the stronger side of the face; None without a column for each of the two, or without their values."""
+    """The value of the stronger side of the face; None without a column and a value for each of the two."""
     values = [cell_value(row[number]) for number in sides if number < len(row)]
     if len(sides) != 2 or len(values) != 2 or None in values:
         return None
