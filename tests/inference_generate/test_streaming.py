@@ -21,6 +21,7 @@ CAPACITY = 4
 def answerer(bench: Any) -> Answerer:
     """The tiny model, made to end its answers sooner or later."""
     made = Answerer(str(bench.model), None, bench.images, GenerateSettings(max_new_tokens=LIMIT, batch_size=CAPACITY))
+    made.streams = True
     head = made.model.get_output_embeddings().weight
     with torch.no_grad():
         head[made.loaded[0].eos_token_id] *= 2.0
