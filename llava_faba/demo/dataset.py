@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faba_bench.files.atomic import write_json
 
 from .faces.capture import draw_capture
 from .faces.identity import Identity, draw_identity
@@ -171,7 +172,7 @@ def build(
         (out_dir / "images" / split).mkdir(parents=True, exist_ok=True)
         for left_over in (out_dir / "images" / split).glob(".*.part"):  # of a run that was killed
             left_over.unlink(missing_ok=True)
-    _write_json(out_dir / "manifest.json", {**settings, "complete": False})
+    write_json(out_dir / "manifest.json", {**settings, "complete": False})
     train, test = plan("train", n_train, seed), plan("test", n_test, seed)
     made = _make_pictures([*train, *test], out_dir, size, workers, progress)
     counts = _write_records(out_dir, train, test, seed)
@@ -182,7 +183,7 @@ def build(
         "versions": _versions(),
         "sources": _credits(),
     }
-    _write_json(out_dir / "manifest.json", manifest)
+    write_json(out_dir / "manifest.json", manifest)
     files = {name: out_dir / f"{name}.json" for name in (*counts, "identities", "manifest")}
     return DemoData(
         root=out_dir,
@@ -294,8 +295,8 @@ def _write_records(out_dir: Path, train: list[Sample], test: list[Sample], seed:
         "base_text": _base_text(len(train), seed),
     }
     for name, records in files.items():
-        _write_json(out_dir / f"{name}.json", records)
-    _write_json(out_dir / "identities.json", _truth([*train, *test]))
+        write_json(out_dir / f"{name}.json", records)
+    write_json(out_dir / "identities.json", _truth([*train, *test]))
     return {name: len(records) for name, records in files.items()}
 
 
@@ -375,12 +376,6 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _write_json(path: Path, content: object) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
 
 
 __all__ = ["DataFolderMismatch", "DemoData", "Sample", "build", "people", "plan"]

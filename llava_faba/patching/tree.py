@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from faba_bench.files.atomic import drafted
 
 from llava_faba import upstream
 from llava_faba.patching.diff import PatchError
@@ -49,38 +51,31 @@ def write_files(root: Path, contents: Mapping[str, bytes]) -> None:
     """
     staged: dict[Path, tuple[Path, Path]] = {}
     path = root
-    try:
-        for name, content in contents.items():
-            path = root / name
-            backup = _write_beside(path, path.read_bytes())
-            staged[path] = backup, backup  # so that it is removed should the next line fail
-            staged[path] = backup, _write_beside(path, content)
-        replaced = []
+    with contextlib.ExitStack() as drafts:
         try:
-            for path, (backup, new) in staged.items():
-                new.replace(path)
-                replaced.append((path, backup))
-        except OSError:
-            for done, backup in replaced:
-                backup.replace(done)
-            raise
-    except OSError as error:
-        raise PatchError(f"{path}: cannot be written ({error.strerror}); nothing was changed.") from error
-    finally:
-        for temporary in {file for pair in staged.values() for file in pair}:
-            temporary.unlink(missing_ok=True)
+            for name, content in contents.items():
+                path = root / name
+                pair = [_write_beside(path, one, drafts) for one in (path.read_bytes(), content)]
+                staged[path] = pair[0], pair[1]
+            replaced = []
+            try:
+                for path, (backup, new) in staged.items():
+                    new.replace(path)
+                    replaced.append((path, backup))
+            except OSError:
+                for done, backup in replaced:
+                    backup.replace(done)
+                raise
+        except OSError as error:
+            raise PatchError(f"{path}: cannot be written ({error.strerror}); nothing was changed.") from error
 
 
-def _write_beside(path: Path, content: bytes) -> Path:
+def _write_beside(path: Path, content: bytes, drafts: contextlib.ExitStack) -> Path:
     """A temporary file beside ``path``, with its permissions, safely on disk."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.copymode(path, name)
-    except BaseException:
-        Path(name).unlink()
-        raise
-    return Path(name)
+    draft = drafts.enter_context(drafted(path))
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.copymode(path, draft)
+    return draft

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faba_bench.files.atomic import write_bytes
 from faba_bench.files.digests import sha256_json
 from faba_bench.files.jsonfiles import parse_json
-from faba_bench.files.oserrors import naming
 
 from llava_faba.errors import PriorError
 from llava_faba.experts.base import PriorStatus
@@ -211,26 +211,7 @@ MOST_ROWS_AT_ONCE = 8192
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file so that a crash leaves the old one or the new one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with naming(path), temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new files in ``folder`` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_bytes(path, data, through_links=False)  # a stranger's store may hold links to what is not its own
 
 
 def blocks(count: int, size: int = 65536) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from faba_bench.files.atomic import write_text
 
 from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
 from llava_faba.errors import PriorError, RecordError, UserError
@@ -66,8 +67,7 @@ class FabaEvaluation:
         result = self.score(ordered)
         if self.args.should_save:
             path = Path(self.args.output_dir) / ANSWERS_FOLDER / f"step-{step}.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(json.dumps(answer) + "\n" for answer in ordered), encoding="utf-8")
+            write_text(path, "".join(json.dumps(answer) + "\n" for answer in ordered))
         scores = {
             f"eval_{mode}_{name}": float(body[f"s_{key}"])
             for mode, body in result["modes"].items()

@@ -6,7 +6,6 @@ from the run's own ``--output_dir``, which is trusted; a stranger's checkpoint i
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 import transformers
+from faba_bench.files.atomic import sweep, write_json
 from faba_bench.files.jsonfiles import read_object
 
 from llava_faba.errors import UserError
@@ -75,15 +75,12 @@ def remove_drafts(output_dir: Path | str) -> None:
 
 def mark_complete(folder: Path, settings: dict[str, Any]) -> None:
     """Write the manifest, the last file of a checkpoint: names and sizes of all others, and what made them."""
+    sweep(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     for path in files:
         _sync(path)
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-    draft = folder / f".{MANIFEST}"
-    draft.write_text(json.dumps({"files": sizes, "settings": settings}), encoding="utf-8")
-    _sync(draft)
-    draft.replace(folder / MANIFEST)
-    _sync(folder)
+    write_json(folder / MANIFEST, {"files": sizes, "settings": settings}, indent=None)
     _sync(folder.parent)
 
 

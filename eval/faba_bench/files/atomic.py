@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,40 +14,81 @@ from typing import Any
 
 from faba_bench.files.oserrors import naming
 
+_PARTIAL = re.compile(r"\..{0,60}\.[a-z0-9_]{8}\.partial", re.DOTALL)  # tempfile's names
+_swept: set[tuple[str, int]] = set()
+
 
 @contextlib.contextmanager
-def replacing(target: str | Path) -> Iterator[Path]:
+def replacing(target: str | Path, *, through_links: bool = True) -> Iterator[Path]:
     """Yield a path to write to; it takes `target`'s place when the block ends, and goes away when the block raises.
 
     Parent folders are made. The file and its folder are synced, so that a power cut leaves the old or the new file. A
-    killed process leaves a hidden ``.NAME.XXXX.partial`` at most, never a half target. Raises OSError.
+    killed process leaves a hidden ``.NAME.XXXX.partial`` at most, never a half target; the next one that writes into
+    that folder removes it. A link is written through, as open() does, or replaced. Raises OSError.
     """
     target = Path(target)
-    if target.is_symlink():  # written through, as open() does; links in a circle are told
+    if through_links and target.is_symlink():  # links in a circle are told
         with contextlib.suppress(FileNotFoundError):
             target.stat()
         target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A name of the largest length leaves no room for a prefix: take a part of it.
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".partial", dir=target.parent)
-    os.close(handle)
-    partial = Path(name)
+    with drafted(target) as partial, naming(target):
+        partial.chmod(_mode(target))
+        yield partial
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(target)
+        sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def drafted(target: Path) -> Iterator[Path]:
+    """Yield a new empty file beside `target`, which is removed at the end where it is still there.
+
+    It is locked while the block runs, so that `sweep` knows it from one that a killed process left.
+    """
+    if (key := (str(target.parent.absolute()), os.getpid())) not in _swept:
+        _swept.add(key)  # once: a folder may hold a million files
+        sweep(target.parent)
+    partial, lock = _new(target)
     try:
-        with naming(target):
-            partial.chmod(_mode(target))
-            yield partial
-            with partial.open("rb") as stream:
-                os.fsync(stream.fileno())
-            partial.replace(target)
-            sync_folder(target.parent)
-    except BaseException:
+        yield partial
+    finally:
         partial.unlink(missing_ok=True)
-        raise
+        os.close(lock)
 
 
-def write_bytes(target: str | Path, data: bytes) -> None:
+def _new(target: Path) -> tuple[Path, int]:
+    while True:
+        # A name of the largest length leaves no room for a prefix: take a part of it.
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".partial", dir=target.parent)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return Path(name), handle
+        os.close(handle)  # another process swept it before it was locked
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what killed processes left half written in `folder`; drafts that somebody is writing are locked."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in [one for one in entries if _PARTIAL.fullmatch(one.name) and one.is_file(follow_symlinks=False)]:
+            with contextlib.suppress(OSError):
+                _remove_unlocked(Path(entry.path))
+
+
+def _remove_unlocked(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(handle)
+
+
+def write_bytes(target: str | Path, data: bytes, *, through_links: bool = True) -> None:
     """Write `data` whole or not at all."""
-    with replacing(target) as partial:
+    with replacing(target, through_links=through_links) as partial:
         partial.write_bytes(data)
 
 

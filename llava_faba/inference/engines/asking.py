@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llava_faba.emola.settings import expert_name
+from llava_faba.emola.settings import expert_name, prior_size
 from llava_faba.errors import UserError
 from llava_faba.experts import Picture, create_expert
 from llava_faba.inference.engines.kinds import settings_of
@@ -34,7 +34,7 @@ class PriorSource:
             check_store(self._store, config)
         else:
             described = getattr(config, "facial_prior_expert_settings", None) or {}
-            self._expert = create_expert(expert_name(config), described, size=config.landmark_feature_hidden_size)
+            self._expert = create_expert(expert_name(config), described, size=prior_size(config))
 
     def of(self, names: Sequence[str], pictures: Sequence[Image]) -> tuple[np.ndarray, list[str | None]]:
         """float32 (n, prior size), raw, and a status each: None where it was stored."""

@@ -18,6 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.jsonfiles import parse_json
+from faba_bench.files.problem import FileProblem
+from faba_bench.files.terminal import printable
+
+from llava_faba.datatools.annotate.secret import Scrubber, clean_key
 from llava_faba.errors import UserError
 from llava_faba.inference.keys import fingerprint
 from llava_faba.inference.settings import GenerateSettings
@@ -26,24 +31,29 @@ from llava_faba.packages import is_installed
 KEY = "VLLM_API_KEY"
 _START_SECONDS = 1800
 _TOLD = 2000
+_LONGEST = 64 << 20  # bytes of an answer
 
 
 @dataclass
 class Server:
-    """``url`` without a slash at its end; ``model``: the name to ask for; ``process``: of one that was started here."""
+    """``url`` without a slash at its end; ``model``: the name to ask for; ``process``: of one that was started here.
+
+    ``key`` goes into one header and is taken out of all that comes back, whoever repeats it.
+    """
 
     url: str
     model: str
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
     _parts: urllib.parse.SplitResult = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._parts = urllib.parse.urlsplit(self.url)
+        self._scrub = Scrubber(self.key or "")
 
     def post(self, path: str, body: Any) -> tuple[int, Any]:
-        """(HTTP status, the JSON of the answer). Raises OSError where nobody answers."""
+        """(HTTP status, the answer's JSON; its beginning where it is none). Raises OSError where nobody answers."""
         return self._asked("POST", path, json.dumps(body).encode())
 
     def get(self, path: str) -> tuple[int, Any]:
@@ -59,15 +69,19 @@ class Server:
         try:
             connection.request(method, self._parts.path + path, body, headers)
             answer = connection.getresponse()
-            content = answer.read()
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"{type(error).__name__}: {error}") from error
+            content = answer.read(_LONGEST + 1)
+        except (http.client.HTTPException, OSError) as error:
+            # Not chained: the library's own exception may hold what the server sent.
+            raise ConnectionError(self._scrub(printable(f"{type(error).__name__}: {error}"))[:_TOLD]) from None
         finally:
             connection.close()
+        if len(content) > _LONGEST:
+            raise ConnectionError(f"the answer is longer than {_LONGEST >> 20} MB")
+        text = self._scrub(content.decode(errors="replace"))
         try:
-            return answer.status, json.loads(content) if content else None
-        except ValueError:
-            return answer.status, content[:_TOLD].decode(errors="replace")
+            return answer.status, parse_json(text, path) if text else None
+        except FileProblem:
+            return answer.status, printable(text[:_TOLD])
 
     def check_alive(self) -> None:
         """Raise UserError when a server that was started here has ended."""
@@ -76,6 +90,11 @@ class Server:
                 f"vLLM ended with exit code {self.process.returncode} (its messages: {self.log}); answers so far are "
                 f"kept, the same command goes on from there.\n{_last_error(self.log)}"
             )
+
+
+def key_of_environment() -> str | None:
+    """The key in ``VLLM_API_KEY``, without what a shell or a file left around it. Raises UserError, not showing it."""
+    return clean_key(os.environ.get(KEY, ""), f"the key in {KEY}") or None
 
 
 def alias_of(model_path: str) -> str:
@@ -87,9 +106,8 @@ def alias_of(model_path: str) -> str:
 def running_server(url: str, model_path: str) -> Iterator[Server]:
     """The server at ``url`` (with or without /v1). Raises UserError where nobody answers, or with another model."""
     url = url.rstrip("/").removesuffix("/v1")
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise UserError(f"--endpoint {url}: an address such as http://127.0.0.1:8000 is wanted.")
-    server = Server(url, "", os.environ.get(KEY))
+    _check_address(url)
+    server = Server(url, "", key_of_environment())
     try:
         status, found = server.get("/v1/models")
     except OSError as error:
@@ -102,10 +120,23 @@ def running_server(url: str, model_path: str) -> Iterator[Server]:
     yield server
 
 
+def _check_address(url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        is_one = False
+    if is_one and (parts.username or parts.password):
+        raise UserError(f"--endpoint must not hold a password: the key belongs into {KEY}.")
+    if not is_one or not (url.isascii() and url.isprintable()) or " " in url:
+        raise UserError(f"--endpoint {printable(url)}: an address such as http://127.0.0.1:8000 is wanted.")
+
+
 def _name_of(found: dict[str, Any], url: str, model_path: str) -> str:
     """The served model that is the folder's, by content, or by its path on this machine."""
     wanted = alias_of(model_path)
-    cards = [card for card in found.get("data", []) if isinstance(card, dict)]
+    listed = found.get("data")
+    cards = [card for card in listed if isinstance(card, dict)] if isinstance(listed, list) else []
     names = [str(card.get("id")) for card in cards]
     if wanted in names:
         return wanted
@@ -114,8 +145,9 @@ def _name_of(found: dict[str, Any], url: str, model_path: str) -> str:
     same = any(Path(root).is_absolute() and Path(root).resolve() == Path(model_path).resolve() for root in roots)
     if not others and same:
         return names[0]
+    told = printable(", ".join(names))[:_TOLD] or "nothing"
     raise UserError(
-        f"{url} serves {', '.join(names)}, and nothing says that this is {model_path}: start it by "
+        f"{url} serves {told}, and nothing says that this is {model_path}: start it by "
         f"'llava-faba serve', or with --served-model-name NAME {wanted}."
     )
 
@@ -156,6 +188,10 @@ def vllm_arguments(model_path: str, dtype: str, device: str, host: str = "127.0.
 def environment(device: str) -> dict[str, str]:
     """Of a vLLM process: on a CPU it would take most of the memory for its cache, here a gigabyte unless told."""
     found = {**os.environ, "VLLM_NO_USAGE_STATS": os.environ.get("VLLM_NO_USAGE_STATS", "1")}
+    key = key_of_environment()  # with a line end behind it, no client's key would be equal
+    found |= {KEY: key} if key else {}
+    if not key:
+        found.pop(KEY, None)
     if device == "cpu":
         found.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     return found

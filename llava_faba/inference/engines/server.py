@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.terminal import printable
+
 from llava_faba.errors import UserError
 from llava_faba.images import open_image
 from llava_faba.inference.engines.asking import PriorSource, message
@@ -74,14 +76,11 @@ class _Asker:
         status, found = self._posted(body)
         if status != 200:
             return failed(question, UserError(f"the server refused it ({status}): {_reason(found)}"))
-        choice = found["choices"][0]
-        return Result(
-            id_of(question),
-            (choice["message"]["content"] or "").strip(),
-            tuple(choice.get("token_ids") or ()),
-            prior_status=statuses[0],
-            is_cut=choice["finish_reason"] == "length",
-        )
+        try:
+            text, tokens, reason = _answer(found)
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+            return failed(question, UserError(f"the server's answer is none: {_reason(found)}"))
+        return Result(id_of(question), text, tokens, prior_status=statuses[0], is_cut=reason == "length")
 
     def _body(self, question: str, picture: Any, priors: Any) -> dict[str, Any]:
         kept = io.BytesIO()
@@ -122,10 +121,19 @@ class _Asker:
             time.sleep(1)
 
 
+def _answer(found: Any) -> tuple[str, tuple[int, ...], str]:
+    """The text, its tokens, and why it ends. Raises what Python does for an object of another form."""
+    choice = found["choices"][0]
+    text, tokens = choice["message"]["content"] or "", choice.get("token_ids") or ()
+    if not isinstance(text, str) or not all(type(token) is int and token >= 0 for token in tokens):
+        raise TypeError
+    return text.strip(), tuple(tokens), choice["finish_reason"]
+
+
 def _reason(found: Any) -> str:
     error = found.get("error") if isinstance(found, dict) else None
     told = error.get("message") if isinstance(error, dict) else None
-    return str(told if told is not None else found)[:400]
+    return printable(str(told if told is not None else found))[:400]
 
 
 __all__ = ["IN_FLIGHT", "alias_of", "answer_with_server"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from llava_faba.devices import choose_device
 from llava_faba.errors import UserError
 from llava_faba.inference.engines.kinds import native_config
-from llava_faba.inference.engines.running import KEY, alias_of, environment, vllm_arguments
+from llava_faba.inference.engines.running import KEY, alias_of, environment, key_of_environment, vllm_arguments
 from llava_faba.packages import is_installed
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -47,7 +46,7 @@ def serve_command(model_path: str, settings: ServeSettings) -> tuple[list[str], 
         )
     if not is_installed("vllm"):
         raise UserError("'serve' needs vLLM, which is not installed here: pip install vllm")
-    if settings.host not in _LOOPBACK and not os.environ.get(KEY):
+    if settings.host not in _LOOPBACK and not key_of_environment():
         raise UserError(
             f"--host {settings.host} is open to others: put a key into {KEY} first, which clients then send."
         )
@@ -73,7 +72,7 @@ def ways_to_ask(model_path: str, settings: ServeSettings) -> tuple[str, str]:
         '"image_url": {"url": "data:image/jpeg;base64,%s"}}, '
         f'{{"type": "text", "text": "{_QUESTION}"}}]}}]}}'
     )
-    key = f'-H "Authorization: Bearer ${KEY}" ' if os.environ.get(KEY) else ""
+    key = f'-H "Authorization: Bearer ${KEY}" ' if key_of_environment() else ""
     # The picture goes through a pipe: an argument of a command may have 128 KiB at most.
     curl = (
         f'printf {shlex.quote(body)} "$(base64 -w0 face.jpg)" | curl -s {url}/chat/completions {key}'

@@ -6,12 +6,13 @@ from typing import Any
 
 from llava_faba.emola.settings import expert_name, prior_size
 from llava_faba.errors import PriorError
+from llava_faba.model.prior_origin import PriorOrigin
 from llava_faba.priors.store import PriorStore
-from llava_faba.priors.writer import comparable_settings
 
 
 def check_store(store: PriorStore, config: Any) -> None:
-    """Raise PriorError when a store's priors are not those that the model was trained on."""
+    """Raise UserError when a store's priors are not those that the model was trained on: another size, expert, version
+    of it, or other settings; both are named."""
     if store.size != prior_size(config):
         raise PriorError(
             f"{store.path} holds priors of {store.size} numbers, but the model was trained on {prior_size(config)}."
@@ -22,10 +23,6 @@ def check_store(store: PriorStore, config: Any) -> None:
             f"{store.path} was made by the expert '{store.expert}', but the model was trained on priors of '{named}'; "
             f"run 'llava-faba priors extract --expert {named}'."
         )
-    trained, made = getattr(config, "facial_prior_expert_settings", None) or {}, comparable_settings(store.settings)
-    other = [name for name, value in comparable_settings(trained).items() if made.get(name, value) != value]
-    if other and named == store.expert:
-        raise PriorError(
-            f"{store.path} was made with {other[0]}={made[other[0]]!r}, but the model was trained on priors with "
-            f"{other[0]}={trained[other[0]]!r}; extract them with the model's settings (--set)."
-        )
+    origin = PriorOrigin.of(config, "the model")
+    if origin is not None and named == store.expert:
+        origin.check_made_by(store.expert_version, store.settings, f"the store {store.path}")
