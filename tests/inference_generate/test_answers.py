@@ -144,6 +144,37 @@ def test_a_store_of_another_expert_is_refused(bench):
     check_store(store, SimpleNamespace(landmark_feature_hidden_size=136, facial_prior_expert="precomputed"))
 
 
+def test_a_store_made_with_other_settings_or_by_another_version_is_refused(tmp_path):
+    """As training does, naming both; the path of weights that have a checksum is no difference, the checksum is."""
+    from types import SimpleNamespace
+
+    from llava_faba.errors import UserError
+    from llava_faba.priors.store import PriorStore
+    from llava_faba.priors.writer import PriorStoreWriter
+
+    made = {"upsample": 1, "weights": "/a/x", "weights_sha256": "1" * 64}
+    with PriorStoreWriter(tmp_path / "store", expert="dlib-68", version="2", settings=made, size=136):
+        pass
+    store = PriorStore.open(tmp_path / "store")
+
+    def check(version="2", **settings):
+        known = {**made, **settings}
+        config = {"landmark_feature_hidden_size": 136, "facial_prior_expert": "dlib-68"}
+        config |= {"facial_prior_expert_version": version, "facial_prior_expert_settings": known}
+        check_store(store, SimpleNamespace(**config))
+
+    check(weights="/b/x")
+    check(version=None)
+    for wrong, told in (
+        ({"upsample": 2}, ("upsample=2", "upsample=1")),
+        ({"weights_sha256": "2" * 64}, ("1" * 64, "2" * 64)),
+        ({"version": "1"}, ("version 1", "version 2")),
+    ):
+        with pytest.raises(UserError) as caught:
+            check(**wrong)
+        assert all(part in str(caught.value) for part in (*told, str(store.path)))
+
+
 def test_half_precision(bench):
     for dtype in ("float16", "bfloat16"):
         settings = GenerateSettings(max_new_tokens=4, dtype=dtype)

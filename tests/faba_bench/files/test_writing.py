@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from faba_bench.files import FileProblem
-from faba_bench.files.atomic import replacing, write_json, write_text
+from faba_bench.files.atomic import replacing, write_bytes, write_json, write_text
 from faba_bench.files.locks import exclusive
 from faba_bench.files.oserrors import sentence
 from faba_bench.files.paths import inside, regular_file
@@ -32,6 +33,55 @@ def test_names_of_the_largest_length_and_surrogates(tmp_path: Path) -> None:
     target = tmp_path / ("n" * 255)
     write_text(target, "a\ud800b")
     assert target.read_text() == "a\\ud800b"
+
+
+_WRITER = """
+import sys, time
+sys.path.insert(0, sys.argv[2])
+from faba_bench.files.atomic import replacing
+with replacing(sys.argv[1]) as partial:
+    partial.write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    """Another process's living draft stays, as do files that only look alike, and a link's target."""
+    (outside := tmp_path / "outside").write_text("mine")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    others = [".a.json.partial", "a.json.01234567.partial", ".a.json.ABCDEFGH.partial", ".a.json.0123456.partial"]
+    for name in others:
+        (folder / name).write_text("")
+    (folder / ".a.json.01234567.partial").symlink_to(outside)
+    os.mkfifo(folder / ".a.json.12345678.partial")
+    arguments = [sys.executable, "-c", _WRITER, str(folder / "b.json"), str(Path(__file__).parents[3] / "eval")]
+    writers = [subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        assert all(writer.stdout and writer.stdout.readline() == "writing\n" for writer in writers)
+        writers[0].kill()
+        writers[0].wait()
+        assert len(list(folder.glob(".b.json.*"))) == 2
+        write_json(folder / "a.json", {"a": 1})
+        assert len(list(folder.glob(".b.json.*"))) == 1
+        assert writers[1].communicate("")[0] == "" and writers[1].returncode == 0
+    finally:
+        for writer in writers:
+            writer.kill()
+    assert (folder / "b.json").read_text() == "half" and outside.read_text() == "mine"
+    kept = {*others, "a.json", "b.json", ".a.json.01234567.partial", ".a.json.12345678.partial"}
+    assert {path.name for path in folder.iterdir()} == kept
+
+
+def test_a_link_is_written_through_or_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    for name in ("through", "instead"):
+        (tmp_path / name).symlink_to(tmp_path / "real")
+    write_bytes(tmp_path / "instead", b"new", through_links=False)
+    assert not (tmp_path / "instead").is_symlink() and (tmp_path / "real").read_text() == "old"
+    write_bytes(tmp_path / "through", b"new")
+    assert (tmp_path / "through").is_symlink() and (tmp_path / "real").read_text() == "new"
 
 
 def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
