@@ -7,14 +7,20 @@ or "null" for a text that cannot be told.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import faba_bench
 import pytest
 from faba_bench.strict.au import read_aus
 from faba_bench.strict.emotion import read_emotion
 from faba_bench.thoughts import strip_thoughts
 
+EVAL = Path(faba_bench.__file__).resolve().parents[1]
 FIELD = Path(__file__).resolve().parents[1] / "data" / "field"
 CLASSES = ("Happiness", "Sadness", "Surprise", "Anger", "Neutral", "Disgust", "Fear")
 VOCABULARY = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26, 27, 43)
@@ -28,23 +34,39 @@ def reading(task: str, text: str) -> list[int] | str | None:
     return sorted(found.value) if found.parsed else None
 
 
-def cases() -> Iterator[tuple[str, str, list[int] | str | None]]:
+class Case(NamedTuple):
+    """One text: the file and line that it stands in, its task and how it is read rightly."""
+
+    place: str
+    task: str
+    text: str
+    right: list[int] | str | None
+
+
+def cases() -> Iterator[Case]:
     for name, items in json.loads((FIELD / "answers.json").read_text(encoding="utf-8")).items():
-        for item in items:
+        for number, item in enumerate(items, 1):
             right = item["right"]
-            yield name.partition("_")[0], item["text"], sorted(right) if isinstance(right, list) else right
+            yield Case(
+                f"answers.{name}:{number}",
+                name.partition("_")[0],
+                item["text"],
+                sorted(right) if isinstance(right, list) else right,
+            )
     for path in sorted((FIELD / "readings").glob("*_*.tsv")):
         task = path.name.partition("_")[0]
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            place = f"{path.stem}:{number}"
             label, _, raw = line.partition("\t")
             text = (
                 raw.replace("\\n", "\n").replace("\\t", "\t").replace("\\u2019", "\u2019").replace("\\u2014", "\u2014")
             )
             text = text.replace("\\\\", "\\")
             if label == "null":
-                yield task, text, None
+                yield Case(place, task, text, None)
             else:
-                yield task, text, label if task == "emotion" else [int(number) for number in label.split(",") if number]
+                units = [int(digits) for digits in label.split(",") if digits] if task == "au" else []
+                yield Case(place, task, text, label if task == "emotion" else units)
 
 
 #: Texts that are still read otherwise, each with its reason: one that is read right must leave the list.
@@ -59,9 +81,29 @@ UNREAD = {
 @pytest.mark.parametrize(
     ("task", "text", "right"),
     [
-        pytest.param(*case, marks=pytest.mark.xfail(strict=True, reason=UNREAD[case[1]])) if case[1] in UNREAD else case
+        pytest.param(
+            *case[1:],
+            id=case.place,
+            marks=[pytest.mark.xfail(strict=True, reason=UNREAD[case.text])] if case.text in UNREAD else [],
+        )
         for case in cases()
     ],
 )
 def test_reading(task: str, text: str, right: list[int] | str | None) -> None:
     assert reading(task, text) == right
+
+
+def test_reading_depends_on_nothing_but_the_text() -> None:
+    """Another hash seed, another process and another order of the texts give the same readings."""
+    here = [reading(case.task, case.text) for case in cases()]
+    program = (
+        f"import json, sys; sys.path[:0] = {[str(Path(__file__).parent), str(EVAL)]!r}\n"
+        "from test_field_readings import cases, reading\n"
+        "found = [reading(case.task, case.text) for case in reversed(list(cases()))]\n"
+        "print(json.dumps(found[::-1]))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    there = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert json.loads(there.stdout) == here

@@ -188,6 +188,8 @@ def _read_tokens(
 
 def _postposed(segment: Sequence[Token], ledger: Ledger) -> bool:
     """Enter "AU1 yes, AU2 yes, AU4 no", alone or behind a heading's colon; False for anything else."""
+    if segment[-1].text not in _YES_OR_NO:
+        return False
     colon = next((index for index, token in enumerate(segment) if token.text == ":"), -1)
     if any(token.kind == "m" for token in segment[: max(colon, 0)]):
         return False
@@ -236,9 +238,17 @@ def _answers(sentence: Sequence[Token], asked: Sequence[Unit], ledger: Ledger) -
     return True
 
 
+#: Kinds and words without one of which a sentence cannot speak of units.
+_TELLING = frozenset(
+    "m g deny not dverb absent present rest except number expressionless former latter first second out".split()
+)
+
+
 def _sentence(
     tokens: Sequence[Token], line: str, ledger: Ledger, carried: int, previous: int, item: tuple[int, ...]
 ) -> int:
+    if not any(token.kind in _TELLING or token.text in _TELLING for token in tokens):
+        return previous  # it says nothing of units, and takes nothing back
     before = [said.sign for said in ledger.recent]
     outcome = read_sentence(tokens, line, carried, previous, ledger.recent)
     for said, sign in zip(ledger.recent, before, strict=True):

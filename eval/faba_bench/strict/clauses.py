@@ -16,11 +16,17 @@ from faba_bench.strict.tokens import Token
 
 _ABBREVIATED = frozenset("e g i eg ie vs approx dr mr mrs ms fig no cf ca resp incl esp etc al".split())
 _STATES = frozenset(("absent", "present", "rest"))
+_NEVER_FINITE = frozenset(
+    ("m", "g", "p", "deny", "absent", "present", "rest", "number", "pronoun", "contrast", "relative")
+)
 _FINITE = frozenset(("copula", "modal", "verb"))
 _WINDOW = 14
 _NEVER_NOUNS = frozenset("convey suggest indicate express reveal exhibit imply demonstrate depict portray".split())
 _SUBORDINATE = frozenset("as since because if when although though while whereas given unless".split())
 _THE_REST = frozenset("others other rest remaining else".split())
+#: Kinds and words at which a clause may end; all others go on with it.
+_DIVIDING = frozenset(("p", "contrast", "relative", "unreal", "verb"))
+_JOINTS = frozenset(("that", "why", "and", "or", "so", "as"))
 _PLURAL = frozenset("are were have do".split())
 _DEEPEST = 3
 _LONGEST_SENTENCE = 300
@@ -89,6 +95,10 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
     cut = _end_of_what(tokens) if depth == 0 else -1
     while index < count:
         token = tokens[index]
+        if token.kind not in _DIVIDING and token.text not in _JOINTS and index != cut:
+            current.tokens.append(token)
+            index += 1
+            continue
         if token.kind == "p":
             if token.text in "([" and depth < _DEEPEST:
                 close = _closing(tokens, index)
@@ -392,6 +402,10 @@ def _clause_ahead(tokens: Sequence[Token], index: int, listing: bool = True) -> 
 def finite(tokens: Sequence[Token], index: int) -> bool:
     """Whether the token at `index` is a finite verb, as far as its neighbours tell."""
     token = tokens[index]
+    if token.kind == "word":
+        return token.text.endswith("s") and _third_person(tokens, index)
+    if token.kind in _NEVER_FINITE:
+        return False
     if token.kind == "not" and token.text in _FUSED:
         return True
     if token.kind == "dverb":
@@ -415,8 +429,6 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
         )
     if token.kind == "reset":
         return token.text in ("remains", "leaves") and index > 0 and tokens[index - 1].kind == "m"
-    if token.kind == "word":
-        return _third_person(tokens, index)
     if token.kind != "base" or not index:
         return False
     if token.text in _NEVER_NOUNS and tokens[index - 1].text != "to":

@@ -95,8 +95,40 @@ AT_REST: dict[str, tuple[int, ...]] = {
 
 _LONGEST_GAP = 60
 _PART = re.compile(rf"\b(?:{'|'.join(f'(?P<{name}>{pattern})' for name, pattern in PARTS.items())})\b")
+
+
+def _branches(pattern: str) -> list[str]:
+    """The alternatives of a pattern, cut at each "|" outside brackets."""
+    depth, start, found = 0, 0, []
+    for index, character in enumerate(pattern):
+        depth += (character == "(") - (character == ")")
+        if character == "|" and not depth:
+            found.append(pattern[start:index])
+            start = index + 1
+    return [*found, pattern[start:]]
+
+
+def stems(pattern: str) -> tuple[str, ...]:
+    """Letters that the alternatives of a pattern begin with: a text without any of them does not match it."""
+    found: list[str] = []
+    for branch in _branches(pattern):
+        if branch.startswith("(?:"):
+            close = next(i for i in range(len(branch)) if branch[: i + 1].count("(") == branch[: i + 1].count(")") > 0)
+            optional = branch[close + 1 : close + 2] in ("?", "*")
+            found += ("",) if optional else stems(branch[3:close])
+            continue
+        letters = re.match(r"[a-z]*", branch)
+        stem = letters.group() if letters else ""
+        found.append(stem[:-1] if branch[len(stem) : len(stem) + 1] in ("?", "*", "{") else stem)
+    return tuple(dict.fromkeys(found))
+
+
 _ACTION = {
-    part: [(re.compile(rf"\b(?:{pattern})\b"), units, facs) for name, pattern, units, facs in ACTIONS if name == part]
+    part: [
+        (re.compile(rf"\b(?:{pattern})\b"), stems(pattern), units, facs)
+        for name, pattern, units, facs in ACTIONS
+        if name == part
+    ]
     for part in PARTS
 }
 _ALONE = [(re.compile(rf"\b(?:{pattern})\b"), units) for pattern, units in ALONE]
@@ -128,7 +160,9 @@ def find_descriptions(text: str) -> list[Description]:
     found: list[Description] = []
     kinds = dict.fromkeys(str(part.lastgroup) for part in parts)
     for kind in kinds:
-        for pattern, units, facs in _ACTION[kind]:
+        for pattern, beginnings, units, facs in _ACTION[kind]:
+            if not any(beginning in text for beginning in beginnings):
+                continue
             for match in pattern.finditer(text):
                 owner = _owner(text, match, parts, ends)
                 if owner == kind:

@@ -51,19 +51,23 @@ class EmotionLabels:
         self.names = lexicon.names(classes)
         self.signs = lexicon.signs(classes)
         self.cues = lexicon.cues(classes)
+        self.kinds = {
+            **dict.fromkeys(self.cues, "cue"),
+            **dict.fromkeys(self.signs, "sign"),
+            **dict.fromkeys(self.names, "name"),
+        }
         self.foreign = tuple(word for word in self.names if _CJK.match(word))
+        self.find = lru_cache(maxsize=8)(self._find)  # one text is looked at by several readers
 
-    def find(self, text: str) -> list[tuple[int, int, str, str]]:
+    def _find(self, text: str) -> list[tuple[int, int, str, str]]:
         """(start, end, word, kind) of all names, signs and cues in a text, in order."""
+        kinds = self.kinds
         found: list[tuple[int, int, str, str]] = []
         for match in WORD.finditer(text):
             word = match.group().lower()
-            if word in self.names:
-                found.append((match.start(), match.end(), word, "name"))
-            elif word in self.signs:
-                found.append((match.start(), match.end(), word, "sign"))
-            elif word in self.cues:
-                found.append((match.start(), match.end(), word, "cue"))
+            kind = kinds.get(word)
+            if kind is not None:
+                found.append((match.start(), match.end(), word, kind))
             elif not word.isascii() and _CJK.match(word):
                 found += [
                     (match.start() + at, match.start() + at + len(name), name, "name")

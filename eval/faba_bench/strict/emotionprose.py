@@ -180,10 +180,15 @@ def _concedes(clause: Clause) -> bool:
     return clause.opened in _CONCESSIONS or clause.tokens[0].text in _CONCESSIONS
 
 
+_COMPARING = frozenset(("way", "turned", "turns", "replaced", "from", "than", "over"))
+
+
 def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
     """Marks that a comparison speaks against: behind "than" and "over", and between "less" and "than"."""
     found: dict[int, int] = {}
     for index, token in enumerate(sentence):
+        if token.text not in _COMPARING:
+            continue
         if _gives_way(sentence, index):
             found.update((item.start, 0) for item in sentence[max(0, index - 8) : index] if item.kind == "m")
         if token.text == "from" and any(item.text == "to" for item in sentence[index + 2 : index + 4]):
@@ -205,8 +210,13 @@ def _comparison(sentence: Sequence[Token]) -> dict[int, int]:
     return found
 
 
+_GIVING = frozenset(("way", "turned", "turns", "replaced"))
+
+
 def _gives_way(sentence: Sequence[Token], index: int) -> bool:
     """ "Happiness has given way to anger", "turned into", "was replaced by"."""
+    if sentence[index].text not in _GIVING:
+        return False
     pair = (sentence[index].text, sentence[index + 1].text if index + 1 < len(sentence) else "")
     if pair == ("way", "to"):
         return index > 0 and sentence[index - 1].text in ("given", "gives", "gave", "giving", "make", "makes", "made")

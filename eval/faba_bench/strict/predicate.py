@@ -16,6 +16,7 @@ from faba_bench.strict.tokens import Token
 
 #: A mention in a clause with one of these is claimed less firmly.
 _HEDGES = frozenset("might may perhaps possibly maybe potentially possible could".split())
+_WOULD = frozenset(("would", "'d", "could", "might"))
 _CONDITIONS = frozenset(("if", "had", "were", "unless", "were it", "had it", "should there"))
 _OBJECT_PRONOUNS = frozenset(("it", "them", "this", "these", "both", "either"))
 _STATES = frozenset(("absent", "present", "rest"))
@@ -30,6 +31,17 @@ _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
+#: Words that `_word` has a rule for.
+_SPEAKING = (
+    frozenset("for about out code codes than as only two three".split())
+    | words.TENTATIVE
+    | words.SUSPECTING
+    | words.CODING
+    | words.COMPANY
+    | words.ACTIVITY
+)
+
+
 def _is_content(token: Token) -> bool:
     """A word that says something of its own: "it hasn't been stretched", as against "it isn't part of this"."""
     return (token.kind == "word" and token.text not in _EMPTY_WORDS) or token.text in ("open", "close")
@@ -38,15 +50,36 @@ def _is_content(token: Token) -> bool:
 class ClauseReader:
     """Reads one clause from left to right into the outcome."""
 
+    # What every clause starts with.
+    deny = 1  # a denial of the noun phrase: "no", "without"
+    denied_at = -1  # where it began
+    attribute = 1  # "absent", "missing" before its noun
+    verbs = 1  # "lacks", "rules out"
+    negated = False  # "not" of the predicate
+    predicate = 1  # "is absent"
+    stated = False
+    idle = False  # "shows no activity"
+    company = False  # "not accompanied by"
+    exception = ""
+    nothing = 1  # "confused with ...": neither
+    comma_deny = False
+    so_much = False
+    less = False
+    subject_deny = 1
+    elliptic = False
+    none_alone = False  # "none (neutral)"
+    tentative = False  # "was considered"
+
     def __init__(self, clause: Clause, number: int, carried: int, state: State, outcome: Outcome) -> None:
         self.clause, self.number, self.state, self.outcome = clause, number, state, outcome
         self.tokens = tokens = clause.tokens
         self.count = len(tokens)
+        spoken = {token.text for token in tokens}
         self.unreal = frames.is_unreal(clause)
-        if state.supposed and any(token.text in ("would", "'d", "could", "might") for token in tokens):
+        if state.supposed and not spoken.isdisjoint(_WOULD):
             self.unreal = True
         state.supposed = self.unreal and tokens[0].text in _CONDITIONS
-        if state.supposed and any(token.text in words.CHOOSING for token in tokens):
+        if state.supposed and not spoken.isdisjoint(words.CHOOSING):
             state.supposed, state.forced = False, True
         elif state.forced and self.unreal and clause.opened != "if":
             self.unreal = False  # "if I had to choose, it would be ..."
@@ -55,28 +88,10 @@ class ClauseReader:
             self.unreal = True  # "What looks like fear is ..."
         self.base = self._inherited(carried)
         self.end_of_subject = self._inverted() or (self.verb if self.verb >= 0 else self.count)
-        self.hedged = any(token.text in _HEDGES for token in tokens)
+        self.hedged = not spoken.isdisjoint(_HEDGES)
         self.subjects: list[Said] = []
         self.objects: list[Said] = []
         self.generic_subject: list[int] = []
-        self.deny = 1  # a denial of the noun phrase: "no", "without"
-        self.denied_at = -1  # where it began
-        self.attribute = 1  # "absent", "missing" before its noun
-        self.verbs = 1  # "lacks", "rules out"
-        self.negated = False  # "not" of the predicate
-        self.predicate = 1  # "is absent"
-        self.stated = False
-        self.idle = False  # "shows no activity"
-        self.company = False  # "not accompanied by"
-        self.exception = ""
-        self.nothing = 1  # "confused with ...": neither
-        self.comma_deny = False
-        self.so_much = False
-        self.less = False
-        self.subject_deny = 1
-        self.elliptic = False
-        self.none_alone = False  # "none (neutral)"
-        self.tentative = False  # "was considered"
         #: "Of AU4, AU5 and AU7, two are visible": named, and nothing said of them.
         self.partitive = tokens[0].text == "of" and self.count > 2 and tokens[1].kind in ("m", "word")
         if self.partitive:
@@ -390,6 +405,8 @@ class ClauseReader:
 
     def _word(self, index: int, token: Token) -> None:
         text = token.text
+        if text not in _SPEAKING and token.kind != "pronoun" and index != self.verb:
+            return
         if self.partitive and (token.kind == "pronoun" or text in ("only", "two", "three")):
             self.nothing, self.partitive = 1, False
         before = self.tokens[index - 1].text if index else ""

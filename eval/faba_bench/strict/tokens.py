@@ -82,6 +82,7 @@ class Token(NamedTuple):
     payload: Any = None
 
 
+_make = Token._make
 _FOREIGN_DENIAL = re.compile(r"不|没|沒|無|无|未|并非|ではな|じゃな|ない|なし|아니|없|않")
 _FOREIGN_TURN = re.compile(r"(?:而是|但|却|只是)")
 
@@ -137,7 +138,7 @@ def _plain(text: str, start: int, end: int, found: list[Token]) -> None:
             kind = "number"
         else:
             kind = "p"
-        found.append(Token(kind, raw, first, last))
+        found.append(_make((kind, raw, first, last, None)))
 
 
 def _phrase_at(text: str, matches: Sequence[re.Match[str]], index: int) -> tuple[str, str, int] | None:
