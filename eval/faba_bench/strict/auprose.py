@@ -240,8 +240,24 @@ def _answers(sentence: Sequence[Token], asked: Sequence[Unit], ledger: Ledger) -
 
 #: Kinds and words without one of which a sentence cannot speak of units.
 _TELLING = frozenset(
-    ("m", "g", "deny", "not", "dverb", "absent", "present", "rest", "except", "number")
-    + ("expressionless", "former", "latter", "first", "second", "out")
+    (
+        "m",
+        "g",
+        "deny",
+        "not",
+        "dverb",
+        "absent",
+        "present",
+        "rest",
+        "except",
+        "number",
+        "expressionless",
+        "former",
+        "latter",
+        "first",
+        "second",
+        "out",
+    )
 )
 
 

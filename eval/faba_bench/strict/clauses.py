@@ -23,6 +23,7 @@ _FINITE = frozenset(("copula", "modal", "verb"))
 _WINDOW = 14
 _NEVER_NOUNS = frozenset("convey suggest indicate express reveal exhibit imply demonstrate depict portray".split())
 _SUBORDINATE = frozenset("as since because if when although though while whereas given unless".split())
+_IN_SPITE_OF = frozenset(("despite", "in spite of"))
 _THE_REST = frozenset("others other rest remaining else".split())
 #: Kinds and words at which a clause may end; all others go on with it.
 _DIVIDING = frozenset(("p", "contrast", "relative", "unreal", "verb"))
@@ -242,6 +243,8 @@ def _spaced(text: str, token: Token) -> bool:
 
 def _nominal_contrast(tokens: Sequence[Token], index: int) -> bool:
     token = tokens[index]
+    if token.text == "because" and index > 1 and tokens[index - 1].kind == "not" and tokens[index - 2].text == ",":
+        return True  # "because of AU10, not because of AU12"
     if token.text in ("because", "despite", "in spite of", "as for", "so that"):
         return False
     if token.text == "but" and index and tokens[index - 1].text in ("nothing", "anything", "none", "everything", "all"):
@@ -303,7 +306,7 @@ def _splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     comma = tokens[index].text == ","
     behind = tokens[ahead]
     leads = current.tokens[0].text.split(" ")[0] in words.FRONTED
-    leads = leads or (current.opened in _SUBORDINATE and behind.kind != "m")
+    leads = leads or (current.opened in _SUBORDINATE and behind.kind != "m") or current.opened in _IN_SPITE_OF
     if behind.kind == "m" and _subjects_of_subordinate(tokens, index):
         return False
     fronted = comma and leads and not is_complete(current.tokens)
@@ -453,4 +456,4 @@ def _third_person(tokens: Sequence[Token], index: int) -> bool:
 _ADVERBS = frozenset(
     "often usually always never also clearly only just even still really merely sometimes typically".split()
 )
-_SINGULAR = frozenset("he she it one who".split())
+_SINGULAR = frozenset("he she it one who else nothing nobody everything something".split())

@@ -18,6 +18,7 @@ _OWNER = frozenset(("with", "the", "a", "an", "of", "his", "her", "their", "in",
 _LIST_GLUE = frozenset((">", ",", "and", "or", "nor", "+", "/"))
 
 
+_FITTING = frozenset("right best better correct proper appropriate closest fitting".split())
 _HOW = frozenset(("so", "as", "that", "quite", "very"))
 _CLARITY = frozenset("clear sure certain obvious evident visible noticeable apparent likely convincing".split())
 
@@ -43,6 +44,8 @@ def is_unreal(clause: Clause) -> bool:
                 return True
         elif token.kind == "modal" or token.kind == "not":
             if token.text in ("would", "'d", "wouldnt"):
+                if any(item.text in _FITTING for item in tokens[index + 1 :]):
+                    continue  # "neutral would be the right word"
                 if not (index and tokens[index - 1].text in ("i", "we")) or any(
                     item.text in words.WISHING for item in tokens[index + 1 : index + 3]
                 ):

@@ -33,7 +33,7 @@ _LEVELS = frozenset(("level", "intensity", "grade"))
 
 #: Words that `_word` has a rule for.
 _SPEAKING = (
-    frozenset("for about out code codes than as only two three".split())
+    frozenset("for about between from out code codes than as only two three".split())
     | words.TENTATIVE
     | words.SUSPECTING
     | words.CODING
@@ -68,6 +68,7 @@ class ClauseReader:
     subject_deny = 1
     elliptic = False
     none_alone = False  # "none (neutral)"
+    released = False  # "is missing from": the predicate ends here
     tentative = False  # "was considered"
 
     def __init__(self, clause: Clause, number: int, carried: int, state: State, outcome: Outcome) -> None:
@@ -76,7 +77,10 @@ class ClauseReader:
         self.count = len(tokens)
         spoken = {token.text for token in tokens}
         self.unreal = frames.is_unreal(clause)
-        if state.supposed and not spoken.isdisjoint(_WOULD):
+        following = outcome.clauses[number + 1] if number + 1 < len(outcome.clauses) else None
+        if not spoken.isdisjoint(_WOULD) and (
+            state.supposed or (following is not None and following.tokens[0].text in _CONDITIONS and "would" in spoken)
+        ):
             self.unreal = True
         state.supposed = self.unreal and tokens[0].text in _CONDITIONS
         if state.supposed and not spoken.isdisjoint(words.CHOOSING):
@@ -84,6 +88,10 @@ class ClauseReader:
         elif state.forced and self.unreal and clause.opened != "if":
             self.unreal = False  # "if I had to choose, it would be ..."
         self.verb = frames.main_verb(tokens)
+        if tokens[0].text == "for" and self.verb < 0 and number + 1 < len(outcome.clauses):
+            self.unreal = self.unreal or frames.is_unreal(
+                outcome.clauses[number + 1]
+            )  # "for AU6, ... would have to be ..."
         if number + 1 < len(outcome.clauses) and outcome.clauses[number + 1].opened == "what-is":
             self.unreal = True  # "What looks like fear is ..."
         self.base = self._inherited(carried)
@@ -93,7 +101,9 @@ class ClauseReader:
         self.objects: list[Said] = []
         self.generic_subject: list[int] = []
         #: "Of AU4, AU5 and AU7, two are visible": named, and nothing said of them.
-        self.partitive = tokens[0].text == "of" and self.count > 2 and tokens[1].kind in ("m", "word")
+        self.partitive = (
+            tokens[0].text == "of" and clause.opened != "because" and self.count > 2 and tokens[1].kind in ("m", "word")
+        )
         if self.partitive:
             self.nothing = 0
 
@@ -168,7 +178,8 @@ class ClauseReader:
             if self.verb < 0:
                 sign *= self.verbs * (-1 if self.negated and self.deny == 1 else 1)
         else:
-            sign = self.verbs * self.nothing * (-1 if self.negated or self.deny < 0 else 1) * self.predicate
+            sign = self.verbs * self.nothing * (-1 if self.negated or self.deny < 0 else 1)
+            sign *= 1 if self.released else self.predicate
         if sign < 0 and not self.negated and self._has_level(index):
             sign = self.deny = 1
         if (
@@ -311,6 +322,8 @@ class ClauseReader:
     def _absent(self, index: int, token: Token) -> bool:
         tokens, behind = self.tokens, self._behind(index)
         before_verb = index < self.end_of_subject
+        if self.predicate > 0 and not self.negated and self._other_side(index):
+            return True  # "present on the left and absent on the right"
         if token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
             self._deny_them()
         elif (
@@ -345,8 +358,17 @@ class ClauseReader:
         return True
 
     def _present(self, index: int, token: Token) -> bool:
+        if self.predicate < 0 and not self.negated and self._other_side(index):
+            self.predicate = 1  # "absent on the left and present on the right"
+        elif index and self.tokens[index - 1].text == "neither" and index > self.verb >= 0 and not self.objects:
+            self.negated = True  # "is neither present nor ..."
         self.stated = True
         return True
+
+    def _other_side(self, index: int) -> bool:
+        """ "... on the left and <state> on the right": what one side of the face shows is there."""
+        joined = index > 1 and self.tokens[index - 1].text in ("and", "but", ",") and self.stated
+        return joined and any(token.text in ("left", "right", "side") for token in self.tokens[index + 1 : index + 5])
 
     def _except(self, index: int, token: Token) -> bool:
         self.exception = token.text
@@ -390,7 +412,8 @@ class ClauseReader:
         inside = self.tokens[self.denied_at + 1 : index]
         marks = [token for token in inside if token.kind == "m"]
         if not marks:
-            return False
+            later = any(token.text in ("or", "nor") for token in self.tokens[index:])
+            return bool(inside) and inside[-1].kind == "bracket" and not later
         if inside[-1].text in _THERE:
             return True
         following = self.tokens[index + 2 : index + 3]
@@ -410,8 +433,10 @@ class ClauseReader:
         if self.partitive and (token.kind == "pronoun" or text in ("only", "two", "three")):
             self.nothing, self.partitive = 1, False
         before = self.tokens[index - 1].text if index else ""
-        if (text == "for" and before in words.SEEKING) or (text == "about" and before in words.DOUBTING):
+        if (text == "for" and before in words.SEEKING) or (text in ("about", "between") and before in words.DOUBTING):
             self.nothing = 0  # "I looked for AU4"
+        elif text == "from" and index and self.tokens[index - 1].kind == "absent" and self.subjects:
+            self.released = True  # "AU2 is missing from this face (AU1, AU5)"
         elif token.kind == "pronoun" and before == ",":
             self.nothing = 1
         if text == "for" and any(item.text == "too" for item in self.tokens[max(0, index - 4) : index]):

@@ -154,7 +154,7 @@ ANYONE = frozenset(
 #: What stands before a score: "AU1 is 0", "gets a 0".
 BEFORE_A_SCORE = frozenset("is at to are of be a gets get scores receives rated scored graded coded".split())
 #: "AU26 was considered, but ...": thought of, not claimed.
-TENTATIVE = frozenset("considered contemplated suspected debated weighed entertained".split())
+TENTATIVE = frozenset("argued considered contemplated suspected debated weighed entertained".split())
 #: What one is made to do: "if I had to choose, I would say ..." claims.
 CHOOSING = frozenset("choose pick guess decide name select forced asked pressed bet".split())
 #: Verbs of coding, for "I do not list it".
@@ -164,7 +164,9 @@ SEEKING = frozenset(
     "look looked looking search searched searching scan scanned scanning check checked checking test tested testing screened".split()
 )
 #: With "about": neither claimed nor denied.
-DOUBTING = frozenset("hesitated hesitate unsure uncertain wondered wonder asked doubtful undecided".split())
+DOUBTING = frozenset(
+    "hesitated hesitate unsure uncertain wondered wonder asked doubtful undecided torn waver wavered choosing choose".split()
+)
 PREPOSITION = frozenset("in at on from because by around only for through across near under above between".split())
 #: Before a mention: it only looks like it.
 SEEMING = frozenset("apparent seeming supposed alleged putative".split())
