@@ -16,7 +16,7 @@ from llava_faba.priors.problems import write_problems
 from llava_faba.priors.reading import reading_settings
 from llava_faba.priors.store import PriorStore
 from llava_faba.priors.verify import Identity, compare_pictures
-from llava_faba.priors.workers import ReadAndExtract, ReadAndPrepare, rows, run_in_order
+from llava_faba.priors.workers import ReadAndExtract, ReadAndPrepare, logged, rows, run_in_order, traced
 from llava_faba.priors.writer import PriorStoreWriter, Row
 
 _WRITE_EVERY = 0.5
@@ -74,7 +74,8 @@ def extract(
 
     An image that cannot be read, or that the expert fails on, is a row with the status "unreadable" and a note.
 
-    Raises ExpertError (unknown expert, no weights, one that fails on everything) and PriorError (a store of another
+    Raises ExpertError (unknown expert, no weights, one that fails on everything; a library's traceback is in
+    ``OUT.errors.log`` then, beside the store) and PriorError (a store of another
     expert or other pictures, in use, or damaged; a batch size or number of workers below 1).
     """
     began = time.monotonic()
@@ -100,7 +101,8 @@ def extract(
         report = progress or _silent
         report(before, len(names))
         blocks = _row_blocks(todo, Path(image_folder), made, batch_size, workers)
-        processed = _write(blocks, writer, lambda written: report(before + written, len(names)))
+        with logged(Path(f"{Path(out)}.errors.log")):
+            processed = _write(blocks, writer, lambda written: report(before + written, len(names)))
     with PriorStore.open(out) as store:
         counts, problems = store.counts(), write_problems(store)
     unknown = 0 if replace else held.counts[Sameness.UNKNOWN]
@@ -129,7 +131,9 @@ def _row_blocks(
         return
     decode = ReadAndPrepare(folder, expert.preparer())
     for prepared in run_in_order(decode, names, chunk=batch_size, workers=workers):
-        yield rows(prepared, expert)
+        with traced():
+            made = rows(prepared, expert)
+        yield made
 
 
 def _write(blocks: Iterable[list[Row]], writer: PriorStoreWriter, report: Callable[[int], None]) -> int:

@@ -6,6 +6,7 @@ store. At most a few chunks per process are under way, so memory does not grow w
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import traceback
 from collections import deque
@@ -26,6 +27,7 @@ from llava_faba.priors.reading import read_picture
 from llava_faba.priors.writer import Row
 from llava_faba.watchdog import end_with_parent
 
+_NO_START = "a worker process of the extraction could not start: {}"
 _CHUNKS_UNDER_WAY = 3  # per process: one at work, one waiting, one on its way back
 
 
@@ -81,6 +83,37 @@ class ReadAndExtract:
 
     def __call__(self, images: Sequence[str]) -> list[Row]:
         return rows(ReadAndPrepare(self.folder, self.expert.preparer())(images), self.expert)
+
+
+class Traced(Exception):
+    """What ended the work, as ``args``: a text, and a library's traceback, which does not leave a process otherwise."""
+
+
+@contextlib.contextmanager
+def traced() -> Iterator[None]:
+    """Turn a library's exception, and one of ours that a library's has caused, into ``Traced``."""
+    try:
+        yield
+    except UserError as error:
+        if error.__cause__ is None:
+            raise
+        raise Traced(str(error), traceback.format_exc()) from None
+    except (OSError, MemoryError, Traced):
+        raise
+    except Exception as error:
+        raise Traced(f"{type(error).__name__}: {error}", traceback.format_exc()) from None
+
+
+@contextlib.contextmanager
+def logged(log: Path) -> Iterator[None]:
+    """Write the traceback of a ``Traced`` to the end of ``log`` and raise ExpertError, which names that file."""
+    try:
+        yield
+    except Traced as error:
+        text, trace = error.args
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{text}\n{trace}\n")
+        raise ExpertError(f"{text} (traceback in {log})") from None
 
 
 def rows(prepared: Sequence[Prepared], expert: PriorExpert) -> list[Row]:
@@ -152,7 +185,10 @@ def run_in_order(
     """``job`` over chunks of ``images``, in their order; with one worker in this process."""
     chunks = _chunked(images, chunk)
     if workers <= 1:
-        yield from map(job, chunks)
+        for names in chunks:
+            with traced():
+                done = job(names)
+            yield done
         return
     # Not forked: a forked child of a process that uses torch's threads or a GPU can hang.
     context = multiprocessing.get_context("spawn")
@@ -187,7 +223,7 @@ def _chunked(images: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 _job: ReadAndPrepare | ReadAndExtract | None = None
-_failure: str | None = None
+_failure: Exception | None = None
 
 
 def _start(job: ReadAndPrepare | ReadAndExtract) -> None:
@@ -197,16 +233,18 @@ def _start(job: ReadAndPrepare | ReadAndExtract) -> None:
     try:
         job.start()
     except UserError as error:
-        _failure = str(error)
+        _failure = ExpertError(_NO_START.format(error))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        _failure = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
+        text = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
+        _failure = Traced(_NO_START.format(text), traceback.format_exc())
     _job = job
 
 
 def _do(names: list[str]) -> list[Any]:
     if _failure is not None:
-        raise ExpertError(f"a worker process of the extraction could not start: {_failure}")
+        raise _failure
     if _job is None:
         raise RuntimeError("the worker was not started")
-    return _job(names)
+    with traced():
+        return _job(names)

@@ -142,10 +142,13 @@ def test_an_image_that_the_expert_fails_on_costs_no_other(
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_expert_that_fails_on_everything_is_an_error_that_names_where(tmp_path: Path, workers: int) -> None:
     folder = _pictures(tmp_path / "images", 6)
-    with pytest.raises(ExpertError, match=r"'brightness' fails on every picture.*out of order.*p0/000\.png"):
+    with pytest.raises(
+        ExpertError, match=r"'brightness' fails on every picture.*out of order.*p0/000\.png.*other\.errors\.log"
+    ):
         expert = Brightness(in_workers=True, fails_on="all")
         extract(images_below(folder), folder, tmp_path / "other", expert=expert, workers=workers)
     assert verify(tmp_path / "other") == []
+    assert 'raise ValueError("out of order")' in (tmp_path / "other.errors.log").read_text()
 
 
 @pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", 0), ("workers", -2)])
@@ -332,7 +335,7 @@ class StartsNowhereElse(Brightness):
     ("fails_on", "told"),
     [
         ("expert", "could not start: the weights are gone"),
-        ("other", r"could not start: TypeError: no such key \(.*line"),
+        ("other", r"could not start: TypeError: no such key \(.*line.*traceback in .*store\.errors\.log"),
     ],
 )
 def test_an_expert_that_does_not_start_in_a_worker_says_why(
@@ -344,3 +347,5 @@ def test_an_expert_that_does_not_start_in_a_worker_says_why(
     expert = StartsNowhereElse(fails_on=fails_on)
     with pytest.raises(ExpertError, match=told):
         extract(images_below(folder), folder, tmp_path / "store", expert=expert, workers=2)
+    log = tmp_path / "store.errors.log"
+    assert log.exists() == (fails_on == "other") and (not log.exists() or "in __init__" in log.read_text())
