@@ -94,6 +94,27 @@ def test_no_way_of_repeating_the_key_shows_it(
     assert "\x1b" not in text and len(text) < 4000
 
 
+@pytest.mark.parametrize("habit", [name for name in ANSWERS if name not in ("nothing", "data is none", "deep")])
+@pytest.mark.parametrize("end", ["", "\r\n"])
+def test_neither_does_ask(habit: str, end: str, echo: Echo, native: Path, monkeypatch: Any, capsys: Any) -> None:
+    from faba_bench.cli import main as bench
+    from PIL import Image
+
+    echo.said = ANSWERS[habit]
+    monkeypatch.setenv("OPENAI_API_KEY", KEY + end)
+    Image.new("RGB", (8, 8)).save(native.parent / "1.png")
+    out = native.parent / "out"
+    code = bench(
+        f"ask --base-url {echo.url}/v1 --model m --image-folder {native.parent} --out {out}/a.jsonl "
+        f"--question-file {native.parent}/q.jsonl --attempts 1 --timeout 20".split()
+    )
+    said = capsys.readouterr()
+    text = said.out + said.err + "".join(p.read_text() for p in out.rglob("*") if p.is_file())
+    assert code in (1, 2) and "Traceback" not in text and "\x1b" not in text, text
+    assert f"Authorization: Bearer {KEY}\r\n".encode() in echo.asked
+    assert not [start for start in range(len(KEY) - 7) if KEY[start : start + 8] in text], text
+
+
 @pytest.mark.parametrize("status", [200, 500])
 def test_objects_and_exceptions_of_the_client_hold_no_key(status: int, echo: Echo) -> None:
     server = Server(echo.url, "m", KEY)

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faba_bench.chat.secret import Scrubber, clean_key
 from faba_bench.files.jsonfiles import parse_json
 from faba_bench.files.problem import FileProblem
 from faba_bench.files.terminal import printable
 
-from llava_faba.datatools.annotate.secret import Scrubber, clean_key
 from llava_faba.errors import UserError
 from llava_faba.inference.keys import fingerprint
 from llava_faba.inference.settings import GenerateSettings
@@ -94,7 +94,7 @@ class Server:
 
 def key_of_environment() -> str | None:
     """The key in ``VLLM_API_KEY``, without what a shell or a file left around it. Raises UserError, not showing it."""
-    return clean_key(os.environ.get(KEY, ""), f"the key in {KEY}") or None
+    return clean_key(os.environ.get(KEY, ""), f"the key in {KEY}", UserError) or None
 
 
 def alias_of(model_path: str) -> str:
