@@ -54,6 +54,21 @@ def check_pictures(values: Mapping[str, Any]) -> None:
     families.prior_settings({"image_grid_pinpoints": values.get("image_grid_pinpoints")}, "processor_config.json")
 
 
+def check_colours(pictures: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
+    """Raise CheckpointError, naming both, where a processor normalizes pixels otherwise than ``config`` says.
+
+    The model would answer about pictures of other colours, and undo them wrongly where it computes the prior.
+    """
+    for key in ("image_mean", "image_std"):
+        here, there = _plain(pictures.get(key)), _plain(config.get(key))
+        if here is not None and there is not None and list(here) != list(there):
+            raise CheckpointError(
+                f"processor_config.json: {key} is {here}, and {where} says {there}: the answers would be about other "
+                f"colours than the model knows. Copy the folder again; after a training with other values, set "
+                f"model.config.{key} before it is saved."
+            )
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from faba_bench.files.jsonfiles import read_object
 from transformers import BatchFeature, LlavaProcessor
 from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import MultiModalData
 
 from llava_faba.emola import anyres
-from llava_faba.errors import PriorError
+from llava_faba.errors import CheckpointError, PriorError
+from llava_faba.native.checking import check_colours
 from llava_faba.native.pictures import PriorsOfPictures
 
 
@@ -81,6 +84,16 @@ class EmolaProcessor(PriorsOfPictures, LlavaProcessor):
             num_additional_image_tokens=num_additional_image_tokens,
             **kwargs,
         )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers. Raises CheckpointError where the folder's config.json says that the model has seen
+        pictures with other colours than this processor makes."""
+        found = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        path = Path(pretrained_model_name_or_path, "config.json")
+        if path.is_file():
+            check_colours(vars(found.image_processor), read_object(path, error=CheckpointError), str(path))
+        return found
 
     def __call__(
         self, images: Any = None, text: Any = None, *args: Any, facial_priors: Any = None, **kwargs: Any

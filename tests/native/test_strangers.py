@@ -55,6 +55,22 @@ def edit(path: Path, **values: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("processor_config.json", {"image_processor__image_mean": [0.5, 0.5, 0.5]}),
+        ("processor_config.json", {"image_processor__image_std": [0.26, 0.26, 0.27]}),
+        ("config.json", {"image_mean": [0.0, 0.0, 0.0]}),
+    ],
+)
+def test_colours_that_the_model_does_not_know_are_refused(file, values, folder):
+    """The answers would be about other pictures, without a word."""
+    load(folder)
+    edit(folder / file, **values)
+    with pytest.raises(CheckpointError, match=r"processor_config\.json: image_(mean|std) is .*config\.json says"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
     "values",
     [
         {"landmark_feature_hidden_size": 10**11},
