@@ -6,9 +6,10 @@ import importlib.util
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -16,6 +17,7 @@ os.environ.setdefault("DS_ACCELERATOR", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import fuzz_counting
 import pytest
 
 if TYPE_CHECKING:
@@ -23,6 +25,22 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "golden" / "emola_checkpoint"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if fuzz_counting.VARIABLE not in os.environ:  # the workers of pytest-xdist inherit it
+        os.environ[fuzz_counting.VARIABLE] = str(Path(tempfile.mkdtemp(prefix="fuzz-counts-"), "counts.tsv"))
+        config.add_cleanup(lambda: shutil.rmtree(Path(os.environ.pop(fuzz_counting.VARIABLE)).parent))
+
+
+def pytest_sessionfinish() -> None:
+    fuzz_counting.write_counts()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if lines := fuzz_counting.summary(Path(os.environ[fuzz_counting.VARIABLE])):
+        terminalreporter.section("fuzz counts (docs/security.md)")
+        terminalreporter.write("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="session")
