@@ -176,6 +176,7 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
     return found
 
 
+_AND = frozenset(("and", "or"))
 _ATTRIBUTIVE = frozenset("other any a an the some no".split())  # "or any other strong feeling"
 _TIMES = frozenset("frame picture image photo clip shot moment second minute day one".split())
 _ADVERBIAL = frozenset("therefore thus hence however nevertheless nonetheless though yet".split())
@@ -393,7 +394,7 @@ def _clause_ahead(tokens: Sequence[Token], index: int, listing: bool = True) -> 
             return False
         if subject and finite(tokens, ahead):
             return True
-        if marked and token.kind in _STATES and tokens[ahead - 1].text not in _ATTRIBUTIVE:
+        if marked and token.kind in _STATES and tokens[ahead - 1].text not in _ATTRIBUTIVE | _AND:
             return True
         if token.kind in ("m", "g"):
             subject = marked = True

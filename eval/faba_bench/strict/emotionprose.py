@@ -72,6 +72,7 @@ _BODY = re.compile(
     r"\b(?:lips?|mouth|brows?|eyebrows?|eyes?|cheeks?|jaw|forehead|nose|chin|eyelids?|gaze|corners|posture|head|body|position|background|tone|colou?rs?)\b"
 )
 _HARMLESS = re.compile(
+    r"(?<=,\s)that\s+is(?=,)|"
     r"(?:\A|(?<=[.!?\n]\s)|(?<=\n))no(?=,)|"
     r"\b(?=[nwcuihaodb])(?:not\s+(?:only|just|merely|solely|simply|least)|no\s+doubt|without\s+(?:a\s+|any\s+)?(?:doubt|question)|no\s+less|no\s+mistaking|no\s+(?:reason|need|cause)\s+to\s+\w+\s+anything\s+(?:other\s+than|but|except)|no\s+question|be\s+(?:very\s+)?surprised\s+if\s+(?:\w+\s+){1,2}(?:were|was|is)(?:n't|\s+not)|be\s+(?:very\s+)?surprised\s+(?:if|that|to)|"
     r"nothing\s+(?:but|other\s+than|short\s+of|less\s+than)|none\s+other\s+than|no\s+one\s+but|no\s+other\s+than|no\s+wonder|"

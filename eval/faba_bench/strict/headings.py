@@ -141,6 +141,8 @@ def heading_sign(tokens: Sequence[Token]) -> int:
         elif token.kind in ("not", "deny") and not negated:
             negated = True
             sign = -sign
+        elif token.text in ("plenty", "much", "lots") and tokens[index - 1].text in (",", "and", "but"):
+            sign, negated = 1, False  # "No activity in the brows, plenty in the mouth:"
     if len(tokens) == 1 and tokens[0].text in words.NO:
         return -1
     return sign

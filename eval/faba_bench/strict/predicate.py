@@ -352,12 +352,22 @@ class ClauseReader:
 
     def _rest(self, index: int, token: Token) -> bool:
         before_verb = index < self.end_of_subject
+        if (
+            token.text == "level"
+            and index
+            and (len(self.tokens[index - 1].text) == 1 or self._behind(index) is not None)
+        ):
+            return True  # "at B level", "level C"
         of_subject = self.subjects and (self.verb < 0 or not before_verb) and not self.objects
         if of_subject and frames.predicative(self.tokens, index):
             self.predicate, self.stated = -self.predicate, True
         return True
 
     def _present(self, index: int, token: Token) -> bool:
+        behind = self._behind(index)
+        if token.text == "found" and behind is not None and behind.text in ("both", "it", "them") and not self.negated:
+            for said in self.objects or self.state.recent:
+                said.sign = said.sign or 1  # "I looked for AU1 and found it"
         if self.predicate < 0 and not self.negated and self._other_side(index):
             self.predicate = 1  # "absent on the left and present on the right"
         elif index and self.tokens[index - 1].text == "neither" and index > self.verb >= 0 and not self.objects:
@@ -508,6 +518,8 @@ class ClauseReader:
         """The mentions that the predicate speaks of, and its sign for them."""
         clause, state = self.clause, self.state
         if self.verb >= 0 and not self.subjects:
+            if clause.opened == "and" and self.verb == 0 and state.subject and not state.pending and not self.objects:
+                return state.subject, sign  # "AU7 is hidden by AU6 and cannot be coded"
             if clause.opened == "which" or (self.verb == 0 and state.pending):
                 if clause.opened == "which" and state.pending:
                     return state.recent, sign

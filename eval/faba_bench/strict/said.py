@@ -58,6 +58,8 @@ def the_latter(tokens: Sequence[Token], sign: int, recent: Sequence[Said], prefe
     if preferred or spoken & {"only", "first", "second", "better", "best", "more", "rather", "likelier"}:
         for said in recent:
             said.sign = -sign
+    if chosen == -1 and "second" in spoken:
+        chosen = 1
     recent[chosen].sign = sign
 
 

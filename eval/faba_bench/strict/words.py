@@ -53,7 +53,7 @@ REST = "silent idle inert quiet motionless passive quiescent dormant slack relax
 
 #: Frames in which nothing is claimed.
 UNREAL = """
-if|unless|whether|as if|as though|even if|were it|had it|in case|should there|provided that|assuming|supposing|
+if|be it|unless|whether|as if|as though|even if|were it|had it|in case|should there|provided that|assuming|supposing|
 might be confused with|confused with|mistaken for|mistaken as|misread as|misread for|misinterpreted as|mistook for|taken for|
 not to be confused with|mimic|mimics|resemble|resembles|reminiscent of
 """.replace("\n", "").split("|")
