@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from faba_bench.strict import frames, words
-from faba_bench.strict.clauses import finite, sentences
+from faba_bench.strict.clauses import sentences
 from faba_bench.strict.descriptions import AT_REST, Description, find_descriptions
 from faba_bench.strict.elsewhere import elsewhere
 from faba_bench.strict.emotionprose import harmless
@@ -19,6 +19,7 @@ from faba_bench.strict.pairs import Pair, leads, line_pairs, rest_of
 from faba_bench.strict.scope import Said, read_sentence
 from faba_bench.strict.tokens import Token, tokenise
 from faba_bench.strict.values import decide
+from faba_bench.strict.verbs import finite
 
 _COUNTER = re.compile(r"\s*(?:[-*•·#>▪◦‣]+\s+|\(?\d{1,3}[.)](?=\s)\s+)*")
 _SIDE = re.compile(r"(?:AU\s*)?(?:(?P<before>[LR])\s?\d|\d{1,2}\s?(?P<behind>[LR])(?![A-Za-z]))")

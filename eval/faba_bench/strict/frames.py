@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faba_bench.strict import words
-from faba_bench.strict.clauses import Clause, finite
+from faba_bench.strict.clauses import Clause
 from faba_bench.strict.tokens import Token
+from faba_bench.strict.verbs import finite
 
 _SUPPOSING = frozenset(("if", "unless", "whether", "as if", "as though"))
 _PRONOUNS = frozenset("it they this these both neither none au aus unit units one the that clearly".split())

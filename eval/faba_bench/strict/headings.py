@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faba_bench.strict import frames, words
-from faba_bench.strict.clauses import finite
 from faba_bench.strict.tokens import Token
+from faba_bench.strict.verbs import finite
 
 
 def segments(sentence: Sequence[Token]) -> list[list[Token]]:
