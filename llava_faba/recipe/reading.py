@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faba_bench.files.paths import regular_file
 from faba_bench.files.terminal import printable
 
 from llava_faba.errors import nearest
 from llava_faba.recipe.errors import RecipeError
+from llava_faba.settings.yamlfile import load_yaml
 
 FORMAT = 1
-_LIMIT = 1 << 20  # bytes of a recipe
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _KEYS = ("recipe", "title", "note", "inputs", "matrix", "steps", "results", "show", "like", "set")
 _INPUT_KEYS = ("help", "default", "kind")
@@ -93,51 +92,11 @@ def find(name: str) -> Recipe:
 
 def read(path: Path) -> Recipe:
     """Read and check a recipe file. Raises RecipeError that names file and key."""
-    regular_file(path, limit=_LIMIT, error=RecipeError)
-    value = _load(path)
+    value = load_yaml(path, error=RecipeError)
     try:
         return _recipe(value, path)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
-
-
-def _load(path: Path) -> Any:
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    try:
-        return yaml.load(text, Loader=_loader())  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not YAML: {printable(' '.join(str(error).split()))}") from error
-    except RecursionError as error:
-        raise RecipeError(f"{path}: nested too deeply") from error
-
-
-def _loader() -> Any:
-    import yaml
-
-    class Strict(yaml.SafeLoader):
-        """No aliases (they can grow without bound), no key twice."""
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                mark = self.peek_event().start_mark
-                raise yaml.constructor.ConstructorError(None, None, "aliases are not taken in recipes", mark)
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-            seen = set()
-            for key_node, _ in node.value:
-                key = self.construct_object(key_node, deep=True)
-                if not isinstance(key, Hashable) or key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", key_node.start_mark)
-                seen.add(key)
-            return super().construct_mapping(node, deep)
-
-    return Strict
 
 
 def _recipe(value: Any, path: Path) -> Recipe:
