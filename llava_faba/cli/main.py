@@ -26,6 +26,7 @@ COMMANDS = (
     "serve",
     "data",
     "bench",
+    "train",
     "checkpoint",
     "recipe",
     "demo",

@@ -16,7 +16,7 @@ _Settings = TypeVar("_Settings")
 def typed(kind: type[_Settings], settings: Mapping[str, Any], place: str, *, error: type[UserError]) -> _Settings:
     """The dataclass ``kind`` with these settings, each of its declared type. Raises ``error``, naming the key."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    declared = {entry.name: entry for entry in dataclasses.fields(kind)}
+    declared = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values = {}
     for key, value in settings.items():
         if key not in declared:

@@ -6,10 +6,8 @@ checkpoint, whose weights they must gather together under ZeRO-3.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from llava_faba.data.priors import NumpyPriors, PriorSource, StoredPriors
 from llava_faba.errors import PriorError, RecordError, UserError
 from llava_faba.model.config import has_prior, prior_size
 from llava_faba.priors.store import PriorStore
+from llava_faba.training.pausing import gathered, undisturbed
 from llava_faba.training.template import training_template
 
 BEST_FOLDER = "best-rege"
@@ -61,8 +60,8 @@ class FabaEvaluation:
 
         Returns the scores in percent under ``eval_MODE_s_re``, ``_s_ge`` and ``_rege``.
         """
-        with _undisturbed(model):
-            answers = _gathered(self._answer_share(model))
+        with undisturbed(model):
+            answers = gathered(self._answer_share(model))
         ordered = [{**question, "text": answers[index]} for index, question in enumerate(self.questions)]
         result = self.score(ordered)
         if self.args.should_save:
@@ -145,26 +144,3 @@ class FabaEvaluation:
             conversation=training_template(),
             max_new_tokens=self.args.faba_eval_max_new_tokens,
         )
-
-
-def _gathered(answers: dict[int, str]) -> dict[int, str]:
-    """All processes' answers."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return answers
-    shares: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(shares, answers)
-    return {index: text for share in shares for index, text in share.items()}
-
-
-@contextlib.contextmanager
-def _undisturbed(model: Any) -> Iterator[None]:
-    """Evaluate in between: training goes on with the random numbers and the dropout that it would have had."""
-    modes = [(module, module.training) for module in model.modules()]
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
