@@ -54,7 +54,7 @@ def _change(tree: Path | None, names: Iterable[str], *, reverse: bool) -> list[s
     for patch in patches_for(find_code_base(root), names):
         if _fits(patch, read, reverse=not reverse):
             continue  # it is as wanted
-        changed |= patch.apply(read, reverse=reverse)
+        changed |= patch.apply(read, reverse=reverse, halfway=True)
         done.append(patch.name)
     write_files(root, changed)
     return done
@@ -64,7 +64,7 @@ def _status(patch: Patch, read: Callable[[str], bytes]) -> PatchStatus:
     if _fits(patch, read, reverse=True):
         return PatchStatus(patch.name, APPLIED, patch.summary)
     try:
-        patch.apply(read)
+        patch.apply(read, halfway=True)
     except PatchError as error:
         return PatchStatus(patch.name, DOES_NOT_FIT, str(error))
     return PatchStatus(patch.name, APPLICABLE, patch.summary)

@@ -46,15 +46,18 @@ class Patch:
     summary: str
     files: dict[str, tuple[Hunk, ...]]
 
-    def apply(self, read: Callable[[str], bytes], *, reverse: bool = False) -> dict[str, bytes]:
+    def apply(self, read: Callable[[str], bytes], *, reverse: bool = False, halfway: bool = False) -> dict[str, bytes]:
         """The new content of every file of the patch; ``read`` gives the present one and raises OSError.
 
+        ``halfway``: files that are as wanted already stay so, as when a process was killed while it wrote.
         Raises PatchError at the first hunk that does not fit.
         """
         changed = {}
         for path, hunks in self.files.items():
             try:
-                changed[path] = _apply(read(path), hunks, reverse)
+                content = read(path)
+                is_done = halfway and not _fits(content, hunks, reverse) and _fits(content, hunks, not reverse)
+                changed[path] = content if is_done else _apply(content, hunks, reverse)
             except OSError as error:
                 raise PatchError(f"patch '{self.name}', file {path}: cannot be read ({error.strerror}).") from error
             except _DoesNotFit as error:
@@ -64,6 +67,14 @@ class Patch:
 
 class _DoesNotFit(Exception):
     pass
+
+
+def _fits(content: bytes, hunks: Sequence[Hunk], reverse: bool) -> bool:
+    try:
+        _apply(content, hunks, reverse)
+    except _DoesNotFit:
+        return False
+    return True
 
 
 def _apply(content: bytes, hunks: Sequence[Hunk], reverse: bool) -> bytes:

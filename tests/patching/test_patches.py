@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faba_bench.files.atomic import sweep
 from support import ROOT, llava_faba_command
 
 from llava_faba import patching
@@ -150,6 +151,25 @@ def test_when_the_disk_fails_nothing_has_changed(tree, monkeypatch, good):
     with pytest.raises(PatchError, match=r"cannot be written \(No space left on device\); nothing was changed"):
         patching.apply(tree)
     assert contents(tree) == before
+
+
+def test_killed_between_two_files_the_next_run_works(tree):
+    """Every number of files that can have been renamed before the kill; what the killed process left is removed."""
+    before = contents(tree)
+    patching.apply(tree)
+    after = contents(tree)
+    changed = [name for name in before if before[name] != after[name]]
+    assert len(changed) > 5
+    for count in range(1, len(changed)):
+        for action, start, end in ((patching.apply, before, after), (patching.revert, after, before)):
+            for number, name in enumerate(changed):
+                (tree / name).write_bytes(end[name] if number < count else start[name])
+            draft = (tree / changed[count]).with_name(".train.py.01234567.partial")
+            draft.write_text("half")
+            assert states(tree) <= {"applicable", "applied"}
+            action(tree)
+            sweep(draft.parent)  # as a new process does
+            assert contents(tree) == end
 
 
 def test_permissions_stay(tree):
