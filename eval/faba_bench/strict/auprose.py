@@ -12,7 +12,7 @@ from faba_bench.strict.descriptions import AT_REST, Description, find_descriptio
 from faba_bench.strict.elsewhere import elsewhere
 from faba_bench.strict.emotionprose import harmless
 from faba_bench.strict.explain import explain_sentence
-from faba_bench.strict.headings import heading_of, segments
+from faba_bench.strict.headings import denies_itself, heading_of, segments
 from faba_bench.strict.ledger import Ledger, Unit
 from faba_bench.strict.mentions import Mention, find_mentions
 from faba_bench.strict.pairs import Pair, leads, line_pairs, rest_of
@@ -163,7 +163,7 @@ def _read_tokens(
                     _denied_inside(body, line, ledger, item)
                 continue
             if kind == "list":
-                heading = sign
+                heading = 1 if denies_itself(body) else sign
                 item = ()
                 if body:
                     previous = _sentence(body, line, ledger, heading, previous, ())

@@ -118,6 +118,8 @@ class Claim:
         if clause.opened == "(":
             own = any(token.kind in ("deny", "not", "absent") for token in clause.tokens)
             return state.running if clause.has_mark and not state.recent and not own else 1
+        if clause.opened == ":" and any(token.kind in ("deny", "not", "absent") for token in clause.tokens):
+            return 1  # "The nose is calm: no AU9"
         if clause.opened == ":":
             return state.running if not state.recent else carried
         if clause.opened in (",", ";", "-", "–", "—", "", "and"):

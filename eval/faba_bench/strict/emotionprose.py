@@ -10,7 +10,7 @@ from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import Clause, sentences
 from faba_bench.strict.elsewhere import OTHER, PAST, TAKEN_BACK, may_be_elsewhere
 from faba_bench.strict.folded import folded
-from faba_bench.strict.headings import heading_sign
+from faba_bench.strict.headings import denies_itself, heading_sign
 from faba_bench.strict.scope import read_sentence
 from faba_bench.strict.tokens import Token, tokenise
 
@@ -145,7 +145,8 @@ def _line(
         colon = next((i for i, token in enumerate(sentence) if token.text == ":"), -1)
         heads = 0 < colon <= 6 and not any(token.kind in ("m", "copula", "modal", "verb") for token in sentence[:colon])
         if heads and heading_sign(sentence[:colon]) < 0:
-            sign, sentence = -1, sentence[colon + 1 :]
+            sentence = sentence[colon + 1 :]
+            sign = 1 if denies_itself(sentence) else -1
         outcome = read_sentence(sentence, text, sign, previous)
         previous = outcome.last_sign
         frames: dict[int, _Frame] = {}
@@ -287,7 +288,7 @@ def _weight(frame: _Frame, text: str, token: Token) -> float:
 
 
 _LESS = re.compile(
-    r"\s*[(\[]\s*(?:secondary|second|2nd|minor|weaker|less)\b|\s*(?:undertones?|overtones?|nuances?|tinges?)\b|\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+)?(?:(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
+    r"\s*[(\[]\s*(?:secondary|second|2nd|minor|weaker|less)\b|\s*(?:undertones?|overtones?|nuances?|tinges?)\b|\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+|a\s+(?=distant|close))?(?:(?:distant|close)\s+second|(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:distant\s+|close\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
 )
 
 

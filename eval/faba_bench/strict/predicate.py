@@ -19,6 +19,7 @@ _STATES = frozenset(("absent", "present", "rest"))
 _THERE = frozenset("there here whatsoever either anywhere visible present".split())
 _THEM = frozenset("it them this these that both".split())
 _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "at grade", "level", "intensity"))
+_HOW = frozenset(("most", "more", "very", "quite"))
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
@@ -94,6 +95,9 @@ class ClauseReader(Claim):
         behind = self._behind(index)
         if token.kind == "deny":
             self.deny, self.denied_at = -1, index
+            if token.text in ("none", "nothing") and behind is None and self.subjects and self.tokens[0].text == "for":
+                self.predicate, self.stated = -1, True  # "For AU12 there is none"
+                return True
             if token.text == "nothing" and behind is not None and behind.text == "but":
                 self.deny = 1
                 return True
@@ -247,6 +251,13 @@ class ClauseReader(Claim):
 
     def _present(self, index: int, token: Token) -> bool:
         behind = self._behind(index)
+        if (
+            token.text in ("likely", "probable")
+            and index
+            and index <= self.verb
+            and self.tokens[index - 1].text in _HOW
+        ):
+            return True  # "AU10 most likely doesn't"
         if token.text == "found" and behind is not None and behind.text in ("both", "it", "them") and not self.negated:
             for said in self.objects or self.state.recent:
                 said.sign = said.sign or 1  # "I looked for AU1 and found it"

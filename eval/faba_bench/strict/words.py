@@ -94,7 +94,7 @@ VERB = frozenset(
     "evokes betrays hints speaks argues considered rejected scores reads radiates wins hangs has helps shines run runs "
     "spreads works plays holds keeps sees reaches touches follows precedes lean go choose pick opt doubt doubts saw "
     "came went saw gave took remained appears remains feels looks fill fills exclude finds travels rises turns proves stays lights activates carries bears warrants describes describe signify signifies identifies".split()
-)
+) | frozenset(("turned out", "turns out"))
 #: Verbs in their plain form, which may be nouns: verbs behind a plural, a pronoun or a mention.
 BASE_VERB = frozenset(
     "show display exhibit convey express suggest indicate reveal reflect signal imply mean involve contain include "
