@@ -76,6 +76,7 @@ UNREAD = {
     "The AUs that I'd assign: 4, 5, 7, 24. The AUs that I wouldn't: 9, 10, 25.": "numbers behind a clause",
     "If I were strict, I'd code only AU12. Being lenient, I add AU6.": "what a condition claims all the same",
     "I'd be surprised if this were anything but anger.": "a denial of a denial in a condition",
+    "1. Disgust\n2. Anger\n3. Sadness": "a list that need not be a ranking",
     "Units: 18": "a number behind a word for units that is not read",
     "Happiness beats surprise here.": "a verb of comparison that is not known",
     "AU10: 1/1\nAU9: 0/1": "0/1 is also how an unfilled form looks",

@@ -27,7 +27,7 @@ PARTS: dict[str, str] = {
     "nose": r"nose(?:\s+bridge)?|nostrils|bridge\s+of\s+the\s+nose",
     "upper_lip": r"upper\s+lip",
     "lower_lip": r"lower\s+lip",
-    "corner": r"lip\s+corners?|mouth\s+corners?|(?:corners?|edges?)\s+of\s+(?:(?:the|his|her|their)\s+)?(?:lips?|mouth)",
+    "corner": r"(?<=the\s)corners(?!\s+of)|lip\s+corners?|mouth\s+corners?|(?:corners?|edges?)\s+of\s+(?:(?:the|his|her|their)\s+)?(?:lips?|mouth)",
     "lip": r"lips",
     "boss": r"chin\s+boss",
     "chin": r"chin",

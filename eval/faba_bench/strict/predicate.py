@@ -78,7 +78,7 @@ class ClauseReader(Claim):
         attributive = behind is not None and behind.text in words.PEOPLE and self.verb >= 0
         if not attributive:
             (self.subjects if before_verb else self.objects).append(said)
-        self.idle = self.idle and before_verb
+        self.idle = self.idle and before_verb and not (self.verb < 0 and self.deny < 0)
         return True
 
     def _has_level(self, index: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from faba_bench.strict import words
 from faba_bench.strict.tokens import Token
 
 STATES = frozenset(("absent", "present", "rest"))
@@ -16,6 +17,7 @@ _NEVER_NOUNS = frozenset("convey suggest indicate express reveal exhibit imply d
 _FUSED = frozenset(
     "cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt couldnt hasnt havent aint".split()
 )
+_DETERMINERS = frozenset("a an the his her their its no any this that".split())
 _ADVERBS = frozenset(
     "often usually always never also clearly only just even still really merely sometimes typically".split()
 )
@@ -80,6 +82,10 @@ def _third_person(tokens: Sequence[Token], index: int) -> bool:
     word = tokens[index].text
     if not index or len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
         return False
+    if index > 1 and index + 1 < len(tokens) and tokens[index + 1].text in _DETERMINERS:
+        noun = tokens[index - 1]
+        if noun.text in words.PEOPLE or (noun.kind == "word" and tokens[index - 2].text in _DETERMINERS):
+            return True  # "the individual maintains a neutral expression"
     before = index - 1
     while before and tokens[before].text in _ADVERBS:
         before -= 1
