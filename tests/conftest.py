@@ -87,6 +87,18 @@ def astronaut() -> Image:
 
 
 @pytest.fixture(scope="session")
+def two_faces(astronaut: Image) -> Image:
+    """That face in 280 x 280 pixels left of x = 140, and another one, mirrored and smaller, right of x = 150."""
+    from PIL import Image, ImageOps
+
+    face = astronaut.crop((40, 30, 180, 220))
+    both = Image.new("RGB", (280, 280), (210, 210, 210))
+    both.paste(face, (0, 60))
+    both.paste(ImageOps.mirror(face).resize((120, 163)), (150, 60))
+    return both
+
+
+@pytest.fixture(scope="session")
 def face_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small untrained EmoLA with a tower of 240 pixels, large enough for dlib's detector, and ``dlib-68`` in its
     config: a full checkpoint in a folder whose name LLaVA's own tools understand."""

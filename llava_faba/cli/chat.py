@@ -100,6 +100,7 @@ def _about_prior(chat: Chat | NativeChat, picture: Any, args: argparse.Namespace
 
 def _draw(chat: Chat | NativeChat, picture: Any, target: Path) -> None:
     import numpy as np
+    from PIL import Image
 
     from llava_faba.errors import UserError
     from llava_faba.priors.show import Shown, drawn
@@ -108,8 +109,11 @@ def _draw(chat: Chat | NativeChat, picture: Any, target: Path) -> None:
     shown = drawn(Shown(target.name, np.asarray(picture), chat.status, points), _PICTURE_SIDE)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        kind = Image.registered_extensions().get(target.suffix.lower())
+        if kind is None:
+            raise ValueError(f"'{target.suffix}' is the ending of no picture format")
         with replacing(target) as partial:
-            shown.save(partial, format="PNG")
+            shown.save(partial, format=kind)
     except (OSError, ValueError) as error:  # ValueError: a suffix that names no picture format
         raise UserError(f"{target}: the landmarks cannot be drawn there ({error}); name a --landmarks-file.") from error
 

@@ -20,6 +20,8 @@ from typing import Any
 
 PRIOR_SIZE_KEY = "landmark_feature_hidden_size"
 REFERENCE_EXPERT = "emola-106"
+UNNAMED_EXPERT = "precomputed"
+"""Vectors that come without their expert's name, as FABA-Instruct's landmark files do: the reference expert's."""
 
 
 def prior_size(config: Any) -> int | None:
@@ -37,3 +39,8 @@ def has_prior(config: Any) -> bool:
 def expert_name(config: Any) -> str:
     """The expert whose priors the model was trained on."""
     return getattr(config, "facial_prior_expert", None) or REFERENCE_EXPERT
+
+
+def stands_for_reference(made_by: str, trained_on: str) -> bool:
+    """Whether priors that nobody names are given to a model of the reference expert, which is their usual home."""
+    return made_by == UNNAMED_EXPERT and trained_on == REFERENCE_EXPERT

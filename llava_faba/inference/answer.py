@@ -13,7 +13,7 @@ from llava.constants import (
     DEFAULT_IMAGE_TOKEN,
     IMAGE_TOKEN_INDEX,
 )
-from llava.conversation import conv_templates
+from llava.conversation import SeparatorStyle, conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 
 from llava_faba.errors import UserError, nearest
@@ -27,13 +27,25 @@ from llava_faba.model.loaded import LoadedModel
 def prompt_ids(question: str, tokenizer: Any, config: Any, conversation: str | None = None) -> list[int]:
     """Token ids of a one-turn conversation about one image, the image as -200; as LLaVA's CLI builds it.
 
-    ``conversation``: name of the template; None: the model's own (``templates``).
+    ``conversation``: name of the template; None: the model's own (``templates``). With 'plain' the picture alone.
     Raises UserError for an unknown conversation template, and for a question that places the image itself.
     """
     template = conversation_template(conversation or choose_template(config, None).name)
     template.append_message(template.roles[0], with_image(question, config))
     template.append_message(template.roles[1], None)
-    return tokenizer_image_token(template.get_prompt(), tokenizer, IMAGE_TOKEN_INDEX)
+    return tokenizer_image_token(prompt_of(template), tokenizer, IMAGE_TOKEN_INDEX)
+
+
+def is_plain(template: Any) -> bool:
+    """Whether this is LLaVA's template of pretraining, 'plain'."""
+    return template.sep_style is SeparatorStyle.PLAIN and template.sep2 is None
+
+
+def prompt_of(template: Any) -> str:
+    """The text before the next answer. With 'plain' the picture alone: LLaVA's training drops every question there,
+    and its ``get_prompt`` would put in one that such a model has never seen.
+    """
+    return DEFAULT_IMAGE_TOKEN if is_plain(template) else template.get_prompt()
 
 
 def conversation_template(name: str) -> Any:

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from llava.constants import IMAGE_TOKEN_INDEX
-from llava.conversation import SeparatorStyle
 from llava.mm_utils import tokenizer_image_token
 from transformers import TextStreamer
 
 from llava_faba.errors import UserError
 from llava_faba.inference.answer import (
     conversation_template,
+    is_plain,
     new_tokens,
     padding_id,
     preprocess,
+    prompt_of,
     texts,
     with_image,
     without_token,
@@ -63,7 +64,7 @@ class Chat:
         An answer that is interrupted leaves the conversation as it was before the question.
         """
         before = [list(message) for message in self._template.messages]
-        if before and self._template.sep_style is SeparatorStyle.PLAIN and self._template.sep2 is None:
+        if before and is_plain(self._template):
             raise UserError("this model's conversation template has no turns: it takes one question about a picture.")
         text = without_token(question) if before else with_image(question, self._model.config)
         self._template.append_message(self.roles[0], text)
@@ -77,9 +78,7 @@ class Chat:
         return answer
 
     def _generate(self, max_new_tokens: int, temperature: float, on_text: Callable[[str], None] | None) -> str:
-        ids = tokenizer_image_token(
-            self._template.get_prompt(), self._tokenizer, IMAGE_TOKEN_INDEX, return_tensors="pt"
-        )
+        ids = tokenizer_image_token(prompt_of(self._template), self._tokenizer, IMAGE_TOKEN_INDEX, return_tensors="pt")
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
         with torch.inference_mode():
             output = self._model.generate(

@@ -14,6 +14,8 @@ from llava_faba.inference.prediction import DEFAULT_CONVERSATION
 _OF_MODEL_TYPES = {"llava_mistral": "mistral_instruct", "llava_mpt": "mpt"}
 TEMPLATE_KEY = "conversation_template"
 """The key in config.json, written by training: a name of LLaVA's ``conv_templates``."""
+PLAIN = "plain"
+"""LLaVA's template of pretraining: a picture and what is said of it, without a question."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,18 @@ def choose_template(config: Any, asked: str | None) -> Template:
                 "answers are not those that it learned to give.",
                 is_other=True,
             )
-        return Template(asked)
+        return Template(asked, _of_plain(asked))
     if stored is not None:
-        return Template(stored)
+        return Template(stored, _of_plain(stored))
     kind = config.get("model_type") if isinstance(config, Mapping) else getattr(config, "model_type", None)
     name = _OF_MODEL_TYPES.get(str(kind), DEFAULT_CONVERSATION)
     return Template(name, f"the checkpoint does not name the conversation template of its training; '{name}' is used.")
+
+
+def _of_plain(name: str) -> str:
+    if not _same(name, PLAIN):
+        return ""
+    return f"the conversation template '{PLAIN}' shows the picture alone, as in training: the question is left out."
 
 
 def template_of(config: Any, asked: str | None, say: Callable[[str], None] | None = None) -> str:

@@ -116,12 +116,14 @@ class Checkpoint:
             )
         return str(named)
 
-    def checked_base(self, model_base: str | None, *, download: bool = True) -> Checkpoint:
+    def checked_base(
+        self, model_base: str | None, *, download: bool = True, cache_dir: str | None = None
+    ) -> Checkpoint:
         """The base, whole, safe to read, and the one that this folder was trained on as far as configs can tell.
 
-        Raises CheckpointError.
+        ``download``, ``cache_dir``: of a hub id, as for ``inspect_checkpoint``. Raises CheckpointError.
         """
-        base = inspect_checkpoint(self.base(model_base), download=download)
+        base = inspect_checkpoint(self.base(model_base), cache_dir, download=download)
         if base.needs_base or base.is_tower:
             kind = "a vision tower" if base.is_tower else "no whole model: it needs a base itself"
             raise CheckpointError(f"{base.folder}: cannot be the base of {self.folder}, for it is {kind}.")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llava_faba.emola.settings import REFERENCE_EXPERT, has_prior
+from llava_faba.emola.settings import REFERENCE_EXPERT, UNNAMED_EXPERT, has_prior, stands_for_reference
 from llava_faba.errors import UserError
 
 # FABA-Instruct's landmark files are the reference expert's vectors, and 'precomputed' is how they are trained on.
-_REFERENCE_NAMES = {REFERENCE_EXPERT, "precomputed"}
+_REFERENCE_NAMES = {REFERENCE_EXPERT, UNNAMED_EXPERT}
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,13 @@ class PriorOrigin:
                 f"{normalization}: its projector would get other numbers than it has learned. Pass "
                 f"--facial_prior_normalization {self.normalization}."
             )
+
+    def name_for(self, expert: str) -> str:
+        """The expert's name that a run's config gets, which goes on from this with ``expert``.
+
+        The reference expert's name says which points its vectors are; 'precomputed' must not take its place.
+        """
+        return self.expert if stands_for_reference(expert, self.expert) else expert
 
     def check_same(self, other: PriorOrigin) -> None:
         """Raise UserError, naming both, where two of what a run starts from were trained on different priors."""

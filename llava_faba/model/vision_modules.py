@@ -63,6 +63,8 @@ def _initialize_prior_projector(model: Any, model_args: Any) -> None:
         if trained is not None and pretrained is not None:
             trained.check_same(pretrained)
         trained = trained or pretrained
+    if trained is not None:
+        config.facial_prior_expert = trained.name_for(model_args.facial_prior_expert)
     projector.trained_on = trained
     projector.requires_grad_(True)  # LoRA froze everything that existed when it was added
 

@@ -147,7 +147,7 @@ def _base_model(values: Mapping[str, Any]) -> None:
 
     name = str(values["model_name_or_path"])
     try:
-        base = inspect_checkpoint(name, download=False, adapter_alone=True)
+        base = inspect_checkpoint(name, values.get("cache_dir"), download=False, adapter_alone=True)
     except CheckpointError:
         if Path(name).is_dir():
             raise

@@ -108,7 +108,8 @@ def run_settings(trainer: Any) -> dict[str, Any]:
     if records is not None:
         values["records"] = f"{len(records)} (sha256 {sha256_json(records)[:12]})"
     values["trained weights"] = sorted(name for name, value in trainer.model.named_parameters() if value.requires_grad)
-    values |= _of_first_process(lambda: _contents(given[-1] if given else None, dataset, values["facial prior"]))
+    model_args, cache = given[-1] if given else None, getattr(args, "cache_dir", None)
+    values |= _of_first_process(lambda: _contents(model_args, dataset, values["facial prior"], cache))
     return json.loads(json.dumps(values, default=lambda value: getattr(value, "value", str(value))))
 
 
@@ -125,11 +126,14 @@ def _engine(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in sorted(config.items()) if name not in _ENGINE_FREE}
 
 
-def _contents(model_args: Any, dataset: Any, expert: str | None) -> dict[str, Any]:
-    """Digests of what the flags name: base, vision tower, projectors to start from, pictures, priors."""
+def _contents(model_args: Any, dataset: Any, expert: str | None, cache: str | None) -> dict[str, Any]:
+    """Digests of what the flags name: base, vision tower, projectors to start from, pictures, priors.
+
+    ``cache``: where the base lies if it is a hub id; LLaVA keeps the tower in transformers' own cache.
+    """
     values: dict[str, Any] = {}
     if model_args is not None:
-        values["content of the base"] = _model(model_args.model_name_or_path)
+        values["content of the base"] = _model(model_args.model_name_or_path, cache)
         if getattr(model_args, "vision_tower", None):
             values["content of the vision tower"] = _model(model_args.vision_tower)
         for flag in ("pretrain_mm_mlp_adapter", "pretrain_facial_prior_projector"):
@@ -147,11 +151,11 @@ def _contents(model_args: Any, dataset: Any, expert: str | None) -> dict[str, An
     return values
 
 
-def _model(path: str) -> str:
+def _model(path: str, cache: str | None = None) -> str:
     from llava_faba.inference.keys import fingerprint
     from llava_faba.model.checkpoints import inspect_checkpoint
 
-    return f"sha256 {fingerprint([inspect_checkpoint(path).folder])[:12]}"
+    return f"sha256 {fingerprint([inspect_checkpoint(path, cache).folder])[:12]}"
 
 
 def _file_or_folder(path: Path) -> str:

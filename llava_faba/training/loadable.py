@@ -21,7 +21,6 @@ from llava_faba.model.checkpoints import (
     NON_LORA,
     PROJECTOR_FILE,
     Checkpoint,
-    is_dir,
 )
 from llava_faba.model.projector import PROJECTOR_NAME
 from llava_faba.vetting import adapter, families, structure
@@ -84,8 +83,7 @@ def check_loadable(model: Any, args: Any) -> None:
         if planned.needs_base:
             if planned.is_emola:
                 planned.projector_weights()
-            if args.cache_dir is None or is_dir(Path(planned.base(None))):  # else it is there already
-                planned.checked_base(None, download=False)
+            planned.checked_base(None, download=False, cache_dir=args.cache_dir)
     except CheckpointError as error:
         hint = _NEW_TOKENS if "vocab_size" in str(error) or "embed_tokens" in str(error) else ""
         raise UserError(

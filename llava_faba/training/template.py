@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from faba_bench.console.output import warn
+
 from llava_faba.errors import UserError, nearest
-from llava_faba.inference.conversations import TEMPLATE_KEY
+from llava_faba.inference.conversations import PLAIN, TEMPLATE_KEY
 
 _OF_LLAVA = ("v0", "v0.5")  # LLaVA then keeps its default template, whatever these names stand for elsewhere
 
@@ -29,4 +32,11 @@ def training_template() -> str:
 
 def record_template(config: Any) -> None:
     """Note the template in a model's config, from which whoever asks the model takes it."""
-    setattr(config, TEMPLATE_KEY, training_template())
+    name = training_template()
+    setattr(config, TEMPLATE_KEY, name)
+    if name == PLAIN and int(os.environ.get("RANK", 0)) == 0:
+        warn(
+            f"--version {PLAIN} is LLaVA's template of pretraining: the records' questions are left out, and the model "
+            "learns what follows a picture alone. It will be asked in the same way, whatever the question is. Pass "
+            "--version v1 for a model that answers questions."
+        )

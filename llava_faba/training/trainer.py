@@ -11,6 +11,7 @@ from llava_faba.compat.half import check_can_compute, cpu_has_half
 from llava_faba.data.lengths import picture_positions
 from llava_faba.data.module import FabaCollator, FabaDataset
 from llava_faba.emola.normalization import fit_statistics
+from llava_faba.emola.settings import stands_for_reference
 from llava_faba.errors import UserError
 from llava_faba.model.config import has_prior, prior_size
 from llava_faba.model.prior_origin import PriorOrigin
@@ -157,6 +158,8 @@ def _record_store(config: Any, store: Any, origin: PriorOrigin | None) -> None:
     """
     if store is None:
         return
+    if origin is not None and stands_for_reference(store.expert, config.facial_prior_expert):
+        return  # what the base says of its expert stays
     if store.expert != config.facial_prior_expert:
         raise UserError(
             f"the store {store.path} was made by expert '{store.expert}', not by '{config.facial_prior_expert}'; pass "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,16 @@ def test_no_face_is_said(face_model, loaded, here, monkeypatch, capsys):
     assert code == 0 and "No face was found in wall.png" in out and "try --align" in out
     assert turns(out) == expected(loaded, nobody, ("Which lips?",), np.zeros((1, 136), np.float32))
     assert not list(here.glob("*landmarks*"))
+
+
+@pytest.mark.parametrize("align", [(), ("--align",)], ids=["as it is", "aligned"])
+def test_of_several_faces_it_says_which_one_is_read(face_model, here, two_faces, monkeypatch, capsys, align):
+    two_faces.save("both.png")
+    arguments = ("--model-path", str(face_model), "--image-file", "both.png", *align)
+    code, out, _ = said(monkeypatch, capsys, "", *arguments)
+    told = re.search(r"The picture shows several faces; the one at x (\d+) to (\d+), y \d+ to \d+ was read\.", out)
+    assert code == 0 and told is not None, out
+    assert int(told[2]) < 145 or int(told[1]) > 145  # around one of the two
 
 
 def test_a_photograph_is_aligned_and_the_drawing_shows_the_crop(face_model, here, astronaut, monkeypatch, capsys):

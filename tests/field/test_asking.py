@@ -62,6 +62,11 @@ class TestChoice:
             chosen.name == "llava_v1" and chosen.is_other and "'plain'" in chosen.note and "'llava_v1'" in chosen.note
         )
 
+    @pytest.mark.parametrize(("stored", "asked"), [("plain", None), (None, "plain"), ("plain", "v0_plain")])
+    def test_plain_says_that_no_question_is_asked(self, stored: str | None, asked: str | None) -> None:
+        chosen = choose_template({} if stored is None else {"conversation_template": stored}, asked)
+        assert "the picture alone" in chosen.note and not chosen.is_other
+
     def test_the_same_one_by_another_name_is_none(self) -> None:
         assert choose_template({"conversation_template": "v1"}, "vicuna_v1").note == ""
         assert choose_template({"conversation_template": "v1"}, None).note == ""
@@ -70,6 +75,26 @@ class TestChoice:
     def test_an_unknown_one_in_the_checkpoint(self, name: object) -> None:
         with pytest.raises(UserError, match=r"config\.json \(conversation_template\)"):
             choose_template({"conversation_template": name}, None)
+
+
+@pytest.mark.parametrize("name", ["plain", "v1", "llava_llama_2", "mpt"])
+def test_a_model_is_asked_with_what_its_training_text_has_before_an_answer(
+    asked: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """'plain' leaves questions out of training, and put them into what the model was asked."""
+    from llava import conversation
+    from llava.train import train as upstream
+
+    import llava_faba
+    from llava_faba.inference.answer import prompt_ids
+
+    tokenizer, model, _, _ = llava_faba.load_model(asked[0])
+    tokenizer.pad_token = tokenizer.unk_token  # as LLaVA's train() does
+    monkeypatch.setattr(conversation, "default_conversation", conversation.conv_templates[name])
+    turns = [{"from": "human", "value": "<image>\nWhich lips?"}, {"from": "gpt", "value": "AU4."}]
+    ids = upstream.preprocess([turns], tokenizer, has_image=True)["input_ids"][0].tolist()
+    asks = prompt_ids("Which lips?", tokenizer, model.config, name)
+    assert ids[: len(asks)] == asks
 
 
 def test_predict_and_chat_use_it_and_warn_of_another(asked: Any, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from support import ADAPTER, PRIOR_SIZE
 
 import llava_faba
 from llava_faba import Prediction
+from llava_faba.cli.main import main
 from llava_faba.errors import ExpertError, UserError
 from llava_faba.experts import Picture, create_expert
 
@@ -58,6 +61,33 @@ def test_the_answer_is_that_of_generate_with_the_prior(loaded, astronaut):
 def test_no_face_is_a_status_not_an_error(loaded):
     found = predict(loaded, Image.new("RGB", (300, 200), (9, 9, 9)))
     assert found.status == "not_found" and found.landmarks is None
+
+
+def test_of_several_faces_it_says_which_one_was_read(loaded, two_faces):
+    """The box is around one face, in pixels of the given picture, also where a crop was read."""
+    for align in (False, True):
+        found = predict(loaded, two_faces, align=align)
+        assert found.status == "several_faces" and found.landmarks is not None and found.face is not None
+        left, top, right, bottom = found.face
+        assert left >= 0 and right < 150 and right - left > 60 and 60 < top < bottom < 250
+        edges = [round(edge) for edge in found.face]
+        assert found.about_faces == (
+            "the picture shows several faces; "
+            f"the one at x {edges[0]} to {edges[2]}, y {edges[1]} to {edges[3]} was read"
+        )
+
+
+def test_predict_prints_which_face_was_read(face_model, two_faces, tmp_path, capsys):
+    two_faces.save(tmp_path / "both.png")
+    command = ["predict", "--model-path", str(face_model), str(tmp_path / "both.png")]
+    assert main([*command, "--question", QUESTION, "--max-new-tokens", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"\n\[the picture shows several faces; the one at x \d+ to \d+, y \d+ to \d+ was read\]", printed)
+    assert main([*command, "--question", QUESTION, "--max-new-tokens", "4", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    points = np.array(told["landmarks"])
+    assert told["status"] == "several_faces" and points.shape == (68, 2)
+    assert told["face"] == [*points.min(axis=0), *points.max(axis=0)]
 
 
 def test_grey_and_transparent_pictures_are_read_as_llava_reads_them(loaded, astronaut):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +97,31 @@ def test_an_emola_base_goes_on_with_what_it_learned(train, emola):
     assert train("out", *from_emola(*POSE), *write_store(emola.parent, settings)) == 0
     config = json.loads((emola.parent / "out" / "config.json").read_text())
     assert config["facial_prior_statistics"] == statistics
+
+
+@pytest.mark.parametrize("named", ["emola-106", None], ids=["named", "authors"])
+@pytest.mark.parametrize("source", ["files", "imported store"])
+def test_an_emola_106_base_keeps_its_experts_name(train, emola, named, source):
+    """Its config said 'precomputed' after training on FABA-Instruct's vectors: whose they are was lost."""
+    from llava_faba.inference.engines.stores import check_store
+    from llava_faba.priors.convert import import_npy
+    from llava_faba.priors.store import PriorStore
+
+    root = emola.parent
+    of_others = ("facial_prior_expert", "facial_prior_expert_version", "facial_prior_expert_settings")
+    edit_config(emola, remove=of_others, **({} if named is None else {"facial_prior_expert": named}))
+    store = ()
+    if source != "files":
+        pairs = [(f"img/{number}.png", f"lm/{number}.npy") for number in range(8)]
+        import_npy(pairs, root / "data", root / "store")
+        store = ("--facial_prior_store", "store")
+    assert train("out", *from_emola(*POSE, *store, expert="precomputed")) == 0
+    config = json.loads((root / "out" / "config.json").read_text())
+    assert config["facial_prior_expert"] == "emola-106" and "facial_prior_expert_version" not in config
+    if store:
+        check_store(
+            PriorStore.open(root / "store"), SimpleNamespace(**config)
+        )  # nor is the same store refused afterwards
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import torch
 from support import ADAPTER, IMAGE_TOKEN, PICTURES, PRIOR_SIZE, ROOT, SIDE, edit_config, free_port, run_python
+from training_runs import weights
 
 import llava_faba
 from llava_faba.compat.half import cpu_has_half
 from llava_faba.emola.normalization import fit_statistics
 from llava_faba.model.checkpoints import read_weights
+from llava_faba.training.resume import MANIFEST
 
 SCRIPT = str(ROOT / "scripts" / "train_emola.py")
 LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
@@ -45,8 +47,8 @@ def config_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "config.json").read_text())
 
 
-def losses(workspace: Path) -> list[float]:
-    history = json.loads((workspace / "out" / "trainer_state.json").read_text())["log_history"]
+def losses(workspace: Path, output: str = "out") -> list[float]:
+    history = json.loads((workspace / output / "trainer_state.json").read_text())["log_history"]
     return [entry["loss"] for entry in history if "loss" in entry]
 
 
@@ -206,13 +208,52 @@ def adapter_file(workspace: Path) -> Path:
     return next((workspace / "out").glob("adapter_model.*"))
 
 
-def test_none_trains_plain_llava_on_the_same_records(copied):
-    train(copied, "--facial_prior_expert", "none")
-    config = config_of(copied / "out")
+UPSTREAM = """
+import sys
+from transformers import set_seed
+set_seed(7)  # LLaVA draws LoRA's weights before anything is seeded
+from llava.train.train import train
+train()
+assert not [name for name in sys.modules if name.startswith("llava_faba")]
+"""
+SIX_STEPS = shlex.split("--seed 7 --max_steps 6 --save_strategy no --lora_dropout 0")  # an epoch and a half
+FULL = ("--lora_enable", "False", "--learning_rate", "1e-3")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        pytest.param(FULL, marks=pytest.mark.slow),
+        pytest.param(("--bf16", "True"), marks=pytest.mark.slow),
+        pytest.param(("--gradient_accumulation_steps", "2", "--max_steps", "3"), marks=pytest.mark.slow),
+        pytest.param(("--group_by_modality_length", "False"), marks=pytest.mark.slow),
+    ],
+    ids=["lora", "full", "bf16", "accumulation", "ungrouped"],
+)
+def test_none_is_upstreams_own_training_to_the_bit(copied, flags):
+    """The same records, seed and flags, in a process that has never heard of this package."""
+    common = (*FLAGS, "--data_path", write_records(copied), *SIX_STEPS, *flags)
+
+    def trained(output: str, *program: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+        result = run_python(*program, *common, "--output_dir", output, cwd=copied)
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+        return losses(copied, output), weights(copied / output)
+
+    steps, found = trained("ours", SCRIPT, "--facial_prior_expert", "none")
+    config, start = config_of(copied / "ours"), weights(copied / "base")
     assert config["model_type"] == "llava_llama" and not any("prior" in key or "landmark" in key for key in config)
-    names = read_weights(copied / "out" / "non_lora_trainables.bin")
-    assert {name.split(".")[3] for name in names} == {"mm_projector"}
-    assert losses(copied)[-1] < losses(copied)[0]
+    moved = [name for name, value in found.items() if "mm_proj" in name and not torch.equal(value, start[plain(name)])]
+    assert len(moved) == 4 and steps[-1] < steps[0]
+    if not cpu_has_half() and "--bf16" not in flags:
+        pytest.skip("LLaVA's float16 tower does not run on this torch's CPU")
+    upstream_steps, expected = trained("upstream", "-c", UPSTREAM)
+    assert steps == upstream_steps and found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def plain(name: str) -> str:
+    return name.removeprefix("base_model.model.")
 
 
 @pytest.mark.newest
@@ -319,3 +360,24 @@ def test_a_trained_checkpoint_is_continued_from_its_projector(copied, registered
     found = model.get_model().landmark_feature_projector.state_dict()
     assert all(torch.equal(found[name.split("projector.")[1]], value) for name, value in kept.items())
     assert model.config.landmark_feature_hidden_size == PRIOR_SIZE
+
+
+def test_a_hub_id_lies_in_cache_dir_and_nowhere_else(copied, monkeypatch):
+    """--cache_dir: the checks of flags and of what would be written passed it over, the run's identity downloaded."""
+    cached = copied / "kept" / "models--me--llava"
+    shutil.copytree(copied / "base", cached / "snapshots" / "abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    for name, value in {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HOME": "elsewhere"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    flags = ("--model_name_or_path", "me/llava", "--cache_dir", "kept", "--facial_prior_expert", "precomputed")
+    flags += ("--max_steps", "1", "--save_steps", "1", "--data_path", "data/train.json")
+    refused = run_python(SCRIPT, *FLAGS, *flags, "--mm_projector_type", "linear", cwd=copied)
+    assert refused.returncode == 2 and "--mm_projector_type is linear" in refused.stderr
+    result = run_python(SCRIPT, *FLAGS, *flags, cwd=copied)
+    assert result.returncode == 0, result.stderr[-3000:]
+    settings = json.loads((copied / "out" / "checkpoint-1" / MANIFEST).read_text())["settings"]
+    assert settings["content of the base"].startswith("sha256 ")
+    assert not list((copied / "elsewhere").rglob("models--*"))

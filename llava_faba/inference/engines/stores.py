@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llava_faba.emola.settings import expert_name, prior_size
+from llava_faba.emola.settings import UNNAMED_EXPERT, expert_name, prior_size, stands_for_reference
 from llava_faba.errors import PriorError
 from llava_faba.model.prior_origin import PriorOrigin
 from llava_faba.priors.store import PriorStore
@@ -18,7 +18,7 @@ def check_store(store: PriorStore, config: Any) -> None:
             f"{store.path} holds priors of {store.size} numbers, but the model was trained on {prior_size(config)}."
         )
     named = expert_name(config)
-    if named not in ("precomputed", store.expert):
+    if named not in (UNNAMED_EXPERT, store.expert) and not stands_for_reference(store.expert, named):
         raise PriorError(
             f"{store.path} was made by the expert '{store.expert}', but the model was trained on priors of '{named}'; "
             f"run 'llava-faba priors extract --expert {named}'."
