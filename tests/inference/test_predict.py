@@ -63,20 +63,6 @@ def test_no_face_is_a_status_not_an_error(loaded):
     assert found.status == "not_found" and found.landmarks is None
 
 
-def test_of_several_faces_it_says_which_one_was_read(loaded, two_faces):
-    """The box is around one face, in pixels of the given picture, also where a crop was read."""
-    for align in (False, True):
-        found = predict(loaded, two_faces, align=align)
-        assert found.status == "several_faces" and found.landmarks is not None and found.face is not None
-        left, top, right, bottom = found.face
-        assert left >= 0 and right < 150 and right - left > 60 and 60 < top < bottom < 250
-        edges = [round(edge) for edge in found.face]
-        assert found.about_faces == (
-            "the picture shows several faces; "
-            f"the one at x {edges[0]} to {edges[2]}, y {edges[1]} to {edges[3]} was read"
-        )
-
-
 def test_predict_prints_which_face_was_read(face_model, two_faces, tmp_path, capsys):
     two_faces.save(tmp_path / "both.png")
     command = ["predict", "--model-path", str(face_model), str(tmp_path / "both.png")]
