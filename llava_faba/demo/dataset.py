@@ -7,7 +7,6 @@ Run it from Python: ``build(Path("data"), n_train=3000, n_test=400)``. Made of :
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from faba_bench.files.atomic import write_json
+from faba_bench.files.jsonfiles import read_object
 
 from .faces.capture import draw_capture
 from .faces.identity import Identity, draw_identity
@@ -205,10 +205,7 @@ def build(
 def _check_folder(manifest: Path, settings: Record) -> None:
     if not manifest.is_file():
         return
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataFolderMismatch(f"{manifest} is not JSON ({error}); remove its folder and start again") from error
+    found = read_object(manifest, error=DataFolderMismatch)
     wrong = [
         f"{key} is {found.get(key)!r}, not {value!r}" for key, value in settings.items() if found.get(key) != value
     ]

@@ -32,6 +32,7 @@ COMMANDS = {
     "convert": "data convert rafdb --root rafdb --out @/rafdb",
     "questions": "bench questions eval.json --task au --out @/q.jsonl",
     "to-transformers": "checkpoint to-transformers --model-path checkpoint --out @/native",
+    "from-transformers": "checkpoint from-transformers --model-path native --out @/llava",
     "merge checkpoint": "checkpoint merge --model-path checkpoint --out @/whole",
     "export checkpoint": "checkpoint export --model-path checkpoint --out @/reference",
 }
@@ -64,6 +65,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, golden: Path) -> Path:
         rows = [np.random.default_rng(n).normal(size=136).astype(np.float32) for n in range(3)]
         writer.append(Row(f"{n}.png", row, "found", (40, 40)) for n, row in enumerate(rows))
     (folder / "checkpoint").symlink_to(golden / ADAPTER)
+    made = started("checkpoint to-transformers --model-path checkpoint --out @/native", folder, folder)
+    assert made.wait(600) == 0
     return folder
 
 
