@@ -143,7 +143,16 @@ def _edit_line(path: Path, **values: Any) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-@pytest.mark.parametrize("values", [{"text": "AU4."}, {"text": ""}, {"text": None}, {"prompt": "Something else?"}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"text": "AU4."},
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ({"text": ""}, {"text": None}, {"prompt": "Something?"})
+        ),
+    ],
+)
 def test_verify_compares_texts_with_tokens(asked: Any, tmp_path: Path, values: dict[str, Any]) -> None:
     """Edited by hand, and --verify all said "equal"."""
     _texts(asked[0], asked, tmp_path / "a.jsonl")
@@ -156,7 +165,9 @@ def test_verify_compares_texts_with_tokens(asked: Any, tmp_path: Path, values: d
         assert [difference.question_id for difference in found] == ["q01"] and "is not" in found[0].alone
 
 
-@pytest.mark.parametrize("tokens", [None, "1 2", [1.5], [-1], [True]])
+@pytest.mark.parametrize(
+    "tokens", [None, *(pytest.param(one, marks=pytest.mark.slow) for one in ("1 2", [1.5], [-1], [True]))]
+)
 def test_verify_of_tokens_that_are_none(asked: Any, tmp_path: Path, tokens: object) -> None:
     _texts(asked[0], asked, tmp_path / "a.jsonl")
     _edit_line(tmp_path / "a.jsonl", metadata={"token_ids": tokens})
