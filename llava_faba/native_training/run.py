@@ -14,6 +14,7 @@ from faba_bench.console.output import say
 from faba_bench.files.digests import sha256_file, sha256_json
 
 from llava_faba.errors import UserError
+from llava_faba.inference.keys import fingerprint
 from llava_faba.native_training.config import TrainSettings
 from llava_faba.native_training.data import Collator, TrainingData
 from llava_faba.native_training.encoding import Encoder
@@ -21,7 +22,7 @@ from llava_faba.native_training.models import load, load_base, lora_config
 from llava_faba.native_training.trainer import NativeTrainer
 from llava_faba.native_training.validation import Validation
 from llava_faba.training.full_disk import saying_full_disk
-from llava_faba.training.identity import COMPLETE
+from llava_faba.training.identity import COMPLETE, digest_of_pictures, digest_of_priors
 from llava_faba.training.run_lock import hold_output, releasing_output
 from llava_faba.training.stopping import stoppable
 
@@ -124,9 +125,11 @@ def identity(settings: TrainSettings, data: TrainingData, arguments: Any) -> dic
     found["processes"] = int(os.environ.get("WORLD_SIZE", 1))
     found["deepspeed"] = None if deepspeed is None else sha256_file(Path(str(deepspeed)))
     found["records"] = sha256_json(data.list_data_dict)
-    found["priors"] = None if data.store is None else data.store.id
-    config = Path(settings.model) / "config.json"
-    found["model"] = sha256_file(config) if config.is_file() else settings.model
+    images = [record["image"] for record in data.list_data_dict if "image" in record]
+    found["pictures"] = digest_of_pictures(list(dict.fromkeys(images)), data.folder, data.store)
+    found["priors"] = digest_of_priors(data.priors, data.list_data_dict)
+    folder = Path(settings.model)
+    found["model"] = fingerprint([folder]) if folder.is_dir() else settings.model
     found["transformers"] = transformers.__version__
     found[COMPLETE] = True
     return found

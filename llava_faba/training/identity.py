@@ -145,9 +145,9 @@ def _contents(model_args: Any, dataset: Any, expert: str | None, cache: str | No
     images = [record["image"] for record in records if isinstance(record.get("image"), str)]
     priors = getattr(dataset, "priors", None)
     store = getattr(priors, "store", None)
-    values["pictures"] = _pictures(list(dict.fromkeys(images)), Path(data_args.image_folder or "."), store)
+    values["pictures"] = digest_of_pictures(list(dict.fromkeys(images)), Path(data_args.image_folder or "."), store)
     if expert is not None and priors is not None:
-        values["priors"] = _priors(priors, records)
+        values["priors"] = digest_of_priors(priors, records)
     return values
 
 
@@ -163,7 +163,7 @@ def _file_or_folder(path: Path) -> str:
     return f"sha256 {sha256_json([sha256_file(file) for file in files])[:12]}"
 
 
-def _pictures(images: list[str], folder: Path, store: Any) -> str:
+def digest_of_pictures(images: list[str], folder: Path, store: Any) -> str:
     """What the pictures are: by the store's SHA-256 of each, else by the sizes of all and the contents of some."""
     from llava_faba.priors.content import Content, in_threads
 
@@ -190,7 +190,8 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _priors(priors: Any, records: list[Any]) -> str:
+def digest_of_priors(priors: Any, records: list[Any]) -> str:
+    """What the records' priors are, number by number."""
     digest = hashlib.sha256()
     for record in records:
         prior = priors.get(record)

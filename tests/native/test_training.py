@@ -232,6 +232,34 @@ def test_it_goes_on_to_the_same_weights(trained: Path, place: Path, capsys: Any)
     assert "was saved by another run" in told and "dropout" in told
 
 
+def test_a_run_does_not_go_on_with_other_content_under_the_same_names(trained: Path, place: Path, capsys: Any) -> None:
+    """Base weights, priors and pictures that were exchanged, with every name and config as it was."""
+    from safetensors.torch import load_file, save_file
+
+    def refused(name: str) -> str:
+        shutil.copytree(trained / "checkpoint-2", place / name / "checkpoint-2")
+        assert main(["train", str(short(place, name, merge=False))]) == 2
+        return str(capsys.readouterr().err)
+
+    weights = place / "base/model.safetensors"
+    prior, picture = (place / "data" / part for part in ("lm/0.npy", "img/0.png"))
+    kept = {path: path.read_bytes() for path in (weights, prior, picture)}
+    try:
+        tensors = load_file(weights)
+        name = next(name for name in tensors if name.endswith("o_proj.weight"))
+        save_file({**tensors, name: tensors[name] * 1.5}, weights, metadata={"format": "pt"})
+        assert "model" in refused("other-weights")
+        weights.write_bytes(kept[weights])
+        np.save(prior, np.load(prior) + 1)
+        assert "priors" in refused("other-prior")
+        prior.write_bytes(kept[prior])
+        picture.write_bytes((place / "data/img/1.png").read_bytes())
+        assert "pictures" in refused("other-picture")
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
 def test_what_would_train_otherwise_than_is_written_ends_before_the_first_step(place: Path, capsys: Any) -> None:
     records = json.loads((place / "data/train.json").read_text())
 
