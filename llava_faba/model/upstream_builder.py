@@ -6,10 +6,11 @@ checkpoints too, it gets from private folders of vetted files (``model/handing_o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def _load_emola(
     base = checkpoint.checked_base(model_base)
     private = hand_over(checkpoint, near=(base.folder,))
     name = _ADAPTER_NAME if checkpoint.is_adapter else _MERGED_NAME
-    loaded = original(str(private), str(hand_over(base, near=(checkpoint.folder,))), name, *args, **kwargs)
-    loaded[1].load_state_dict(projector, strict=False)
+    with _fitting(checkpoint):
+        loaded = original(str(private), str(hand_over(base, near=(checkpoint.folder,))), name, *args, **kwargs)
+        loaded[1].load_state_dict(projector, strict=False)
     return loaded
+
+
+@contextlib.contextmanager
+def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
+    """LLaVA also loads tensors whose place a projector's own file takes; torch refuses those of other shapes."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        words = " ".join(str(error).partition("size mismatch")[2].split())[:300]
+        raise CheckpointError(f"{checkpoint.folder}: a tensor does not fit the model: size mismatch{words}") from error

@@ -111,6 +111,11 @@ def test_a_few_mutated_checkpoints(part, golden, tmp_path, registered, wanted):
         one_case(seed, golden, tmp_path, wanted)
 
 
+def test_a_case_that_failed_once(golden, tmp_path, registered, wanted):
+    """A tensor of another shape in non_lora_trainables.bin, beside the projector's own file: LLaVA loads both."""
+    one_case(5277681, golden, tmp_path, wanted)
+
+
 @pytest.mark.slow
 def test_many_mutated_checkpoints(golden, tmp_path, registered, wanted):
     until = time.monotonic() + SECONDS  # of this test: in a whole run it begins long after this file was read
