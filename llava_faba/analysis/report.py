@@ -120,12 +120,13 @@ def _boxes(source: str, rows: Sequence[Row]) -> str:
     said = "; ".join(f"face {row['face']}: {row['emotion'] or 'no emotion read'}, {_aus(row)}" for row in rows)
     return (
         f'<figure class="face boxes"><svg role="img" aria-label="{escape(f"{source}: {said}")}" '
-        f'viewBox="0 0 {width} {height}"><image width="{width}" height="{height}" href="{_jpeg(image)}"/>{marks}</svg>'
+        f'viewBox="0 0 {width} {height}"><image width="{width}" height="{height}" href="{jpeg_uri(image)}"/>'
+        f"{marks}</svg>"
         f"<figcaption>{escape(source)}<br>{escape(said)}</figcaption></figure>"
     )
 
 
-def _jpeg(image: Any) -> str:
+def jpeg_uri(image: Any) -> str:
     """A picture as a data URI."""
     stream = io.BytesIO()
     image.convert("RGB").save(stream, "JPEG", quality=80)
@@ -168,7 +169,7 @@ def _thumbnail(row: Row, work: Path) -> str:
     try:
         with Image.open(work / "crops" / row["crop"]) as image:
             image.thumbnail((_THUMB, _THUMB))
-            content = _jpeg(image)
+            content = jpeg_uri(image)
     except OSError:
         return '<div class="none">its crop is gone</div>'
     return f'<img alt="face {row["face"]} of {escape(row["source"])}" src="{content}">'

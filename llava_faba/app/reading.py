@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 import threading
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from faba_bench.thoughts import strip_thoughts
 
 from llava_faba.analysis import video
 from llava_faba.analysis.finding import Face, Finder
+from llava_faba.analysis.report import jpeg_uri
 from llava_faba.analysis.settings import AnalyzeSettings
 from llava_faba.analysis.tracking import Tracker
 from llava_faba.app.asking import Asker, OnText
@@ -147,10 +147,6 @@ def _place(face: Face) -> Json:
 
 
 def _thumbnail(image: Any) -> str:
-    import base64
-
     small = image.copy()
     small.thumbnail((240, 240))
-    stream = io.BytesIO()
-    small.convert("RGB").save(stream, "JPEG", quality=75)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return jpeg_uri(small)

@@ -13,10 +13,8 @@ from trl import SFTTrainer
 from llava_faba.native_training.models import PROJECTOR
 from llava_faba.training.resume import (
     check_same_run,
-    checkpoints,
-    common_checkpoint,
     mark_complete,
-    remove_drafts,
+    newest_whole,
     unmark,
 )
 from llava_faba.training.stopping import end_if_stopped, stop_callbacks
@@ -61,7 +59,7 @@ class NativeTrainer(SFTTrainer):
         ]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        newest = self._newest()
+        newest = newest_whole(self.args.output_dir, tidies=self.is_world_process_zero())
         if newest is not None:
             changed = check_same_run(Path(newest), self._settings)
             if self.is_world_process_zero():
@@ -71,16 +69,6 @@ class NativeTrainer(SFTTrainer):
         result = super().train(resume_from_checkpoint=newest)
         end_if_stopped(self)
         return result
-
-    def _newest(self) -> str | None:
-        if self.is_world_process_zero():
-            remove_drafts(self.args.output_dir)
-            for folder in checkpoints(self.args.output_dir)[1]:
-                warnings.warn(
-                    f"{folder} is not complete (a run was stopped while writing it): passed over", stacklevel=2
-                )
-        newest = common_checkpoint(self.args.output_dir)
-        return str(newest) if newest else None
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,16 @@ def common_checkpoint(output_dir: Path | str) -> Path | None:
             "training cannot go on from it; move it away, or give another --output_dir."
         )
     return newest
+
+
+def newest_whole(output_dir: Path | str, *, tidies: bool) -> str | None:
+    """``common_checkpoint`` as transformers takes it; who ``tidies`` removes drafts and names what is cut."""
+    if tidies:
+        remove_drafts(output_dir)
+        for folder in checkpoints(output_dir)[1]:
+            warnings.warn(f"{folder} is not complete (a run was stopped while writing it): passed over", stacklevel=3)
+    newest = common_checkpoint(output_dir)
+    return str(newest) if newest else None
 
 
 def remove_drafts(output_dir: Path | str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ from llava_faba.training.peers import accumulate_under_deepspeed, checkpoint_und
 from llava_faba.training.resume import (
     MANIFEST,
     check_same_run,
-    checkpoints,
-    common_checkpoint,
     load_non_lora,
     mark_complete,
-    remove_drafts,
+    newest_whole,
     unmark,
 )
 from llava_faba.training.stopping import end_if_stopped, stop_callbacks
@@ -37,7 +34,7 @@ def resuming_trainer(original: Any) -> Any:
             # LLaVA passes True where a process sees any checkpoint-N, whole or not, and nothing where it sees none.
             self._settings = run_settings(self)
             if resume_from_checkpoint in (None, True):
-                resume_from_checkpoint = self._newest()
+                resume_from_checkpoint = newest_whole(self.args.output_dir, tidies=self.is_world_process_zero())
             if resume_from_checkpoint:
                 self._go_on_from(Path(resume_from_checkpoint))
             for callback in stop_callbacks(self):
@@ -46,16 +43,6 @@ def resuming_trainer(original: Any) -> Any:
                 result = super().train(resume_from_checkpoint, *args, **kwargs)
             end_if_stopped(self)
             return result
-
-        def _newest(self) -> str | None:
-            if self.is_world_process_zero():
-                remove_drafts(self.args.output_dir)
-                for folder in checkpoints(self.args.output_dir)[1]:
-                    warnings.warn(
-                        f"{folder} is not complete (a run was stopped while writing it): passed over", stacklevel=2
-                    )
-            newest = common_checkpoint(self.args.output_dir)
-            return str(newest) if newest else None
 
         def _go_on_from(self, folder: Path) -> None:
             changed = check_same_run(folder, self._settings)
