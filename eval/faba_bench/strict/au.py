@@ -39,9 +39,11 @@ _EITHER = re.compile(r"\s*(?:either\s+)?AU\s?\d{1,2}(?:\s+or\s+(?:AU\s?)?\d{1,2}
 _PLUS_MINUS = re.compile(r"\s*[+-]\s?\S")
 _PLUS_MINUS_MARK = re.compile(r"(?m)^\s*([+-])\s")
 _NUMBER_VALUE = re.compile(
-    r"\s*\d{1,2}\s*(?:[:=]|-+|–|—|->|→)\s*(?:yes|no|present|absent|active|inactive|true|false)\b", re.IGNORECASE
+    r"\s*\d{1,2}\s*(?:[:=]|-+|–|—|->|→)\s*(?:yes|no|present|absent|active|inactive|true|false|[01](?=\s*(?:$|\n)))\b",
+    re.IGNORECASE,
 )
 #: "1 = 0, 2 = 0, 4 = 1", and "Prediction: 6 12 25".
+_SUFFIXED = re.compile(r"(?<![A-Za-z])(?P<unit>AU\s?\d{1,2}[LR]?)(?P<sign>[+-])(?=[\s,;]|\Z)", re.IGNORECASE)
 _CODED = re.compile(r"\s*\d{1,2}\s*[:=]\s*[01](?:\s*[,;]\s*\d{1,2}\s*[:=]\s*[01]){1,40}\s*\.?\s*")
 _PREDICTED = re.compile(
     r"\s*(?:prediction|predicted(?:\s+aus)?|answer|result|output|codes?|labels?)\s*[:=]\s*(?P<list>\d{1,2}(?:[,\s]+\d{1,2}){1,20})\s*",
@@ -137,6 +139,8 @@ def _with_labels(text: str) -> str:
     """The text with "+ AU4" as "+AU4" where lines are marked so, and "4 - yes" as "AU4 - yes"."""
     if "+ " in text and "- " in text and all(_PLUS_MINUS.match(line) for line in text.split("\n") if line.strip()):
         return _PLUS_MINUS_MARK.sub(r"\1", text)
+    if "+ " in text and "-" in text and not _SUFFIXED.sub("", text).strip(" \n,;."):
+        return _SUFFIXED.sub(lambda match: f"{match['unit']}: {int(match['sign'] == '+')},", text)  # "AU4+ AU6-"
     lines = [line for line in text.split("\n") if line.strip()]
     if 1 < len(lines) <= 60 and all(_NUMBER_VALUE.match(line) for line in lines):
         numbers = [int(line.split()[0].rstrip(":-=").strip()) for line in lines]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import Clause
-from faba_bench.strict.said import Outcome, Said, State, adjacent, the_latter
+from faba_bench.strict.said import Outcome, Said, State, adjacent, all_of_them, in_order, the_latter
 from faba_bench.strict.tokens import Token
 
 #: A mention in a clause with one of these is claimed less firmly.
@@ -54,7 +54,7 @@ class Claim:
         self.clause, self.number, self.state, self.outcome = clause, number, state, outcome
         self.tokens = tokens = clause.tokens
         self.count = len(tokens)
-        spoken = {token.text for token in tokens}
+        spoken = self.spoken = {token.text for token in tokens}
         self.unreal = frames.is_unreal(clause)
         following = outcome.clauses[number + 1] if number + 1 < len(outcome.clauses) else None
         if not spoken.isdisjoint(_WOULD) and (
@@ -163,7 +163,11 @@ class Claim:
         if len(self.subjects) > 1 and self.verb >= 0 and not self.unreal:
             the_latter(tokens[: self.verb], sign, adjacent(tokens, self.subjects), "better" in tokens[-1].text)
         if not self.subjects and not self.unreal:
-            the_latter(tokens, sign, state.recent if len(state.recent) > 1 else state.before)
+            recent = state.recent if len(state.recent) > 1 else state.before
+            if not (verb > 0 and in_order(tokens[:verb], sign, recent)):
+                the_latter(tokens, sign, recent)
+            if sign > 0 and self.deny > 0:
+                all_of_them(tokens, recent, state.exceptions)
         if self.outcome.claims is not None:
             denied = -1 if self.deny < 0 and not self.objects and not self.idle else 1
             if verb >= 0 and self.subject_deny < 0:

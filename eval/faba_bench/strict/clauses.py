@@ -104,6 +104,10 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
                     current.brackets += inner
                 index = close + 1
                 continue
+            if current.tokens and (close := _closing_dash(tokens, index, text)) > 0:
+                current.tokens += tokens[index + 1 : close]  # "other units - AU12, AU15 - show ..."
+                index = close + 1
+                continue
             if token.text in ";:—–" or token.text == "..." or (token.text in "-~|" and _spaced(text, token)):
                 current = _next(found, current, token.text)
                 index += 1
@@ -208,6 +212,21 @@ def _closing(tokens: Sequence[Token], start: int) -> int:
                 if not depth:
                     return index
     return len(tokens)
+
+
+def _closing_dash(tokens: Sequence[Token], start: int, text: str) -> int:
+    """Where a dash closes what the dash at `start` opened, when only mentions stand between; else -1."""
+    dash = tokens[start]
+    if dash.text not in ("-", "–", "—") or (dash.text == "-" and not _spaced(text, dash)):
+        return -1
+    end = start + 1
+    while end < len(tokens) and (tokens[end].kind == "m" or tokens[end].text in _ENUMERATING):
+        end += 1
+    closed = end < len(tokens) - 1 and tokens[end].text == dash.text and end > start + 1
+    return end if closed and tokens[end + 1].kind != "m" else -1
+
+
+_ENUMERATING = frozenset((",", "and", "or", "+", "/", "&"))
 
 
 def _names_only(inside: Sequence[Token]) -> bool:

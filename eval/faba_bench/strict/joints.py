@@ -33,11 +33,19 @@ def nominal_contrast(tokens: Sequence[Token], index: int) -> bool:
         return False
     if token.text == "but" and index and tokens[index - 1].text in ("nothing", "anything", "none", "everything", "all"):
         return True
+    if token.text == "but" and _but_one(tokens, index):
+        return True
     if token.text in ("before", "after") and index and tokens[index - 1].text in _TIMES:
         return True
     if token.text in ("before", "after", "when", "until"):
         return not _clause_ahead(tokens, index)
     return False
+
+
+def _but_one(tokens: Sequence[Token], index: int) -> bool:
+    """ "all of them but AU1": an exception."""
+    before = [token.text for token in tokens[max(0, index - 3) : index]]
+    return before[-1:] in (["them"], ["these"], ["those"]) and "all" in before and tokens[index + 1 : index + 2] != []
 
 
 def relative_that(tokens: Sequence[Token], index: int) -> bool:
@@ -112,7 +120,7 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
         return True
     if comma and current.opened in _SUBORDINATE and behind.kind in ("copula", "modal", "verb"):
         return True
-    if comma and behind.text in words.PARTICIPLE and current.tokens:
+    if comma and behind.text.split(" ")[0] in words.PARTICIPLE and current.tokens:
         return True
     if behind.text in ("nor", "neither") and ahead + 1 < len(tokens) and tokens[ahead + 1].kind in ("copula", "modal"):
         return True
@@ -129,6 +137,10 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if behind.kind in ("copula", "modal", "verb") and behind.text not in ("'s",):
         return not fronted
     return _clause_ahead(tokens, ahead - 1)
+
+
+def _ends_here(tokens: Sequence[Token], index: int) -> bool:
+    return index + 1 == len(tokens) or tokens[index + 1].kind == "p"
 
 
 def _subjects_of_subordinate(tokens: Sequence[Token], index: int) -> bool:
@@ -167,6 +179,8 @@ def _clause_ahead(tokens: Sequence[Token], index: int, listing: bool = True) -> 
             return True
         if marked and token.kind in STATES and tokens[ahead - 1].text not in _ATTRIBUTIVE | _AND:
             return True
+        if marked and token.kind == "not" and tokens[ahead - 1].kind == "m" and _ends_here(tokens, ahead):
+            return True  # "AU12 present, AU25 not"
         if token.kind in ("m", "g"):
             subject = marked = True
         elif token.text not in ("and", "or"):

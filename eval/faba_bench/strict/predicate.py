@@ -20,6 +20,7 @@ _THERE = frozenset("there here whatsoever either anywhere visible present".split
 _THEM = frozenset("it them this these that both".split())
 _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "at grade", "level", "intensity"))
 _HOW = frozenset(("most", "more", "very", "quite"))
+_WHOLES = frozenset(("all", "them", "these", "those"))
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
@@ -208,6 +209,8 @@ class ClauseReader(Claim):
     def _absent(self, index: int, token: Token) -> bool:
         tokens, behind = self.tokens, self._behind(index)
         before_verb = index < self.end_of_subject
+        if token.text == "negative" and self.deny < 0 and behind is not None and behind.kind == "g":
+            return True  # "no negative AUs": those of negative emotions
         if self.predicate > 0 and not self.negated and self._other_side(index):
             return True  # "present on the left and absent on the right"
         if token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
@@ -287,6 +290,9 @@ class ClauseReader(Claim):
     def _reset(self, index: int, token: Token) -> bool:
         if token.kind == "contrast" and token.text != "but":
             return False
+        whole = token.text == "but" and index > 1 and self.tokens[index - 1].text in _WHOLES and "all" in self.spoken
+        if whole and self.tokens[index - 2].text != "at":
+            return self._except(index, token)
         if self.partitive:
             self.nothing, self.partitive = 1, False
         if token.text not in ("just", "only", "simply") or not (index and self.tokens[index - 1].kind == "not"):

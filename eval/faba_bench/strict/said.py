@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,51 @@ def _ordinal(tokens: Sequence[Token]) -> bool:
         )
         for index, token in enumerate(tokens)
     )
+
+
+_COUNTED = {"two": 2, "three": 3, "four": 4, "five": 5}
+_PLACES = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4}
+_BEHIND_PLACE = frozenset(("one", "ones", "unit", "units", "au", "aus", "action unit", "action units", "of"))
+
+
+def in_order(tokens: Sequence[Token], sign: int, recent: Sequence[Said]) -> bool:
+    """Enter "the first two are present", "the last one is not": places in the list before; False for anything else.
+
+    `tokens` are those before the verb.
+    """
+    if len(recent) < 3:
+        return False
+    place = next((i for i, t in enumerate(tokens) if t.text in _PLACES or t.text == "last"), -1)
+    if place < 1 or tokens[place - 1].text not in ("the", "only"):
+        return False
+    behind = tokens[place + 1 :]
+    size = _COUNTED.get(behind[0].text, 1) if behind else 1
+    behind = behind[1:] if size > 1 else behind
+    if behind and behind[0].text not in _BEHIND_PLACE:
+        return False
+    word = tokens[place].text
+    chosen = recent[-size:] if word == "last" else recent[_PLACES[word] : _PLACES[word] + size]
+    if tokens[place - 1].text == "only" or any(token.text == "only" for token in tokens[:place]):
+        for said in recent:
+            said.sign = -sign
+    for said in chosen:
+        said.sign = sign
+    return bool(chosen)
+
+
+_EACH = frozenset(("all", "both", "each", "every"))
+_OF_THEM = frozenset("of these those them two three four five are is do".split())
+
+
+def all_of_them(tokens: Sequence[Token], recent: Sequence[Said], exceptions: Sequence[tuple[Said, str]]) -> None:
+    """Claim a list that was only named so far: "For sadness I would expect AU1 and AU4. Both are there"."""
+    if not recent or any(said.sign for said in recent):
+        return
+    left_out = [said.token.payload for said, _ in exceptions]
+    for token, behind in itertools.pairwise(tokens):
+        if token.text in _EACH and (behind.text in _OF_THEM or behind.kind == "present"):
+            for said in recent:
+                said.sign = 0 if said.token.payload in left_out else 1
 
 
 def adjacent(tokens: Sequence[Token], said: list[Said]) -> list[Said]:

@@ -152,7 +152,9 @@ ANYONE = frozenset(
     "one people viewers viewer observer observers coders coder annotator annotators others someone somebody reader readers".split()
 )
 #: What stands before a score: "AU1 is 0", "gets a 0".
-BEFORE_A_SCORE = frozenset("is at to are of be a gets get scores receives rated scored graded coded".split())
+BEFORE_A_SCORE = frozenset(
+    "is at to are of be a gets get scores receives rated scored graded coded intensity level score value".split()
+)
 #: "AU26 was considered, but ...": thought of, not claimed.
 TENTATIVE = frozenset("argued considered contemplated suspected debated weighed entertained".split())
 #: What one is made to do: "if I had to choose, I would say ..." claims.
