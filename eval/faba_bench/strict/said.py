@@ -1,5 +1,7 @@
 """What is said of mentions, and what one clause leaves to the next."""
 
+# ruff: noqa: SIM905  (word lists read better as text)
+
 from __future__ import annotations
 
 import itertools
