@@ -1,7 +1,7 @@
 """The demo's data set: pictures, instruction records for both tasks, and what a base model is pretrained on.
 
 Run it from Python: ``build(Path("data"), n_train=3000, n_test=400)``. Made of :mod:`llava_faba.demo.faces`
-(pictures) and :mod:`llava_faba.demo.texts` (what is said); ``docs/demo-data.md`` describes both.
+(pictures) and :mod:`llava_faba.demo.texts` (what is said); ``docs/measurements/demo-data.md`` describes both.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """EmoLA training on every engine: real runs on the golden base, compared with each other.
 
-    python tests/training/engine_matrix.py [--only PATTERN] [--write docs/engines.md]
+    python tests/training/engine_matrix.py [--only PATTERN] [--write docs/measurements/engines.md]
 
 Every cell is one command as a user gives it (python, torchrun or the deepspeed launcher) on eight records: faces, a
 picture without prior and text only. Every step sees all eight in the same two micro batches of four, one after the
@@ -82,7 +82,7 @@ class Tolerance:
 
 
 def tolerance(cell: Cell) -> Tolerance:
-    """What a cell may differ by from its reference; docs/engines.md says why."""
+    """What a cell may differ by from its reference; docs/measurements/engines.md says why."""
     if cell.precision == "float32":
         return Tolerance(2e-5, 2e-2)
     return Tolerance(5e-3, 0.15 if cell.engine == "plain" else 0.1)

@@ -12,7 +12,7 @@ _PROGRAM = (sys.executable, "-m", "llava_faba.demo.programs")
 
 @dataclass(frozen=True)
 class DemoData(Kind):
-    """Face pictures, identities, and records for both tasks (docs/demo-data.md)."""
+    """Face pictures, identities, and records for both tasks (docs/measurements/demo-data.md)."""
 
     RESUMES = True
 
