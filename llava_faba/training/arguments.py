@@ -96,7 +96,8 @@ def emola_model_arguments(original: Any) -> Any:
                 "help": "What is done to a prior before the projector: 'none' (the paper), 'standardize' (per "
                 "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized; priors "
                 "that are x, y pairs only). "
-                "Default: 'pose' for experts that give x, y points, else 'standardize' (docs/measurements/demo-ablation.md)."
+                "Default: 'pose' for experts that give x, y points, else 'standardize' "
+                "(docs/measurements/demo-ablation.md)."
             },
         )
         attn_implementation: str | None = field(

@@ -1,4 +1,4 @@
-"""Every engine trains the same: the cells of the matrix in docs/measurements/engines.md, two of them in the fast tier."""
+"""Every engine trains the same: the cells of docs/measurements/engines.md, two of them in the fast tier."""
 
 from __future__ import annotations
 
