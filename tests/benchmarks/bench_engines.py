@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "eval"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "eval"), str(Path(__file__).parent)]
 THREADS = 2
 BATCH = 16
 VLLM = {"PYTHONPATH": str(ROOT / "tests" / "vllm_engine" / "stand_ins")}  # what torch's CPU build lacks

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ADAPTER, edit_config
+from tiny import make_emola, make_faces, make_questions
 
 from llava_faba.cli.main import main
 from llava_faba.errors import RecordError, UserError
@@ -18,8 +20,6 @@ from llava_faba.inference.keys import fingerprint, model_folders
 from llava_faba.inference.prediction import DEFAULT_CONVERSATION
 from llava_faba.inference.verify import verify_answers
 from llava_faba.records.questions import check_questions
-from tests.support import ADAPTER, edit_config
-from tests.tiny import make_emola, make_faces, make_questions
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import edit_config
 
 from llava_faba.inference.generate import GenerateSettings, generate_answers
-from tests.support import edit_config
 from tests.training.conftest import train  # noqa: F401 - a fixture
 
 FIELD = Path(__file__).parent.parent / "data" / "field"

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ADAPTER = "llava-v1-lora-emola-tiny"
 IMAGE_TOKEN = -200
 PRIOR_SIZE = 212

@@ -71,7 +71,7 @@ def make_emola(folder: Path, *, seed: int = 0, image: int = 240, **config: Any) 
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     adapter = folder / ADAPTER_NAME
-    wrapped.save_pretrained(adapter)
+    wrapped.save_pretrained(str(adapter))
     projectors = {name: value for name, value in wrapped.state_dict().items() if "projector" in name}
     torch.save(projectors, adapter / "non_lora_trainables.bin")
     (adapter / "config.json").write_text(json.dumps({**values, "model_type": "emollava"}, indent=2), encoding="utf-8")

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-STORED = Path(__file__).parent / "data" / "tokens" / "upstream.json"
+STORED = Path(__file__).parents[1] / "data" / "tokens" / "upstream.json"
 LEGACY = {"legacy": True, "not legacy": False, "not said": None}
 TEXTS = [
     "A chat",
@@ -51,7 +51,7 @@ def tokenize(base: Path, folder: Path, legacy: bool | None) -> list[dict[str, An
 if __name__ == "__main__":
     import tempfile
 
-    golden = Path(__file__).parent / "data" / "golden" / "emola_checkpoint" / "base"
+    golden = Path(__file__).parents[1] / "data" / "golden" / "emola_checkpoint" / "base"
     with tempfile.TemporaryDirectory() as scratch:
         found = {name: tokenize(golden, Path(scratch) / name, value) for name, value in LEGACY.items()}
     STORED.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from support import free_port, kill_tree
 
-STAND_INS = Path(__file__).parent / "vllm_engine" / "stand_ins"
+STAND_INS = Path(__file__).parents[1] / "vllm_engine" / "stand_ins"
 ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join(filter(None, [str(STAND_INS), os.environ.get("PYTHONPATH")])),
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; vLLM would take most of the machine

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))  # started as a script
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))  # started as a script
 from support import free_port, kill_tree  # noqa: E402
 
 PROGRAM = Path(__file__).with_name("engine_program.py")
