@@ -12,15 +12,14 @@ from faba_bench.parsing import AUParse
 from faba_bench.strict import facs
 from faba_bench.strict.auprose import read_prose
 from faba_bench.strict.final import final_answer
-from faba_bench.strict.jsonlike import read_json_like
+from faba_bench.strict.forms import structure_of
 from faba_bench.strict.ledger import Ledger
 from faba_bench.strict.mentions import Mention, find_mentions
+from faba_bench.strict.nested import joined
 from faba_bench.strict.normal import normal
 from faba_bench.strict.refusal import without_refusals
 from faba_bench.strict.structure import Structure
-from faba_bench.strict.tables import read_table
 from faba_bench.strict.values import decide
-from faba_bench.strict.yamllike import read_yaml_like
 
 _FLUFF = re.compile(
     r"(?i)\b(?:is|are|the|present|active|intensity|presence|activation|facial|action|unit|code|au|c|r|visible|detected|score|level|value|of|"
@@ -28,6 +27,7 @@ _FLUFF = re.compile(
 )
 _BARE_NUMBER = re.compile(r"\s*(?:AU\s*)?0*(\d{1,2})\s*\Z", re.IGNORECASE)
 _BARE_LIST = re.compile(r"\s*\d{1,2}(?:\s*(?:[,;+/&]|and)\s*\d{1,2})+\s*\.?\s*\Z")
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MARKED = re.compile(r"[✓✔✅☑✗✘❌✕✖×☐⬜👍👎🟢🔴]|\[[ xX]?\]")
 _NOTHING = re.compile(
     r"\s*(?:(?:(?:active|present|detected|visible|observed|identified)\s+)?(?:aus?|action\s+units?)\s*[:=]\s*)?(?:\[\s*\]|\{\s*\}|\(\s*\)|none|no|nothing|nil|n/?a|zero|0|no\s+aus?|无|なし|없음|-|/)\s*[.!]?\s*\Z",
@@ -69,6 +69,9 @@ class AULabels:
         elif text.strip().isdigit():
             return None
         found = list(find_mentions(text))
+        if not found and " " not in text:  # "inner_brow_raiser", "innerBrowRaiser"
+            text = _HUMPS.sub(" ", text).replace("_", " ")
+            found = list(find_mentions(text))
         if not found:
             return None
         rest = list(text)
@@ -114,7 +117,8 @@ def _read(text: str, vocabulary: tuple[int, ...]) -> AUParse:
         return AUParse((), False, "refuses" if refused else "names no action unit")
     if _EITHER.match(text):
         return AUParse((), False, "one or the other", "one or the other")
-    structure = _structure(text)
+    text = joined(text, _LABELS)
+    structure = structure_of(text, _LABELS)
     if structure is not None:
         trouble = _enter(structure, ledger)
         if trouble:
@@ -159,26 +163,6 @@ def _with_labels(text: str) -> str:
 def mentions(text: str) -> list[Mention]:
     """Places where a text names action units, by number or name."""
     return find_mentions(normal(text))
-
-
-def _structure(text: str) -> Structure | None:
-    if "{" in text or "[" in text:
-        found = read_json_like(text, _LABELS)
-        if found is not None:
-            return found
-    found = read_yaml_like(text, _LABELS)
-    if found is not None:
-        return found
-    if (
-        "|" in text
-        or "\t" in text
-        or "<" in text
-        or "│" in text
-        or ("," in text and ("\n" in text or ";" in text))
-        or ("\n" in text and (";" in text or "  " in text))
-    ):
-        return read_table(text, _LABELS)
-    return None
 
 
 def _enter(structure: Structure, ledger: Ledger) -> str:

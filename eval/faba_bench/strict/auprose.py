@@ -15,7 +15,7 @@ from faba_bench.strict.explain import explain_sentence
 from faba_bench.strict.headings import denies_itself, heading_of, segments
 from faba_bench.strict.ledger import Ledger, Unit
 from faba_bench.strict.mentions import Mention, find_mentions
-from faba_bench.strict.pairs import Pair, leads, line_pairs, rest_of
+from faba_bench.strict.pairs import Pair, before_rest, leads, line_pairs, rest_of
 from faba_bench.strict.scope import Said, read_sentence
 from faba_bench.strict.tokens import Token, tokenise
 from faba_bench.strict.values import decide
@@ -104,8 +104,9 @@ def _line(line: str, ledger: Ledger, carried: int, previous: int, asked: list[Un
         ledger.pairs += [_with_side(pair, line) for pair in present]
         return carried, previous, []
     if first is not None and first.strong and leads(line, spans):
-        ledger.pairs.append(first)
-        rest = rest_of(line, first)
+        own = before_rest(line, spans, pairs)
+        ledger.pairs += [_with_side(pair, line) for pair in own]
+        rest = rest_of(line, own[-1])
         if not rest.strip():
             return carried, previous, []
         line = rest

@@ -14,6 +14,7 @@ from faba_bench.strict.tokens import Token
 _HEDGES = frozenset("might may perhaps possibly maybe potentially possible could".split())
 _WOULD = frozenset(("would", "'d", "could", "might"))
 _CONDITIONS = frozenset(("if", "had", "were", "unless", "were it", "had it", "should there"))
+_AMONG = frozenset(("of", "among", "amongst", "between"))
 _EMPTY_WORDS = frozenset(
     "so part of the case at in on this that really here appear to be any all a an and by for face image picture person now quite yet too".split()
 )
@@ -81,7 +82,10 @@ class Claim:
         self.generic_subject: list[int] = []
         #: "Of AU4, AU5 and AU7, two are visible": named, and nothing said of them.
         self.partitive = (
-            tokens[0].text == "of" and clause.opened != "because" and self.count > 2 and tokens[1].kind in ("m", "word")
+            tokens[0].text in _AMONG
+            and clause.opened != "because"
+            and self.count > 2
+            and tokens[1].kind in ("m", "word")
         )
         if self.partitive:
             self.nothing = 0
@@ -140,6 +144,8 @@ class Claim:
         clause, state, tokens, verb = self.clause, self.state, self.tokens, self.verb
         sign = self.predicate * (-1 if self.negated and not self.company else 1)
         sign *= -1 if self.idle and not self.objects else 1
+        if self._fronted():
+            sign *= self.verbs
         elliptic = self.elliptic = verb >= 0 and not self.stated and frames.is_bare(tokens, verb)
         if elliptic:
             sign = (-1 if self.negated else 1) * (1 if clause.opened == "that" else state.predicate)
@@ -175,6 +181,12 @@ class Claim:
             claim = self.base * sign * self.attribute * denied * self.verbs
             self.outcome.claims.append(0 if self.unreal else claim)
         self._leave(sign)
+
+    def _fronted(self) -> bool:
+        """ "AU25 and AU26 I would leave out": the mentions before the subject are the object."""
+        if not self.subjects or self.objects or self.verb < 2:
+            return False
+        return self.tokens[self.verb - 1].text in ("i", "we", "one") and self.tokens[self.verb - 2].kind in ("m", "p")
 
     def _targets(self, sign: int, elliptic: bool) -> tuple[Sequence[Said], int]:
         """The mentions that the predicate speaks of, and its sign for them."""

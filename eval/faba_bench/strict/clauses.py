@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from faba_bench.strict.joints import clause_as, embeds, nominal_contrast, relative_that, splits
 from faba_bench.strict.tokens import Token
-from faba_bench.strict.verbs import finite
+from faba_bench.strict.verbs import finite, is_complete
 
 _ABBREVIATED = frozenset("e g i eg ie vs approx dr mr mrs ms fig no cf ca resp incl esp etc al".split())
 #: Kinds and words at which a clause may end; all others go on with it.
@@ -132,13 +132,8 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
         if index == cut:
             current = _next(found, current, "what-is")
             current.tokens.append(token)
-        elif (
-            token.kind == "contrast"
-            and token.text in _ADVERBIAL
-            and index
-            and tokens[index - 1].kind in ("copula", "modal")
-        ):
-            pass  # "AU2 is therefore not assessable"
+        elif token.kind == "contrast" and token.text in _ADVERBIAL and _inserted(tokens, index, current):
+            pass  # "AU2 is therefore not assessable", "the cheeks, however, are not raised"
         elif token.kind == "contrast" and not nominal_contrast(tokens, index):
             current = _next(found, current, token.text)
         elif token.kind == "relative" or (token.text == "that" and relative_that(tokens, index)):
@@ -168,6 +163,14 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
 
 
 _ADVERBIAL = frozenset("therefore thus hence however nevertheless nonetheless though yet".split())
+
+
+def _inserted(tokens: Sequence[Token], index: int, current: Clause) -> bool:
+    """Whether an adverb stands inside a clause: behind its auxiliary, or between its subject and its verb."""
+    if index and tokens[index - 1].kind in ("copula", "modal"):
+        return True
+    between = 0 < index < len(tokens) - 2 and tokens[index - 1].text == tokens[index + 1].text == ","
+    return between and bool(current.tokens) and finite(tokens, index + 2) and not is_complete(current.tokens)
 
 
 def _end_of_what(tokens: Sequence[Token]) -> int:

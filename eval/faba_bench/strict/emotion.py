@@ -13,13 +13,12 @@ from faba_bench.parsing import EmotionParse
 from faba_bench.strict import lexicon
 from faba_bench.strict.emotionprose import Voice, decide, read_prose
 from faba_bench.strict.final import final_answer
-from faba_bench.strict.jsonlike import read_json_like
+from faba_bench.strict.forms import structure_of
+from faba_bench.strict.nested import joined
 from faba_bench.strict.normal import normal
 from faba_bench.strict.pairs import leads, line_pairs
 from faba_bench.strict.refusal import without_refusals
 from faba_bench.strict.structure import Entry, Structure
-from faba_bench.strict.tables import read_table
-from faba_bench.strict.yamllike import read_yaml_like
 
 WORD = re.compile(r"[^\W\d_]+|[\u2600-\u27bf\U0001f300-\U0001faff]")
 _CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
@@ -132,6 +131,7 @@ def _read(text: str, classes: tuple[str, ...]) -> EmotionParse:
     option = _option(text, labels)
     if option is not None:
         return option
+    text = joined(text, labels)
     structure = _structure(text, labels)
     if structure is not None:
         return _decide_structure(structure, labels)
@@ -151,25 +151,7 @@ def _read(text: str, classes: tuple[str, ...]) -> EmotionParse:
 
 
 def _structure(text: str, labels: EmotionLabels) -> Structure | None:
-    if "{" in text or "[" in text:
-        found = read_json_like(text, labels)
-        if found is not None:
-            return found
-    found = read_yaml_like(text, labels)
-    if found is not None:
-        return found
-    if (
-        "|" in text
-        or "\t" in text
-        or "<" in text
-        or "│" in text
-        or ("," in text and ("\n" in text or ";" in text))
-        or ("\n" in text and (";" in text or "  " in text))
-    ):
-        found = read_table(text, labels)
-        if found is not None:
-            return found
-    return _pair_list(text, labels)
+    return structure_of(text, labels) or _pair_list(text, labels)
 
 
 def _pair_list(text: str, labels: EmotionLabels) -> Structure | None:
@@ -276,9 +258,9 @@ def _highest(entries: Sequence[Entry]) -> tuple[str | None, str]:
 _INDEXED = re.compile(
     r"(?i)\W*(?:(?:final|predicted)\s+)?(?:class|label|index|category|answer|prediction|emotion)(?:[\s_]*(?:id|index|number|no\.?))?\s*(?:[:=#]|is|->|→)*\s*(?P<index>\d)\W*\Z"
 )
-_OPTION = re.compile(r"(?<!\w)\(?(?P<letter>[A-Ha-h])[).:]\s*(?P<name>[^\W\d_]+)")
+_OPTION = re.compile(r"(?<!\w)\(?(?P<letter>[A-Ha-h]|\d)[).:]\s*(?P<name>[^\W\d_]+)")
 _CHOICE = re.compile(
-    r"(?i)\b(?:answer|choice|option|verdict|choose|pick|select(?:ed|ion)?)\b(?:\s+(?:is|option|choice|answer))*\s*[:=]?\s*[(\[\"']?(?P<letter>[A-H])\b[)\].\"']*\s*(?:\Z|\n|[.,;])"
+    r"(?i)\b(?:answer|choice|option|verdict|choose|pick|select(?:ed|ion)?)\b(?:\s+(?:is|option|choice|answer))*\s*[:=]?\s*[(\[\"']?(?P<letter>[A-H]|\d)\b[)\].\"']*\s*(?:\Z|\n|[.,;])"
 )
 
 

@@ -45,7 +45,7 @@ def is_unreal(clause: Clause) -> bool:
                 return True
         elif token.kind == "modal" or token.kind == "not":
             if token.text in ("would", "'d", "wouldnt"):
-                if any(item.text in _FITTING for item in tokens[index + 1 :]):
+                if any(item.text in _FITTING or item.text in words.WRONG for item in tokens[index + 1 :]):
                     continue  # "neutral would be the right word"
                 if not (index and tokens[index - 1].text in ("i", "we")) or any(
                     item.text in words.WISHING for item in tokens[index + 1 : index + 3]
@@ -106,6 +106,8 @@ def is_bare(tokens: Sequence[Token], verb: int) -> bool:
     """ "AU25 is", "AU4 and AU5 are not", "but AU4 can": the rest of the predicate is that of the clause before."""
     if tokens[verb].kind not in ("copula", "modal") or tokens[verb].text in _LINKING:
         return False
+    if verb > 1 and tokens[verb - 1].text == "it" and tokens[verb - 2].kind == "m":
+        return False  # "so AU10 it is"
     return all(token.kind == "not" or token.text in _BARE_END for token in tokens[verb + 1 :])
 
 

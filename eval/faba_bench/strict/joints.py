@@ -27,7 +27,7 @@ _THINKING = frozenset("think believe say know see conclude suggests indicates im
 def nominal_contrast(tokens: Sequence[Token], index: int) -> bool:
     """Whether a conjunction goes on with a noun: "nothing but AU4", "after the frame"."""
     token = tokens[index]
-    if token.text == "because" and index > 1 and tokens[index - 1].kind == "not" and tokens[index - 2].text == ",":
+    if token.text == "because" and index > 1 and _not_before(tokens, index):
         return True  # "because of AU10, not because of AU12"
     if token.text in ("because", "despite", "in spite of", "as for", "so that"):
         return False
@@ -40,6 +40,11 @@ def nominal_contrast(tokens: Sequence[Token], index: int) -> bool:
     if token.text in ("before", "after", "when", "until"):
         return not _clause_ahead(tokens, index)
     return False
+
+
+def _not_before(tokens: Sequence[Token], index: int) -> bool:
+    before = tokens[index - 1]
+    return before.text == "and not" or (before.kind == "not" and tokens[index - 2].text == ",")
 
 
 def _but_one(tokens: Sequence[Token], index: int) -> bool:

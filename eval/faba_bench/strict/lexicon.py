@@ -52,7 +52,7 @@ _CUES: dict[str, str] = {
     "Sadness": "anguish somber distress gloomy depressed downcast upset",
     "Surprise": "puzzled disbelief wonder curious confusion bewilderment skepticism excitement shocked",
     "Anger": "mad agitation irritated irritation annoyed annoyance incensed frustration frustrated stern hostile",
-    "Neutral": "calm contemplative thoughtful solemn composed",
+    "Neutral": "blank deadpan calm contemplative thoughtful solemn composed",
     "Disgust": "distaste displeasure disapproval disdain contempt aversion",
     "Fear": "anxiety anxious apprehension apprehensive panic worry worried alarm alarmed shock",
     "Contempt": "disdain disdainful sneer smug",

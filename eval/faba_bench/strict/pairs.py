@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from faba_bench.strict.values import NO_MARKS, YES_MARKS, Value, match_value
 
 _NOUN = (
-    r"(?:(?:is|are)\s+)?(?:intensity|level|score|presence|present|active|activation|activated|detected|visible|status|state|value|"
+    r"(?:(?:is|are|was|were)\s+)?(?:coded|scored|rated|graded|marked)(?=\s+(?:as|at)\s+(?:an?\s+)?[\d.])|(?:(?:is|are)\s+)?(?:intensity|level|score|presence|present|active|activation|activated|detected|visible|status|state|value|"
     r"probability|strength|observed|shown|expression|emotion)"
 )
 _LEAD = re.compile(
@@ -90,6 +90,19 @@ def leads(line: str, spans: Sequence[tuple[int, int, tuple[Any, ...]]]) -> bool:
     """Whether a line begins with its first label, bullets and counters apart."""
     match = _BULLET.match(line)
     return bool(spans) and (match is None or match.end() >= spans[0][0])
+
+
+def before_rest(
+    line: str, spans: Sequence[tuple[int, int, tuple[Any, ...]]], pairs: Sequence[Pair | None]
+) -> list[Pair]:
+    """The pairs of a line's first sentence, where it is nothing but pairs; else the first, which the rest explains."""
+    first = pairs[0]
+    if first is None:
+        return []
+    match = _SENTENCE.search(line, first.end)
+    end = match.start() if match else len(line)
+    own = [pair for (start, _, _), pair in zip(spans, pairs, strict=True) if start < end]
+    return [pair for pair in own if pair] if all(own) else [first]
 
 
 def rest_of(line: str, pair: Pair) -> str:

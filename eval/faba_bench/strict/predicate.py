@@ -21,6 +21,7 @@ _THEM = frozenset("it them this these that both".split())
 _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "at grade", "level", "intensity"))
 _HOW = frozenset(("most", "more", "very", "quite"))
 _WHOLES = frozenset(("all", "them", "these", "those"))
+_ONES = frozenset("one ones aus units au".split())
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
@@ -30,6 +31,8 @@ _SPEAKING = (
     | words.TENTATIVE
     | words.SUSPECTING
     | words.CODING
+    | words.PERCEIVING
+    | words.WRONG
     | words.COMPANY
     | words.ACTIVITY
 )
@@ -48,6 +51,7 @@ class ClauseReader(Claim):
                 # What denied the subject does not deny what follows the verb, but "nothing suggests AU4" does.
                 self.subject_deny = self.deny
                 none = self.deny < 0 and not self.subjects and frames.none_subject(self.tokens, self.verb)
+                none = none or (index > 0 and self.tokens[index - 1].text == "neither")
                 self.deny = -1 if none else 1
                 self.exception = ""
                 self.nothing = 1
@@ -72,7 +76,10 @@ class ClauseReader(Claim):
             and self.tokens[index - 2].text in ("the", "an", "any")
         ):
             sign = 0  # "the apparent AU9"
-        said = Said(token, sign * self.base if not self.unreal else 0, self.number, self.hedged)
+        unreal = self.unreal and not (
+            index and self.tokens[index - 1].text == "alongside"
+        )  # "one expects X alongside Y"
+        said = Said(token, sign * self.base if not unreal else 0, self.number, self.hedged)
         if self.exception:
             self.state.exceptions.append((said, self.exception))
         self.outcome.said.append(said)
@@ -155,7 +162,7 @@ class ClauseReader(Claim):
     def _not(self, index: int, token: Token) -> bool:
         tokens, behind = self.tokens, self._behind(index)
         before_verb = index < self.end_of_subject
-        if frames.is_degree(tokens, index):
+        if frames.is_degree(tokens, index) or self._not_doing(index, behind):
             return True
         if index and tokens[index - 1].text == "," and behind is not None and behind.text in words.PREPOSITION:
             self.deny, self.denied_at = -1, index  # "shows in the nose, not in the eyes"
@@ -181,8 +188,21 @@ class ClauseReader(Claim):
                 self.deny, self.denied_at = -1, index
         else:
             self.negated = True
-        if behind is not None and behind.text in words.COMPANY:
+        if behind is not None and (behind.text in words.COMPANY or behind.text in words.CAUSED):
             self.company = True
+        return True
+
+    def _not_doing(self, index: int, behind: Token | None) -> bool:
+        """ "with AU23 and AU24 not contributing"."""
+        before = self.tokens[index - 1] if index else None
+        if not before or before.kind != "m" or not behind or not behind.text.endswith("ing"):
+            return False
+        said = adjacent(self.tokens[:index], [*self.subjects, *self.objects])
+        start = next((i for i, token in enumerate(self.tokens) if said and token is said[0].token), 0)
+        if not start or self.tokens[start - 1].text != "with":
+            return False
+        for item in said:
+            item.sign = -abs(item.sign)
         return True
 
     def _denying_verb(self, index: int, token: Token) -> bool:
@@ -213,6 +233,15 @@ class ClauseReader(Claim):
             return True  # "no negative AUs": those of negative emotions
         if self.predicate > 0 and not self.negated and self._other_side(index):
             return True  # "present on the left and absent on the right"
+        if (
+            behind is not None
+            and self.subjects
+            and index
+            and behind.text in _ONES
+            and tokens[index - 1].kind != "copula"
+        ):
+            self.deny, self.denied_at = -1, index  # "three active AUs (...) and three inactive ones (...)"
+            return True
         if token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
             self._deny_them()
         elif (
@@ -305,7 +334,9 @@ class ClauseReader(Claim):
         if token.text != ",":
             return False
         following = self._behind(index)
-        if self.partitive and not (following and (following.kind == "m" or following.text in ("and", "or"))):
+        listed = following and (following.kind == "m" or following.text in ("and", "or"))
+        said_of = listed and index + 2 < self.count and self.tokens[index + 2].kind in ("copula", "modal", "verb")
+        if self.partitive and (not listed or said_of):  # "between surprise and fear, fear is more likely"
             self.nothing, self.partitive = 1, False
         tokens, behind = self.tokens, self._behind(index)
         if behind is not None:
@@ -348,6 +379,9 @@ class ClauseReader(Claim):
             self.released = True  # "AU2 is missing from this face (AU1, AU5)"
         elif token.kind == "pronoun" and before == ",":
             self.nothing = 1
+        if text in words.WRONG and any(item.text == "to" for item in self.tokens[index + 1 : index + 3]):
+            self.deny, self.negated = (1, False) if self.negated else (-1, False)
+            self.denied_at = index
         if text == "for" and any(item.text == "too" for item in self.tokens[max(0, index - 4) : index]):
             self.deny, self.denied_at = -1, index  # "too close together for a jaw drop"
         elif text in words.TENTATIVE and index and self.tokens[index - 1].kind == "copula":
@@ -357,7 +391,10 @@ class ClauseReader(Claim):
         elif text == "out" and index == self.count - 1 and index and self.tokens[index - 1].kind == "copula":
             self.predicate, self.stated = -self.predicate, True  # "AU12 is out"
         elif (
-            text in words.CODING and self.negated and (behind := self._behind(index)) and behind.text in ("it", "them")
+            text in words.CODING | words.PERCEIVING
+            and self.negated
+            and (behind := self._behind(index))
+            and behind.text in ("it", "them")
         ):
             for said in self.state.subject or self.state.recent:
                 said.sign = -1

@@ -36,7 +36,7 @@ absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubt
 dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
 negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
-unsupported|unwarranted|lacked|omitted|precluded|resting|too weak to|too faint to|too subtle to|wanting|crossed out|
+unsupported|unwarranted|lacked|omitted|precluded|resting|at baseline|at the baseline|at a baseline|at base level|at zero|at the baseline level|at baseline level|below the threshold|below threshold|under the threshold|below the coding threshold|less than the threshold|too weak to|too faint to|too subtle to|wanting|crossed out|
 ruled out completely|hard to score|hard to see|hard to code|hard to judge|hard to assess|hard to detect|hard to make out|difficult to score|difficult to see|difficult to code|difficult to judge|difficult to assess|difficult to detect|difficult to make out|impossible to score|impossible to see|impossible to code|impossible to judge|impossible to assess|impossible to detect|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
 """.replace("\n", "").split("|")
 
@@ -114,6 +114,8 @@ DEGREE = frozenset(
     "always maximal maximum massive".split()
 )
 COMPANY = frozenset("accompanied combined paired coupled joined mixed followed supported matched complemented".split())
+#: What is not so caused is there all the same: "the parted lips are not due to ...".
+CAUSED = frozenset("due caused produced explained".split())
 #: Things whose denial denies what they are said of.
 ACTIVITY = frozenset(
     "activity activation activations sign signs evidence trace traces indication indications movement movements tension "
@@ -139,6 +141,10 @@ NO = frozenset("no nope n false absent inactive none negative never".split())
 
 #: Behind "I would": wishes, as against "I would say".
 WISHING = frozenset("have expect like need want love".split())
+#: "It would be wrong to code AU4": denied.
+WRONG = frozenset(
+    "wrong incorrect overstatement error mistake mistaken misleading premature inaccurate exaggeration unjustified overcoding".split()
+)
 #: Behind "could" and "might": what somebody else takes the face for.
 SUPPOSING_VERB = frozenset(
     "think expect suspect assume argue mistake misread confuse suppose interpret take add believe guess claim imagine".split()
