@@ -22,7 +22,7 @@ from llava_faba.native.shared_experts import shared_expert
 
 PRIOR_TOKEN = "<facial_prior>"
 BASE = "base_processor"  # the subfolder that holds the model's own processor
-SUPPORTED = ("llava", "llava_onevision", "qwen2_5_vl", "smolvlm", "gemma3")
+SUPPORTED = ("llava", "llava_onevision", "qwen2_5_vl", "qwen3_vl", "smolvlm", "gemma3")
 """model_type of the architectures that tests/native/test_attach.py runs."""
 
 

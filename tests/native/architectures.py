@@ -123,6 +123,42 @@ def qwen2_5_vl() -> tuple[Any, Any]:
     )
 
 
+def qwen3_vl() -> tuple[Any, Any]:
+    names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer = _tokenizer(*names)
+    ids = dict(
+        zip(("vision_start", "vision_end", "image", "video"), tokenizer.convert_tokens_to_ids(list(names)), strict=True)
+    )
+    config = transformers.Qwen3VLConfig(
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 4,
+            "out_hidden_size": HIDDEN,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+        text_config={
+            **_TEXT,
+            "head_dim": 16,
+            "rope_parameters": {
+                "rope_type": "default",
+                "mrope_section": [2, 3, 3],
+                "mrope_interleaved": True,
+                "rope_theta": 1e4,
+            },
+        },
+        **{f"{name}_token_id": number for name, number in ids.items()},
+    )
+    picture = transformers.Qwen2VLImageProcessorPil(
+        patch_size=16, merge_size=2, min_pixels=32 * 32, max_pixels=32 * 32 * 16
+    )
+    return transformers.Qwen3VLForConditionalGeneration(config), _processor(
+        transformers.Qwen3VLProcessor, picture, tokenizer
+    )
+
+
 def smolvlm() -> tuple[Any, Any]:
     from transformers.models.smolvlm import processing_smolvlm
 
@@ -169,6 +205,7 @@ KINDS = {
     "llava": llava,
     "llava_onevision": llava_onevision,
     "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl": qwen3_vl,
     "smolvlm": smolvlm,
     "gemma3": gemma3,
 }

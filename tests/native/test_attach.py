@@ -150,9 +150,10 @@ def test_peft_trains_saves_and_loads_it(kind: str, tmp_path: Path) -> None:
         assert torch.equal(again(**inputs).logits, tuned(**inputs).logits)
 
 
-def test_positions_of_qwen_go_on_behind_the_prior() -> None:
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
+def test_positions_of_qwen_go_on_behind_the_prior(kind: str) -> None:
     """mRoPE: the prior has a position of its own, equal on all three axes, and the text goes on one behind it."""
-    model, processor = attached("qwen2_5_vl")
+    model, processor = attached(kind)
     inputs = inputs_of(processor, count=1, priors=torch.randn(1, PRIOR))
     known = {name: inputs[name] for name in ("image_grid_thw", "attention_mask", "mm_token_type_ids") if name in inputs}
     positions, _ = model.vlm.model.get_rope_index(inputs["input_ids"], **known)
