@@ -56,6 +56,14 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     generate.add_argument(
         "--allow-outside", action="store_true", help="also read images that lie outside --image-folder"
     )
+    generate.add_argument(
+        "--label-scores",
+        nargs="?",
+        const="faba",
+        metavar="PROTOCOL",
+        help="also write 'scores': how likely each emotion's words are, and yes rather than no to each AU, of this "
+        "protocol's labels (default: faba)",
+    )
     generate.add_argument("--overwrite", action="store_true", help="start the answers file anew")
     generate.set_defaults(run=run_generate)
 
@@ -102,6 +110,7 @@ def run_generate(args: argparse.Namespace) -> int:
         store=None if args.priors is None else str(args.priors),
         batch_size=args.batch_size,
         workers=gpu_or_cpu_count(args.workers, args.device),
+        label_scores=args.label_scores,
         **options.engine_settings(args),
     )
     with progress_bar("generate", "answer", not args.no_progress) as progress:

@@ -16,8 +16,10 @@ from llava.mm_utils import process_images
 from llava_faba.errors import UserError
 from llava_faba.images import open_image
 from llava_faba.inference.answer import generate_batch, prompt_ids, texts, to_model
+from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.engines.base import BatchEngine, Question, Result, Statuses, failed
 from llava_faba.inference.engines.stores import check_store
+from llava_faba.inference.llava_reader import LlavaReader, check_can_score
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.inference.streaming import Stream, Waiting, can_stream
 from llava_faba.model.config import has_prior
@@ -104,9 +106,14 @@ class Answerer(BatchEngine[Prepared]):
             with_logits=with_logits,
         )
 
+    def reader(self, prepared: Prepared) -> LlavaReader:
+        name = self.settings.conversation or choose_template(self.model.config, None).name
+        check_can_score(name)
+        return LlavaReader(self.loaded, name, prepared.images, prepared.sizes, prepared.priors)
+
     def answer_all(self, batches: Iterator[list[Question]]) -> Iterator[Result]:
         """As ``BatchEngine``'s, but a finished answer makes room for the next question, where the model allows it."""
-        if not self.streams or not can_stream(self.model):
+        if not self.streams or self.settings.label_scores is not None or not can_stream(self.model):
             yield from super().answer_all(batches)
             return
         settings = self.settings

@@ -20,6 +20,7 @@ from llava_faba.inference.engines.base import Result
 from llava_faba.inference.engines.kinds import choose_engine, native_config
 from llava_faba.inference.journal import AnswerJournal
 from llava_faba.inference.keys import answer_key, fingerprint, model_folders
+from llava_faba.inference.label_scores import LabelQuestions
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.inference.workers import Job, answer_in_processes, write_log
 from llava_faba.records.questions import check_questions
@@ -66,6 +67,7 @@ def generate_answers(
     check_questions(questions)
     _check_image_paths(questions, ImageFolder(image_folder, allow_outside=allow_outside))
     settings, note = _settled(settings, model_path)
+    _check_scores(settings, questions)
     log = answers_file.with_name(answers_file.name + ".errors.log")
     log.unlink(missing_ok=True)
     keys = _keys(model_path, model_base, questions, image_folder, settings)
@@ -84,7 +86,7 @@ def generate_answers(
                 metadata = {"dtype": settings.dtype, "token_ids": list(result.token_ids), "finish_reason": reason}
                 if result.prior_status is not None:
                     metadata["prior_status"] = result.prior_status
-                journal.append(by_id[result.question_id], result.text, model_id, metadata)
+                journal.append(by_id[result.question_id], result.text, model_id, metadata, result.scores)
             else:
                 failures.append((result.question_id, result.error))
                 if result.trace:
@@ -125,6 +127,24 @@ def _check_engine_settings(settings: GenerateSettings, engine: str) -> None:
     ):
         if value:
             raise UserError(f"{flag} is for --engine vllm; this run takes the engine {engine}.")
+
+
+def _check_scores(settings: GenerateSettings, questions: Sequence[dict[str, Any]]) -> None:
+    """Raise UserError where scores were asked for that this engine, template or question cannot have."""
+    if settings.label_scores is None:
+        return
+    if settings.engine == "vllm":
+        raise UserError(
+            "--label-scores: vLLM's server is not asked for them; take --engine transformers, which reads the same "
+            "folder."
+        )
+    if settings.engine == "llava" and settings.conversation is not None:
+        from llava_faba.inference.llava_reader import check_can_score
+
+        check_can_score(settings.conversation)
+    asked = LabelQuestions(settings.label_scores)
+    for text in dict.fromkeys(question["text"] for question in questions):
+        asked.of(text)
 
 
 def _results(job: Job, questions: Sequence[dict[str, Any]], log: Path) -> Iterator[Result]:

@@ -56,8 +56,15 @@ class AnswerJournal:
     ) -> None:
         self._file.close()
 
-    def append(self, question: dict[str, Any], text: str, model_id: str, metadata: dict[str, Any]) -> None:
-        """Add one answer; it is on disk when this returns."""
+    def append(
+        self,
+        question: dict[str, Any],
+        text: str,
+        model_id: str,
+        metadata: dict[str, Any],
+        scores: dict[str, float] | None = None,
+    ) -> None:
+        """Add one answer; it is on disk when this returns. ``scores``: by label, left out where None."""
         key = self._keys[str(question["question_id"])]
         line = {
             "question_id": question["question_id"],
@@ -65,6 +72,7 @@ class AnswerJournal:
             "text": text,
             "answer_id": key[:22],
             "model_id": model_id,
+            **({} if scores is None else {"scores": scores}),
             "metadata": {**metadata, "key": key},
         }
         self._file.write(_line(line))

@@ -7,6 +7,7 @@ from typing import Any
 
 from llava_faba.devices import AUTO, DTYPES, choose_device, choose_dtype
 from llava_faba.errors import UserError, nearest
+from llava_faba.inference.label_scores import LabelQuestions
 
 DEVICES = ("cpu", "cuda")
 
@@ -21,6 +22,7 @@ class GenerateSettings:
     "auto" becomes what it stands for on this machine (``llava_faba.devices``), in both.
     ``engine``: one of ``engines.kinds.NAMES``; None: what takes such a folder. Of "vllm": ``tensor_parallel`` and
     ``data_parallel`` GPUs of a server that is started, or the address of a running one, ``endpoint``.
+    ``label_scores``: the protocol whose labels get scores beside each answer (module ``label_scores``); None: none.
 
     Raises UserError for values that cannot be.
     """
@@ -36,6 +38,7 @@ class GenerateSettings:
     tensor_parallel: int = 1
     data_parallel: int = 1
     endpoint: str | None = None
+    label_scores: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "batch_size", "workers", "tensor_parallel", "data_parallel"):
@@ -55,4 +58,5 @@ class GenerateSettings:
     def key_parts(self) -> list[Any]:
         """What of these settings an answer's key covers: how it was decoded, not how fast."""
         own = [] if self.engine in (None, "llava") else [self.engine]
-        return [self.conversation, self.max_new_tokens, self.dtype, *own]
+        scores = [] if self.label_scores is None else [["label_scores", LabelQuestions(self.label_scores).digest]]
+        return [self.conversation, self.max_new_tokens, self.dtype, *own, *scores]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from llava_faba.errors import UserError
+from llava_faba.inference.label_scores import LabelQuestions, Reader, label_scores
+from llava_faba.inference.settings import GenerateSettings
 
 Question = dict[str, Any]
 P = TypeVar("P", bound="Statuses")
@@ -17,7 +19,9 @@ P = TypeVar("P", bound="Statuses")
 
 @dataclass(frozen=True)
 class Result:
-    """One question's answer, or the reason why it has none (``error``, with its traceback where it is no UserError)."""
+    """One question's answer, or the reason why it has none (``error``, with its traceback where it is no UserError).
+
+    ``scores``: a number in [0, 1] for each label (``label_scores``), None where none were asked for."""
 
     question_id: str
     text: str = ""
@@ -26,6 +30,7 @@ class Result:
     trace: str = ""
     is_cut: bool = False
     prior_status: str | None = None
+    scores: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Statuses(abc.ABC):
 class BatchEngine(abc.ABC, Generic[P]):
     """An engine that answers batch after batch; ``P`` is what it makes of a batch before the model sees it."""
 
+    settings: GenerateSettings
+
     @abc.abstractmethod
     def prepare(self, questions: Sequence[Question]) -> P:
         """Read and preprocess images and get their priors. Raises UserError for the first that fails."""
@@ -56,6 +63,10 @@ class BatchEngine(abc.ABC, Generic[P]):
     @abc.abstractmethod
     def decode(self, prepared: P, *, with_logits: bool = False) -> tuple[list[Answer], list[Any] | None]:
         """Greedy answers, and on request the logits behind each token: per position (batch, vocabulary)."""
+
+    @abc.abstractmethod
+    def reader(self, prepared: P) -> Reader:
+        """What ``label_scores`` reads of the pictures of this batch."""
 
     @abc.abstractmethod
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -77,14 +88,30 @@ class BatchEngine(abc.ABC, Generic[P]):
         try:
             prepared = preparing.result()
             answers, _ = self.decode(prepared)
+            scores = self._scores(batch, prepared)
         except Exception as error:  # one bad image, or too little memory: the others of the batch must not suffer
             if len(batch) == 1:
                 return [failed(batch[0], error)]
             return [result for question in batch for result in self._alone(question)]
         return [
-            Result(id_of(question), answer.text, tuple(answer.token_ids), prior_status=status, is_cut=answer.is_cut)
-            for question, answer, status in zip(batch, answers, prepared.statuses, strict=True)
+            Result(
+                id_of(question),
+                answer.text,
+                tuple(answer.token_ids),
+                prior_status=status,
+                is_cut=answer.is_cut,
+                scores=own,
+            )
+            for question, answer, status, own in zip(batch, answers, prepared.statuses, scores, strict=True)
         ]
+
+    def _scores(self, batch: list[Question], prepared: P) -> Sequence[dict[str, float] | None]:
+        if self.settings.label_scores is None:
+            return [None] * len(batch)
+        asked = LabelQuestions(self.settings.label_scores)
+        return label_scores(
+            self.reader(prepared), [asked.of(question["text"]) for question in batch], self.settings.batch_size
+        )
 
     def _alone(self, question: Question) -> list[Result]:
         future: Future[P] = Future()

@@ -15,6 +15,7 @@ from llava_faba.images import open_image
 from llava_faba.inference.engines.asking import PriorSource, message
 from llava_faba.inference.engines.base import Answer, BatchEngine, Question, Statuses
 from llava_faba.inference.engines.kinds import settings_of
+from llava_faba.inference.engines.native_reader import NativeReader
 from llava_faba.inference.settings import GenerateSettings
 
 
@@ -87,6 +88,9 @@ class NativeEngine(BatchEngine[Prepared]):
             for text, row in zip(self.texts(ended), ended, strict=True)
         ]
         return answers, list(made.scores) if with_logits else None
+
+    def reader(self, prepared: Prepared) -> NativeReader:
+        return NativeReader(self.model, self.processor, prepared.inputs)
 
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
         tokenizer = self.processor.tokenizer
