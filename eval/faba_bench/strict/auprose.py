@@ -318,6 +318,7 @@ def _existential(tokens: Sequence[Token]) -> bool:
         bool(subject)
         and subject[0] in ("it", "this", "absent", "not", "so", "therefore", "they")
         and any(token.kind in ("present", "absent") for token in tokens)
+        and not any(token.text in ("may", "might", "could") for token in tokens)
     )
 
 

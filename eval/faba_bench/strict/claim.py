@@ -68,6 +68,8 @@ class Claim:
         elif state.forced and self.unreal and clause.opened != "if":
             self.unreal = False  # "if I had to choose, it would be ..."
         self.verb = frames.main_verb(tokens)
+        if tokens[0].text == "that" and not number:
+            self.verb = frames.verb_behind_that(tokens, self.verb)
         if tokens[0].text == "for" and self.verb < 0 and number + 1 < len(outcome.clauses):
             self.unreal = self.unreal or frames.is_unreal(
                 outcome.clauses[number + 1]
@@ -124,6 +126,8 @@ class Claim:
             return state.running if clause.has_mark and not state.recent and not own else 1
         if clause.opened == ":" and any(token.kind in ("deny", "not", "absent") for token in clause.tokens):
             return 1  # "The nose is calm: no AU9"
+        if clause.opened == "i.e." and not any(token.kind in ("deny", "not", "absent") for token in clause.tokens):
+            return state.running  # "no brow movement, i.e. AU1, AU2 and AU4"
         if clause.opened == ":":
             return state.running if not state.recent else carried
         if clause.opened in (",", ";", "-", "–", "—", "", "and"):
@@ -180,6 +184,10 @@ class Claim:
                 denied = self.subject_deny
             claim = self.base * sign * self.attribute * denied * self.verbs
             self.outcome.claims.append(0 if self.unreal else claim)
+            if claim < 0 and not self.unreal and not self.subjects and not self.objects:
+                for said in state.topic:
+                    said.sign = -1
+            state.topic = self.subjects if clause.opened == "topic" else []
         self._leave(sign)
 
     def _fronted(self) -> bool:
@@ -210,7 +218,8 @@ class Claim:
             and (self.stated or self.negated or self.attribute < 0)
         ):
             sign = self.predicate * self.attribute * (-1 if self.negated or self.deny < 0 else 1)
-            return (state.recent if clause.opened == "(" else []), sign
+            alone = clause.opened == ":" and self.count <= 3 and not any(map(_is_content, self.tokens))
+            return (state.recent if clause.opened == "(" or alone else []), sign
         return self.subjects, sign
 
     def _apply(self, targets: Sequence[Said], sign: int, elliptic: bool) -> None:

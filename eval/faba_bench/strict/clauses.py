@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from faba_bench.strict.joints import clause_as, embeds, nominal_contrast, relative_that, splits
 from faba_bench.strict.tokens import Token
-from faba_bench.strict.verbs import finite, is_complete
+from faba_bench.strict.verbs import STATES, finite, is_complete
 
 _ABBREVIATED = frozenset("e g i eg ie vs approx dr mr mrs ms fig no cf ca resp incl esp etc al".split())
 #: Kinds and words at which a clause may end; all others go on with it.
-_DIVIDING = frozenset(("p", "contrast", "relative", "unreal", "verb"))
+_DIVIDING = frozenset(("p", "contrast", "topic", "relative", "unreal", "verb"))
 _JOINTS = frozenset(("that", "why", "and", "or", "so", "as"))
 _DEEPEST = 3
 _LONGEST_SENTENCE = 300
@@ -129,7 +129,16 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
                 continue
             index += 1
             continue
-        if index == cut:
+        if token.kind == "topic":
+            end = _end_of_topic(tokens, index)
+            if end > 0 and (not current.tokens or token.text == "as for" or tokens[index - 1].text in (",", "and")):
+                current = _next(found, current, "topic")
+                current.tokens += tokens[index + 1 : end]
+                current = _next(found, current, ",")
+                index = end + 1
+                continue
+            current.tokens.append(token)
+        elif index == cut:
             current = _next(found, current, "what-is")
             current.tokens.append(token)
         elif token.kind == "contrast" and token.text in _ADVERBIAL and _inserted(tokens, index, current):
@@ -165,10 +174,31 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
 _ADVERBIAL = frozenset("therefore thus hence however nevertheless nonetheless though yet".split())
 
 
+def _end_of_topic(tokens: Sequence[Token], start: int) -> int:
+    """The comma behind "as for AU7 and AU9"; -1 where there is none."""
+    for index in range(start + 2, min(len(tokens) - 1, start + _LONGEST_TOPIC)):
+        if finite(tokens, index) or tokens[index].kind == "contrast":
+            return -1
+        behind = tokens[index + 1]
+        listed = tokens[index + 2 : index + 3]
+        if tokens[index].text == "," and (
+            (behind.kind not in ("m", "g") and behind.text not in ("and", "or"))
+            or (listed and listed[0].kind in _SAYING)
+        ):
+            return index
+    return -1
+
+
+_LONGEST_TOPIC = 24
+_SAYING = frozenset(("copula", "modal", "verb", "base", "absent", "present"))
+
+
 def _inserted(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     """Whether an adverb stands inside a clause: behind its auxiliary, or between its subject and its verb."""
     if index and tokens[index - 1].kind in ("copula", "modal"):
         return True
+    if index and tokens[index - 1].text == "and" and index + 1 < len(tokens) and tokens[index + 1].kind in STATES:
+        return True  # "... and therefore absent"
     between = 0 < index < len(tokens) - 2 and tokens[index - 1].text == tokens[index + 1].text == ","
     return between and bool(current.tokens) and finite(tokens, index + 2) and not is_complete(current.tokens)
 
@@ -236,7 +266,7 @@ def _names_only(inside: Sequence[Token]) -> bool:
     """Whether a bracket holds mentions and little words only: then it names what stands before it."""
     return all(
         token.kind == "m"
-        or token.text in ("and", "or", ",", "+", "/", "&", "i", "e", "g", ".", "-", "the", "namely", "both")
+        or token.text in ("and", "or", ",", "+", "/", "&", "i.e.", "i", "e", "g", ".", "-", "the", "namely", "both")
         or (token.kind in ("word", "number") and not any(t.kind == "m" for t in inside))
         for token in inside
     )

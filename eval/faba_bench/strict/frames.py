@@ -16,10 +16,13 @@ _NOBODY = frozenset(("no", "nothing", "none", "none of", "neither", "nor", "nobo
 _BARE_END = frozenset(("too", "either", "also", "however", "though", "indeed", ",", "not", "here"))
 _LINKING = frozenset("appear appears look looks seem seems has have remain remains stay stays".split())
 _OWNER = frozenset(("with", "the", "a", "an", "of", "his", "her", "their", "in", "this", "that"))
+_ADVERBS = frozenset("otherwise fairly rather largely mostly completely entirely very quite totally perfectly".split())
 _LIST_GLUE = frozenset((">", ",", "and", "or", "nor", "+", "/"))
 
 
-_FITTING = frozenset("right best better correct proper appropriate closest fitting".split())
+_FITTING = frozenset(
+    "label answer choice guess verdict pick right best better correct proper appropriate closest fitting".split()
+)
 _HOW = frozenset(("so", "as", "that", "quite", "very"))
 _CLARITY = frozenset("clear sure certain obvious evident visible noticeable apparent likely convincing".split())
 
@@ -30,6 +33,14 @@ def main_verb(tokens: Sequence[Token]) -> int:
         if finite(tokens, index):
             return index
     return -1
+
+
+def verb_behind_that(tokens: Sequence[Token], verb: int) -> int:
+    """The verb that "That they are pressed (AU24)" is the subject of: "... is not the case"; else `verb`."""
+    if len(tokens) < 4 or not (tokens[1].kind == "pronoun" or tokens[1].text in ("the", "his", "her", "their")):
+        return verb
+    last = next((i for i in range(len(tokens) - 1, verb, -1) if finite(tokens, i)), verb)
+    return last if tokens[last].kind == "copula" else verb
 
 
 def is_unreal(clause: Clause) -> bool:
@@ -124,6 +135,8 @@ def none_subject(tokens: Sequence[Token], verb: int) -> bool:
 
 def predicative(tokens: Sequence[Token], index: int) -> bool:
     """Whether an adjective says something of the subject: "AU4 absent", not "with uninvolved eyes"."""
+    while index and tokens[index - 1].text in _ADVERBS:
+        index -= 1
     return not (index and tokens[index - 1].text in _OWNER)
 
 

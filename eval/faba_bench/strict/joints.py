@@ -29,7 +29,7 @@ def nominal_contrast(tokens: Sequence[Token], index: int) -> bool:
     token = tokens[index]
     if token.text == "because" and index > 1 and _not_before(tokens, index):
         return True  # "because of AU10, not because of AU12"
-    if token.text in ("because", "despite", "in spite of", "as for", "so that"):
+    if token.text in ("because", "despite", "in spite of", "so that"):
         return False
     if token.text == "but" and index and tokens[index - 1].text in ("nothing", "anything", "none", "everything", "all"):
         return True
@@ -102,6 +102,8 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if ahead >= len(tokens) or not current.tokens:
         return False
     comma = tokens[index].text == ","
+    if not comma and tokens[ahead].kind == "m" and _resultative(current.tokens):
+        return False
     behind = tokens[ahead]
     leads = current.tokens[0].text.split(" ")[0] in words.FRONTED
     leads = leads or (current.opened in _SUBORDINATE and behind.kind != "m") or current.opened in _IN_SPITE_OF
@@ -142,6 +144,17 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if behind.kind in ("copula", "modal", "verb") and behind.text not in ("'s",):
         return not fronted
     return _clause_ahead(tokens, ahead - 1)
+
+
+def _resultative(tokens: Sequence[Token]) -> bool:
+    """ "makes AU1 and ... impossible to judge": the object of such a verb, and nothing said of it yet."""
+    start = len(tokens)
+    while start and (tokens[start - 1].kind == "m" or tokens[start - 1].text in (",", "and", "or")):
+        start -= 1
+    return 0 < start < len(tokens) and tokens[start - 1].text in _MAKING
+
+
+_MAKING = frozenset("make makes made leave leaves left render renders deem consider find keep keeps".split())
 
 
 def _ends_here(tokens: Sequence[Token], index: int) -> bool:

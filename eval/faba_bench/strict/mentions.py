@@ -17,7 +17,7 @@ from faba_bench.strict.folded import folded
 # a text of digits cannot pretend to be a number.  "12R", "12C", "12RC" are a side and an intensity.
 _NUMBER = r"[LRTB]?([0-9]{1,3})(?:[LRTB]?[A-E]?|[A-E][LRTB])(?![0-9A-Za-z])"
 _FILLER = (
-    r"(?:\s*(?:[:#=_-]|\b(?:are|is|include|includes|including|numbers?|nos?\.|of|the|following|present|visible|"
+    r"(?:\s*(?:[:#=_-]|[(\[](?=\s*\d{1,2}\s*(?:[,;&+/)\]]|and\b|or\b))|\b(?:are|is|include|includes|including|numbers?|nos?\.|of|the|following|present|visible|"
     r"active|activated|detected|observed|seen|shown|conveyed|expressed|displayed|involved|in|by|on|this|that|"
     r"face|image|picture|photo|person)\b))*\s*"
 )

@@ -18,6 +18,8 @@ _LONGEST = 400
 def joined(text: str, labels: Labels) -> str:
     """The text with such a value behind its label; other lines stay as they are."""
     lines = text.split("\n")
+    if 4 <= len(lines) <= _LONGEST and (taken := _in_turn(lines, labels)):
+        return taken
     if not 2 <= len(lines) <= _LONGEST or not any(line[:1] in (" ", "\t") for line in lines[1:]):
         return text
     found: list[str] = []
@@ -40,3 +42,17 @@ def joined(text: str, labels: Labels) -> str:
             label = None
         found.append(line)
     return "\n".join(found)
+
+
+def _in_turn(lines: list[str], labels: Labels) -> str:
+    """Labels and values that take turns, a line each, as "label: value" lines; "" for anything else."""
+    filled = [line.strip() for line in lines if line.strip()]
+    if len(filled) < 4 or len(filled) % 2 or any(line.startswith(("- ", "* ", "• ")) for line in filled):
+        return ""
+    pairs = list(zip(filled[::2], filled[1::2], strict=True))
+    if not all(
+        len(name) <= 60 and labels.cell(name) and not labels.cell(value) and cell_value(value) is not None
+        for name, value in pairs
+    ):
+        return ""
+    return "\n".join(f"{name.rstrip(' :')}: {value}" for name, value in pairs)

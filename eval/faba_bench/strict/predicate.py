@@ -22,12 +22,13 @@ _AT_LEVEL = frozenset(("at", "at level", "at intensity", "at intensity level", "
 _HOW = frozenset(("most", "more", "very", "quite"))
 _WHOLES = frozenset(("all", "them", "these", "those"))
 _ONES = frozenset("one ones aus units au".split())
+_APART = frozenset(("apart", "apart from", "from"))
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
 #: Words that `_word` has a rule for.
 _SPEAKING = (
-    frozenset("for about between from out code codes than as only two three".split())
+    frozenset("tell distinguish for about between from out off code codes than as only two three".split())
     | words.TENTATIVE
     | words.SUSPECTING
     | words.CODING
@@ -121,8 +122,8 @@ class ClauseReader(Claim):
         if (
             token.kind == "deny"
             and token.text != "none of"
-            and behind is not None
-            and (behind.text in (",", "(") or (behind.kind == "m" and token.text == "none"))
+            and (behind is not None or self.count <= 2)
+            and (behind is None or behind.text in (",", "(") or (behind.kind == "m" and token.text == "none"))
         ):
             self.deny = 1  # "none, i.e. neutral"
             self.none_alone = index == 0
@@ -242,7 +243,8 @@ class ClauseReader(Claim):
         ):
             self.deny, self.denied_at = -1, index  # "three active AUs (...) and three inactive ones (...)"
             return True
-        if token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
+        left = index > 1 and tokens[index - 1].text in _THEM and tokens[index - 2].text in words.LEAVING
+        if left or token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
             self._deny_them()
         elif (
             behind is not None
@@ -306,6 +308,8 @@ class ClauseReader(Claim):
         return joined and any(token.text in ("left", "right", "side") for token in self.tokens[index + 1 : index + 5])
 
     def _except(self, index: int, token: Token) -> bool:
+        if not self.nothing and token.text == "apart from":
+            return True
         self.exception = token.text
         self.deny = 1
         return True
@@ -366,6 +370,18 @@ class ClauseReader(Claim):
             and following[0].kind == "m"
         )
 
+    def _more_of(self, than: int) -> bool:
+        """Whether "more a ...", "more like ..." stands before a "than", with what it compares."""
+        for index in range(than - 2, max(-1, than - 12), -1):
+            if self.tokens[index].text == "more":
+                inside = self.tokens[index + 1 : than]
+                return inside[0].text in ("a", "an", "like", "of") and any(token.kind == "m" for token in inside)
+        return False
+
+    def _behind_copula(self, index: int) -> bool:
+        before = index - (2 if self.tokens[index - 1].text in ("all", "both") else 1)
+        return before >= 0 and self.tokens[before].kind == "copula"
+
     def _word(self, index: int, token: Token) -> None:
         text = token.text
         if text not in _SPEAKING and token.kind != "pronoun" and index != self.verb:
@@ -379,6 +395,10 @@ class ClauseReader(Claim):
             self.released = True  # "AU2 is missing from this face (AU1, AU5)"
         elif token.kind == "pronoun" and before == ",":
             self.nothing = 1
+        if text in ("tell", "distinguish") and any(item.text in _APART for item in self.tokens[index + 2 :]):
+            self.nothing = 0  # "not easy to tell AU1 apart from AU2"
+        if text == "than" and self._more_of(index):
+            self.deny, self.denied_at = -1, index  # "more a stretch (AU20) than a smile (AU12)"
         if text in words.WRONG and any(item.text == "to" for item in self.tokens[index + 1 : index + 3]):
             self.deny, self.negated = (1, False) if self.negated else (-1, False)
             self.denied_at = index
@@ -388,7 +408,7 @@ class ClauseReader(Claim):
             self.tentative = True
         elif text in words.SUSPECTING and index and before in ("i", "we"):
             self.nothing = 0  # "I suspected AU9, but ..."
-        elif text == "out" and index == self.count - 1 and index and self.tokens[index - 1].kind == "copula":
+        elif text in ("out", "off") and index == self.count - 1 and index and self._behind_copula(index):
             self.predicate, self.stated = -self.predicate, True  # "AU12 is out"
         elif (
             text in words.CODING | words.PERCEIVING

@@ -47,6 +47,7 @@ class State:
         self.main = 1  # the sign of the last object before a "because"
         self.forced = False  # a clause before says "if I had to choose"
         self.supposed = False  # the clause before says "if"
+        self.topic: list[Said] = []  # what "as for ..." names
         self.exceptions: list[tuple[Said, str]] = []
 
 

@@ -1,7 +1,7 @@
 """Cutting a text into tokens of a few kinds, for the grammar.
 
 Kinds: ``m`` a mention (its payload is what the reader looks for), ``g`` "action units" and the like without a number,
-``deny``, ``not``, ``dverb``, ``absent``, ``present``, ``rest``, ``unreal``, ``except``, ``contrast``, ``relative``, ``reset``,
+``deny``, ``not``, ``dverb``, ``absent``, ``present``, ``rest``, ``unreal``, ``except``, ``contrast``, ``topic``, ``relative``, ``reset``,
 ``copula``, ``modal``, ``verb``, ``base``, ``pronoun``, ``word``, ``number`` and ``p`` (punctuation).
 """
 
@@ -34,6 +34,7 @@ def _fill() -> None:
         ("dverb", words.DENYING_VERB),
         ("absent", words.ABSENT),
         ("contrast", words.CONTRAST),
+        ("topic", words.TOPIC),
         ("except", words.EXCEPT),
         ("unreal", words.UNREAL),
         ("deny", words.DENY),
@@ -64,7 +65,7 @@ def _by_first_word() -> dict[str, list[tuple[tuple[str, ...], str, str]]]:
 
 _STARTS = _by_first_word()
 _TOKEN = re.compile(
-    r"(?P<nt>n't\b)|(?P<word>n/a\b|[^\W\d_]+?(?=n't\b)|[^\W\d_]+(?:-[^\W\d_]+)*)|(?P<p>[^\s\w'.])|(?P<dots>\.\.\.)|(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|"
+    r"(?P<nt>n't\b)|(?P<ie>i\.\s?e\.(?=[\s,:]))|(?P<word>n/a\b|[^\W\d_]+?(?=n't\b)|[^\W\d_]+(?:-[^\W\d_]+)*)|(?P<p>[^\s\w'.])|(?P<dots>\.\.\.)|(?P<clitic>'(?:s|re|d|ll|ve|m)\b)|"
     r"(?P<number>\d+(?:\.\d+)?(?:\s?%)?)|(?P<p2>[^\s\w])"
 )
 _CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
@@ -130,6 +131,8 @@ def _plain(text: str, start: int, end: int, found: list[Token]) -> None:
                 last = matches[index - 1].end()
             else:
                 kind = _SINGLE.get(raw) or ("word" if raw.isascii() else _foreign(raw))
+        elif group == "ie":
+            raw, kind = "i.e.", "contrast"
         elif group == "nt":
             kind = "not"
         elif group == "clitic":

@@ -17,6 +17,7 @@ _NEVER_NOUNS = frozenset("convey suggest indicate express reveal exhibit imply d
 _FUSED = frozenset(
     "cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt couldnt hasnt havent aint".split()
 )
+_BEFORE_NOUNS = frozenset("to the a an of her his no any every each this right best correct only proper final".split())
 _DETERMINERS = frozenset("a an the his her their its no any this that".split())
 _ADVERBS = frozenset(
     "often usually always never also clearly only just even still really merely sometimes typically".split()
@@ -59,12 +60,7 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
     if token.kind in FINITE:
         if token.text == "been" or token.text == "being" or token.text == "be":
             return False
-        return not (
-            token.kind == "verb"
-            and index
-            and tokens[index - 1].text
-            in ("to", "the", "a", "an", "of", "her", "his", "no", "any", "every", "each", "this")
-        )
+        return not (token.kind == "verb" and index and tokens[index - 1].text in _BEFORE_NOUNS)
     if token.kind == "reset":
         return token.text in ("remains", "leaves") and index > 0 and tokens[index - 1].kind == "m"
     if token.kind != "base" or not index:

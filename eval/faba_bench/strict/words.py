@@ -27,12 +27,14 @@ lack|lacks|lacked|lacking|exclude|excludes|excluding|rule out|rules out|ruling o
 dismisses|reject|rejects|rejecting|deny|denies|negate|negates|contradict|contradicts|speak against|speaks against|
 speaking against|argue against|argues against|arguing against|point away from|points away from|omit|omits|leave out|leaves out|leaving out|left out|skip|skips|skipping|discard|
 discards|refute|refutes|misses|eliminate|eliminates|eliminating|discount|discounts|disconfirms|count out|
-fail|fails|failed|failing|refuse to|refuses to|avoid|avoids|doubt|doubts|militates against
+fail|fails|failed|failing|refuse to|refuses to|hesitate to|hesitates to|decline to|declines to|refrain from|refrains from|refraining from|
+decide against|decided against|decides against|opt against|opted against|opts against|ruled against|rule against|leaned against|lean against|vote against|chose against|
+fall short of|falls short of|wary of|reluctant to|hesitant to|unwilling to|loath to|avoid|avoids|doubt|doubts|militates against
 """.replace("\n", "").split("|")
 
 #: Predicates that say that something is not there.
 ABSENT = """
-absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
+switched off|turned off|negated|insufficient|below it|under it|absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
 dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
 negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
@@ -69,7 +71,11 @@ ADDING = frozenset({"apart from", "aside from", "besides", "in addition to"})
 #: Open a new claim.
 CONTRAST = """
 but|once|but rather|but also|but instead|however|although|though|even though|whereas|while|yet|because|since|so that|hence|therefore|
-thus|despite|in spite of|albeit|whilst|as for|when|where|and yet|nevertheless|nonetheless|given that|until|before|after
+thus|despite|in spite of|albeit|whilst|when|where|and yet|nevertheless|nonetheless|given that|until|before|after
+""".replace("\n", "").split("|")
+#: Name what a sentence is about, before it says anything: "as for AU7, there is nothing to suggest it".
+TOPIC = """
+as for|as regards|regarding|concerning|with regard to|with regards to|with respect to|in regard to|when it comes to|in the case of|speaking of
 """.replace("\n", "").split("|")
 RELATIVE = frozenset({"which", "who", "whose"})
 #: End a denial inside a clause.
@@ -167,6 +173,8 @@ TENTATIVE = frozenset("argued considered contemplated suspected debated weighed 
 CHOOSING = frozenset("choose pick guess decide name select forced asked pressed bet".split())
 #: Verbs of coding, for "I do not list it".
 CODING = frozenset("list code score count include mark report note record".split())
+#: Before "it absent", "it uncoded".
+LEAVING = frozenset("leave leaves left consider keep deem rate mark call code score regard".split())
 #: With "for": what was looked for need not be there.
 SEEKING = frozenset(
     "look looked looking search searched searching scan scanned scanning check checked checking test tested testing screened".split()
