@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support import kill_tree
-from training_runs import TIME_LIMIT, Run, finish, largest_difference, losses, start, write_mixed
+from training_runs import LORA, TIME_LIMIT, Run, finish, largest_difference, losses, start, write_mixed
 
 from llava_faba.training.launchers import Launcher, is_launcher, launchers_of_this_process
 from llava_faba.training.main import EXIT_STOPPED
@@ -198,7 +198,9 @@ def wait_for_step(workspace: Path, output: str, process: subprocess.Popen[bytes]
         time.sleep(0.01)
 
 
-PLAIN, ZERO2, DDP = Run(), Run(processes=2, stage=2), Run(processes=2)
+# Workers look once a second whether their launcher is there: two processes need more than the 16 steps of four epochs.
+LONG = (*LORA, "--num_train_epochs", "12")
+PLAIN, ZERO2, DDP = Run(), Run(processes=2, stage=2, flags=LONG), Run(processes=2, flags=LONG)
 
 
 @pytest.fixture(scope="module")
