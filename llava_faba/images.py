@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faba_bench.files.oserrors import sentence
-from faba_bench.files.paths import IMAGE_LIMIT, inside, regular_file
+from faba_bench.files.paths import IMAGE_LIMIT, PIXEL_LIMIT, inside, regular_file
 from faba_bench.files.terminal import printable
 
 from llava_faba.errors import RecordError, UserError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Formats that are decoded, by Pillow's names, as far as the installed Pillow knows them."""
-PIXEL_LIMIT = 120_000_000
-"""The most pixels that are decoded: 360 MB in RGB."""
 MISSING = "image not found"
 _ORIENTATION = 0x0112
 

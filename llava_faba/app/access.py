@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 from typing import Any
+
+from faba_bench.chat.address import is_loopback
 
 HEADER = "x-llava-faba"
 """Sent by our page with each request that does something: another page's script would have to ask the server first."""
@@ -48,13 +49,3 @@ class Access:
         """Put a token that came with the address into a cookie of this site alone."""
         if self.token is not None and request.query_params.get("token"):
             response.set_cookie(_COOKIE, self.token, httponly=True, samesite="strict")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own, without asking a name server."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

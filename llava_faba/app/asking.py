@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from faba_bench.chat.secret import Scrubber
+from faba_bench.files.jsonfiles import parse_json
+from faba_bench.files.problem import FileProblem
+from faba_bench.files.terminal import printable
+
 from llava_faba.errors import UserError
+from llava_faba.inference.engines.running import check_address, key_of_environment
 
 OnText = Callable[[str], None]
+_LONGEST = 16 << 20
+"""Bytes of a served model's answer: an event takes some 300 bytes for a token."""
 
 
 class Asker(Protocol):
@@ -63,27 +69,29 @@ class Served:
             import httpx
         except ImportError as error:
             raise UserError(f"--endpoint needs httpx ({error}): {install_command('app')}") from error
-        key = os.environ.get("VLLM_API_KEY", "").strip()
+        check_address(url)
+        key = key_of_environment()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._scrub = Scrubber(key or "")
         self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=600)
         self._max_new_tokens = max_new_tokens
-        models = self._json("models").get("data") or []
-        if not models:
+        models = self._json("models").get("data")
+        if not isinstance(models, list) or not models or not isinstance(models[0], dict):
             raise UserError(f"{url} serves no model.")
-        self.name = str(models[0].get("id"))
+        self.name = self._scrub(printable(str(models[0].get("id"))))[:200]
 
     def _json(self, path: str) -> dict[str, Any]:
         import httpx
-        from faba_bench.files.jsonfiles import parse_json
 
         try:
-            response = self._client.get(path)
-            response.raise_for_status()
+            with self._client.stream("GET", path) as response:
+                response.raise_for_status()
+                text = b"\n".join(_lines(response))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UserError(
                 f"the endpoint does not answer: {type(error).__name__}. Is it the address with /v1?"
             ) from error
-        found = parse_json(response.text, "the endpoint's answer", error=UserError)
+        found = parse_json(self._scrub(text.decode(errors="replace")), "the endpoint's answer", error=UserError)
         if not isinstance(found, dict):
             raise UserError("the endpoint's answer is not an object: is it the address with /v1?")
         return found
@@ -107,14 +115,27 @@ class Served:
             with self._client.stream("POST", "chat/completions", json=body) as response:
                 if response.status_code != 200:
                     raise UserError(f"the served model refused the question (HTTP {response.status_code}).")
-                for line in response.iter_lines():
-                    piece = _piece(line)
+                for line in _lines(response):
+                    piece = self._scrub(_piece(line.decode(errors="replace")))
                     text += piece
                     if piece:
                         on_text(piece)
         except httpx.HTTPError as error:
             raise UserError(f"the served model went away: {type(error).__name__}.") from error
-        return text.strip(), None
+        return self._scrub(text).strip(), None
+
+
+def _lines(response: Any) -> Iterator[bytes]:
+    """The lines of a body. Raises UserError behind ``_LONGEST`` bytes: a server may send without end."""
+    rest, size = b"", 0
+    for block in response.iter_bytes():
+        size += len(block)
+        if size > _LONGEST:
+            raise UserError(f"the served model's answer is longer than {_LONGEST >> 20} MB.")
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _piece(line: str) -> str:
@@ -122,6 +143,6 @@ def _piece(line: str) -> str:
     if not line.startswith("data:") or line.strip() == "data: [DONE]":
         return ""
     try:
-        return str(json.loads(line[5:])["choices"][0]["delta"].get("content") or "")
-    except (ValueError, LookupError, TypeError, AttributeError):
+        return str(parse_json(line[5:], "a line")["choices"][0]["delta"].get("content") or "")
+    except (FileProblem, LookupError, TypeError, AttributeError):
         return ""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.jsonfiles import read_object
+
 from llava_faba.compat.engine import replaced
 from llava_faba.compat.peft_keys import PEFT_0_7
 
@@ -75,7 +77,7 @@ def adapters_for_older_readers(original: Callable[..., None]) -> Callable[..., N
     def save_pretrained(self: Any, save_directory: str, **kwargs: Any) -> None:
         save(self, save_directory, **kwargs)
         path = Path(save_directory) / "adapter_config.json"
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_object(path, allow_nan=True)
         kept = {
             name: value
             for name, value in values.items()

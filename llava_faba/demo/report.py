@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from faba_bench.files.jsonfiles import read_json
 
 from llava_faba.demo.base import BaseSize
 
@@ -45,12 +46,12 @@ def score(made: Made, seed: int) -> dict[str, dict[str, Any]]:
     from llava_faba.records.questions import read_jsonl
 
     results: dict[str, dict[str, Any]] = {}
-    people = _read_json(made.data / "identities.json")["images"]
+    people = read_json(made.data / "identities.json")["images"]
     for task in TASK_NAMES:
-        train = _read_json(made.data / f"train_{task}_anno.json")
+        train = read_json(made.data / f"train_{task}_anno.json")
         evaluation = [
             {**record, "subject": people[record["image"]]["identity"]}
-            for record in _read_json(made.data / f"eval_{task}_anno.json")
+            for record in read_json(made.data / f"eval_{task}_anno.json")
         ]
         ids = {str(record["id"]) for record in evaluation}
         answers = {
@@ -143,7 +144,7 @@ def page(made: Made, report: dict[str, Any], results: dict[str, dict[str, Any]])
 def _curves(made: Made) -> dict[str, tuple[list[float], list[float]]]:
     curves = {}
     for name, folder in made.checkpoints.items():
-        state = _read_json(folder / "trainer_state.json")
+        state = read_json(folder / "trainer_state.json")
         points = [(entry["step"], entry["loss"]) for entry in state["log_history"] if "loss" in entry]
         curves[NAMES[name]] = ([float(x) for x, _ in points], [float(y) for _, y in points])
     return curves
@@ -157,7 +158,7 @@ def _gallery(made: Made, task: str, results: dict[str, Any]) -> str:
     from llava_faba.priors.store import PriorStore
     from llava_faba.records.questions import read_jsonl
 
-    records = _read_json(made.data / f"eval_{task}_anno.json")
+    records = read_json(made.data / f"eval_{task}_anno.json")
     answers = {
         name: {str(line["question_id"]): line["text"] for line in read_jsonl(file)}
         for name, file in made.answers.items()
@@ -194,7 +195,3 @@ def _shown(parsed: Any) -> str:
     if parsed is None:
         return "unparsed"
     return ", ".join(str(value) for value in parsed) if isinstance(parsed, list) else str(parsed)
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

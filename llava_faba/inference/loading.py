@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from faba_bench.files.jsonfiles import read_object
+from faba_bench.files.problem import FileProblem
 
 from llava_faba.devices import choose_device, choose_dtype
 from llava_faba.errors import UserError
@@ -77,7 +78,7 @@ def native_folder(model_path: str | Path) -> Path | None:
 
 def _is_native_config(path: Path) -> bool:
     try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        config = read_object(path, allow_nan=True)
+    except FileProblem:  # whoever reads it next says what is wrong
         return False
-    return isinstance(config, dict) and config.get("model_type") == NATIVE_TYPE
+    return config.get("model_type") == NATIVE_TYPE

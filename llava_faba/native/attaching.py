@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from faba_bench.files.jsonfiles import read_object
 from PIL import Image
 from tokenizers import AddedToken
 from transformers import AutoProcessor, ProcessorMixin
@@ -96,7 +97,7 @@ class FacialPriorProcessor(PriorsOfPictures, ProcessorMixin):
         folder = Path(pretrained_model_name_or_path)
         path = folder / "processor_config.json"
         try:
-            said = json.loads(path.read_bytes())
+            said = read_object(path, error=CheckpointError)
             return cls(AutoProcessor.from_pretrained(folder / BASE), said["image_token"], said["facial_prior"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path}: no processor that 'attach' made and saved: {error}") from error

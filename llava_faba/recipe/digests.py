@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import stat
 import time
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faba_bench.files.digests import sha256_file, sha256_json
+from faba_bench.files.jsonfiles import read_object
 from faba_bench.files.terminal import printable
 
 from llava_faba.recipe.errors import RecipeError
@@ -27,11 +28,8 @@ class Digests:
         self._known: dict[str, list[object]] = {}
         self._dirty = False
         if memory.exists():
-            try:
-                known = json.loads(memory.read_text(encoding="utf-8"))
-            except ValueError:  # a memory that is lost costs time, nothing else
-                known = {}
-            self._known = known if isinstance(known, dict) else {}
+            with contextlib.suppress(RecipeError):  # a memory that is lost costs time, nothing else
+                self._known = read_object(memory, error=RecipeError)
 
     def of(self, path: str) -> str | None:
         """The digest of a file, or of a folder's names and files; None when nothing is there.

@@ -4,6 +4,7 @@ run."""
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,11 @@ from llava_faba.errors import nearest
 from llava_faba.recipe.errors import RecipeError
 from llava_faba.recipe.kinds import KINDS, Kind, build
 from llava_faba.recipe.kinds.base import paths, takes_list
-from llava_faba.recipe.reading import STEP_KEYS, Input, Recipe, StepText
+from llava_faba.recipe.reading import STEP_KEYS, Input, Recipe, StepText, axis_values
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _RESERVED = {".recipe", "logs"}
+MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ def expand(recipe: Recipe, root: Path, changes: Sequence[str] = (), axes: Mappin
     """
     recipe = _on_axes(recipe, axes)
     recipe, inputs, missing = _changed(recipe, [*recipe.changes, *changes])
+    number = sum(math.prod(len(recipe.matrix[axis]) for axis in step.over) for step in recipe.steps)
+    if number > MOST_STEPS:
+        raise RecipeError(f"{recipe.name} has {number} steps on its axes, more than {MOST_STEPS}: run it in parts")
     instances = {step.name: _places(step, recipe.matrix) for step in recipe.steps}
     outs = {
         (step.name, _id(step, place)): _out(step, place, root, inputs)
@@ -87,7 +92,8 @@ def _on_axes(recipe: Recipe, axes: Mapping[str, Sequence[str]]) -> Recipe:
         if axis not in recipe.matrix:
             known = ", ".join(recipe.matrix) or "none"
             raise RecipeError(f"{recipe.name} has no axis '{axis}' to fan out on (it has: {known})")
-    return replace(recipe, matrix={axis: tuple(axes.get(axis) or values) for axis, values in recipe.matrix.items()})
+    given = {axis: axis_values(axis, list(values)) for axis, values in axes.items()}
+    return replace(recipe, matrix={axis: given.get(axis) or values for axis, values in recipe.matrix.items()})
 
 
 def _changed(recipe: Recipe, changes: Sequence[str]) -> tuple[Recipe, dict[str, str], list[str]]:

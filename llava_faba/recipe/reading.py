@@ -108,7 +108,7 @@ def _recipe(value: Any, path: Path) -> Recipe:
     if "set" in top:
         raise RecipeError("'set' changes the recipe that 'like' names; there is no 'like'")
     inputs = {name: _input(name, entry) for name, entry in _named(top.get("inputs"), "inputs").items()}
-    matrix = {axis: _values(axis, entry) for axis, entry in _named(top.get("matrix"), "matrix").items()}
+    matrix = {axis: axis_values(axis, entry) for axis, entry in _named(top.get("matrix"), "matrix").items()}
     steps: dict[str, StepText] = {}
     for name, entry in _named(top.get("steps"), "steps").items():
         steps[name] = _step(name, entry, matrix, steps)
@@ -185,10 +185,17 @@ def _step(name: str, entry: Any, matrix: Mapping[str, Any], before: Mapping[str,
     return StepText(name, kind, title, tuple(over), None if out is None else _text(out, f"{place}.out"), settings)
 
 
-def _values(axis: str, entry: Any) -> tuple[str, ...]:
+def axis_values(axis: str, entry: Any) -> tuple[str, ...]:
+    """The values of an axis, as texts. Raises RecipeError for one twice, and for what could be part of a path."""
     entry = entry if isinstance(entry, list) else [entry]
     values = tuple(str(value) for value in entry)
-    if not values or len(set(values)) != len(values) or any(not re.fullmatch(r"[\w.+-]+", value) for value in values):
+    if (
+        not values
+        or ".." in values
+        or "." in values
+        or len(set(values)) != len(values)
+        or any(not re.fullmatch(r"[\w.+-]+", value) for value in values)
+    ):
         raise RecipeError(f"matrix.{axis} is {entry!r}: give a list of different values of letters and digits")
     return values
 

@@ -61,9 +61,10 @@ def _scalar(value: Any, hint: type, place: str, error: type[UserError]) -> Any:
     elif hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             number = hint(value)
-        except ValueError:
-            number = None
-        if number is not None and (hint is not int or float(value) == number):
+            is_it = hint is not int or float(value) == number
+        except (ValueError, OverflowError):  # infinity, a number of 400 digits
+            is_it = False
+        if is_it:
             return number
     raise error(f"{place} is {value!r}: give a {hint.__name__}")
 

@@ -113,6 +113,40 @@ def test_bad_questions_are_named_before_anything_is_sent(
     assert not server.seen
 
 
+def test_pictures_that_are_none_fail_alone(
+    command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """A pipe among the pictures was waited for, for ever; a huge one was decoded."""
+    (tmp_path / "2.png").unlink()
+    os.mkfifo(tmp_path / "2.png")
+    monkeypatch.setattr("faba_bench.chat.ask.PIXEL_LIMIT", 300)
+    Image.new("RGB", (20, 20), (30,) * 3).save(tmp_path / "3.png")
+    damaged = (tmp_path / "4.png").read_bytes()
+    (tmp_path / "4.png").write_bytes(damaged[:40] + b"\xff" * 20 + damaged[60:])
+    (tmp_path / "5.png").unlink()
+    assert main([*command, "--json"]) == 1
+    failures = json.loads(capsys.readouterr().out)["failures"]
+    assert failures.keys() == {"2", "3", "4", "5"}
+    assert "a pipe" in failures["2"] and "more than the limit" in failures["3"] and "No such file" in failures["5"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "deep", "twice"])
+def test_an_answers_file_that_is_none(
+    command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    out = tmp_path / "a.jsonl"
+    if kind == "pipe":
+        os.mkfifo(out)
+    elif kind == "/dev/zero":
+        out.symlink_to(kind)
+    else:
+        out.write_text("[" * 100_000 + "\n" if kind == "deep" else '{"question_id": 1, "question_id": 2}\n')
+    assert main(command) == 2
+    printed = capsys.readouterr().err
+    assert str(out) in printed and len(printed) < 600
+    assert not server.seen
+
+
 def test_a_refused_key_ends_the_run_without_showing_it(
     command: list[str], server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faba_bench.chat.address import refuse_plain_key
 
+from llava_faba.app.asking import Served
 from llava_faba.cli.main import main
 from llava_faba.errors import UserError
 from llava_faba.inference.engines.running import Server, key_of_environment, running_server
@@ -148,6 +150,49 @@ def test_an_address_that_is_none(url: str, native: Path) -> None:
     with pytest.raises(UserError, match="--endpoint") as caught, running_server(url, str(native)):
         pass
     assert "pw9" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://10.1.2.3:8000", "http://localhost.evil.example/v1", "http://127.0.0.1.nip.io"])
+def test_no_key_goes_unencrypted_to_another_machine(url: str, native: Path, monkeypatch: Any, capsys: Any) -> None:
+    """Both commands sent it without a word; `faba-bench ask` and `data annotate` refuse it in the same words."""
+    monkeypatch.setenv("VLLM_API_KEY", KEY)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it was asked"))
+    with (
+        pytest.raises(UserError, match=r"--endpoint .* would send the key unencrypted"),
+        running_server(url, str(native)),
+    ):
+        pass
+    with pytest.raises(UserError, match=r"--endpoint .* would send the key unencrypted"):
+        Served(url, max_new_tokens=9)
+    refuse_plain_key(url.replace("http:", "https:"), "--endpoint")
+    refuse_plain_key("http://[::1]:8000/v1", "--endpoint")
+
+
+STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("data: " + "[" * 100_000 + "\n\n" + 'data: {"choices": [{"delta": {"content": "AU4"}}]}\n\n', "AU4"),
+        (f'data: {{"choices": [{{"delta": {{"content": "{KEY}"}}}}]}}\n\n', "[key]"),
+        ("data: x" * (3 << 20), None),
+    ],
+    ids=["deep", "the key", "without end"],
+)
+def test_a_served_model_says_what_it_likes(said: str, expected: str | None, echo: Echo, monkeypatch: Any) -> None:
+    from PIL import Image
+
+    monkeypatch.setenv("VLLM_API_KEY", KEY)
+    echo.said = "HTTP/1.1 200 OK\r\n\r\n" + json.dumps({"data": [{"id": f"m\x1b[2J{KEY}"}]})
+    served = Served(f"{echo.url}/v1", max_new_tokens=9)
+    assert "\x1b" not in served.name and KEY[:8] not in served.name
+    echo.said = STREAM + said
+    if expected is None:
+        with pytest.raises(UserError, match="longer than 16 MB"):
+            served.ask(Image.new("RGB", (8, 8)), "Which AUs?", print)
+    else:
+        assert served.ask(Image.new("RGB", (8, 8)), "Which AUs?", print) == (expected, None)
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,10 @@ from faba_bench.chat.cost import Estimate, Prices, rough_usage
 from faba_bench.chat.pacing import Pace, backoff
 from faba_bench.chat.replies import Reply, is_counted
 from faba_bench.errors import BenchError, InputProblems
-from faba_bench.files.jsonfiles import iter_json_lines
-from faba_bench.files.paths import inside
+from faba_bench.files.jsonfiles import iter_json_lines, parse_json
+from faba_bench.files.paths import IMAGE_LIMIT, PIXEL_LIMIT, inside, regular_file
 from faba_bench.files.problem import FileProblem
+from faba_bench.files.terminal import printable
 
 _IMAGE_TOKENS = 800
 _TYPICAL_ANSWER = 350
@@ -107,14 +108,19 @@ def ask(
         name = str(question["question_id"])
         path = inside(image_folder, question["image"], error=BenchError)
         try:
-            pictures[name] = path
+            pictures[name] = regular_file(path, limit=IMAGE_LIMIT)
             content = hashlib.sha256(path.read_bytes()).hexdigest()
+        except FileProblem as error:
+            failures[name] = str(error)
+            content = ""
         except OSError as error:
             failures[name] = f"{question['image']}: cannot be read: {error.strerror}"
             content = ""
         parts = [content, question["text"], client.model, client.max_tokens, client.temperature, policy.max_side]
         keys[name] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        regular_file(out, error=BenchError)
     with out.open("a+b") as stream:
         _lock(stream, out)
         known = _known(stream, out, keys)
@@ -168,8 +174,8 @@ class _Run:
         name = str(question["question_id"])
         try:
             image = _picture(self.pictures[name], self.policy.max_side)
-        except (OSError, ValueError) as error:
-            raise Rejected(f"{question['image']}: no picture: {error}") from error
+        except Exception as error:  # Pillow raises a dozen kinds for damaged pictures, and one for huge ones
+            raise Rejected(printable(f"{question['image']}: no picture: {error}")[:500]) from error
         rng = random.Random(name)
         for attempt in range(self.policy.attempts):
             if not self.pace.wait():
@@ -212,6 +218,8 @@ def _picture(path: Path, max_side: int) -> bytes:
     from PIL import Image, ImageOps
 
     with Image.open(path, formats=["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]) as opened:
+        if opened.width * opened.height > PIXEL_LIMIT:
+            raise ValueError(f"{opened.width} x {opened.height} pixels, more than the limit of {PIXEL_LIMIT}")
         upright = ImageOps.exif_transpose(opened).convert("RGB")
     upright.thumbnail((max_side, max_side))
     data = io.BytesIO()
@@ -236,9 +244,9 @@ def _known(stream: IO[bytes], out: Path, keys: Mapping[str, str]) -> dict[str, d
     found: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
-            item = json.loads(line)
+            item = parse_json(line, str(out))
             name, key = str(item["question_id"]), item["metadata"]["key"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (FileProblem, KeyError, TypeError) as error:
             raise BenchError(f"{out}, line {number}: no answer of 'faba-bench ask'; choose another file") from error
         if keys.get(name) != key:
             raise BenchError(

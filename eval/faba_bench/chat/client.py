@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import http
-import ipaddress
 import json
 import math
 import re
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
+from faba_bench.chat.address import is_loopback, refuse_plain_key
 from faba_bench.chat.replies import NoAnswer, Reply, error_message, parse_reply
 from faba_bench.chat.secret import Scrubber, clean_key, scrub_logs
 from faba_bench.errors import BenchError
@@ -76,13 +76,6 @@ class Fatal(BenchError):
     """No request can succeed: a wrong key, address or model."""
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 @dataclass
 class Client:
     """Where and how to ask. ``timeout`` bounds a whole request, in seconds: connecting, headers, and body."""
@@ -112,7 +105,7 @@ class Client:
     @property
     def is_local(self) -> bool:
         """Does the server run on this machine?"""
-        return _is_loopback(urllib.parse.urlsplit(self.base_url).hostname or "")
+        return is_loopback(urllib.parse.urlsplit(self.base_url).hostname or "")
 
     def scrub(self, text: str) -> str:
         """``text`` without the key."""
@@ -257,8 +250,8 @@ def _address(base_url: str, has_key: bool, error_class: type[Exception]) -> str:
     if secret:
         name = printable(secret[0])
         raise error_class(f"--base-url holds '{name}' in its query: the key belongs into the environment")
-    if parts.scheme == "http" and has_key and not _is_loopback(host):
-        raise error_class(f"--base-url {parts.scheme}://{host} would send the key unencrypted: use https")
+    if has_key:
+        refuse_plain_key(parts.geturl(), "--base-url", error=error_class)
     path = parts.path.rstrip("/")
     if not path.endswith("/chat/completions"):
         path += "/chat/completions"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
+import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from faba_bench.files.oserrors import naming
 
@@ -24,9 +28,19 @@ def replacing(target: str | Path, *, through_links: bool = True) -> Iterator[Pat
 
     Parent folders are made. The file and its folder are synced, so that a power cut leaves the old or the new file. A
     killed process leaves a hidden ``.NAME.XXXX.partial`` at most, never a half target; the next one that writes into
-    that folder removes it. A link is written through, as open() does, or replaced. Raises OSError.
+    that folder removes it. A link is written through, as open() does, or replaced. A device such as ``/dev/null``, a
+    pipe that somebody reads, and an open file such as ``/dev/stdout`` stay what they are, and get what was written at
+    the end. Raises OSError.
     """
     target = Path(target)
+    if (through_links or not target.is_symlink()) and (stream := _stream(target)) is not None:
+        with naming(target), contextlib.closing(stream), tempfile.TemporaryDirectory() as folder:
+            partial = Path(folder, target.name)
+            partial.touch()
+            yield partial
+            with partial.open("rb") as source:
+                shutil.copyfileobj(source, stream)
+        return
     if through_links and target.is_symlink():  # links in a circle are told
         with contextlib.suppress(FileNotFoundError):
             target.stat()
@@ -39,6 +53,45 @@ def replacing(target: str | Path, *, through_links: bool = True) -> Iterator[Pat
             os.fsync(stream.fileno())
         partial.replace(target)
         sync_folder(target.parent)
+
+
+def _stream(target: Path) -> IO[bytes] | None:
+    """`target` opened for writing where it is no file that another can take the place of; None for all others.
+
+    Raises OSError for a block device, a socket, and a pipe that nobody reads (opening it would wait for ever).
+    """
+    handle = _own_descriptor(target)
+    if handle is not None:
+        if handle == 1:
+            sys.stdout.flush()
+        return os.fdopen(os.dup(handle), "wb")
+    try:
+        mode = target.stat().st_mode
+    except OSError:  # missing, or whatever else the writing itself is told
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+        raise OSError(errno.ENOTSUP, "a block device or a socket, which is not written to", str(target))
+    try:
+        opened = os.open(target, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "a pipe that nobody reads; give a file", str(target)) from None
+        raise
+    os.set_blocking(opened, True)
+    return os.fdopen(opened, "wb")
+
+
+def _own_descriptor(target: Path) -> int | None:
+    """The number of this process's open file that ``/dev/stdout``, ``/dev/fd/N`` and links to them stand for."""
+    for _ in range(40):  # as many links as Linux follows
+        if not target.is_symlink():
+            return None
+        if os.path.realpath(target.parent) == f"/proc/{os.getpid()}/fd" and target.name.isdecimal():
+            return int(target.name)
+        target = Path(target.parent, target.readlink())
+    return None
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from faba_bench.files.terminal import printable
 
 IMAGE_LIMIT = 256 << 20
 """The largest image file that is opened, in bytes."""
+PIXEL_LIMIT = 120_000_000
+"""The largest image that is decoded, in pixels: 360 MB in RGB."""
 
 
 def inside(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from faba_bench.errors import BenchError
 from faba_bench.files.arrays import read_arrays
-from faba_bench.files.paths import IMAGE_LIMIT, inside, regular_file
+from faba_bench.files.paths import IMAGE_LIMIT, PIXEL_LIMIT, inside, regular_file
 from faba_bench.files.problem import FileProblem
 from faba_bench.report.html import escape
 
@@ -128,19 +128,21 @@ def _load(path: Path) -> tuple[bytes, tuple[int, int]] | None:
 
 def _scaled(data: bytes) -> tuple[bytes, tuple[int, int]] | None:
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError:
         return None
     try:
         # Formats that start programs (EPS runs Ghostscript) are left out.
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             size = image.size
+            if size[0] * size[1] > PIXEL_LIMIT:
+                return None
             small = image.convert("RGB")
             small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
             buffer = io.BytesIO()
             small.save(buffer, "JPEG", quality=88)
             return buffer.getvalue(), size
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # decoders of damaged files raise nearly anything; the page says that there is no picture
         return None
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faba_bench.chat.address import refuse_plain_key
 from faba_bench.chat.secret import Scrubber, clean_key
 from faba_bench.files.jsonfiles import parse_json
 from faba_bench.files.problem import FileProblem
@@ -106,7 +107,7 @@ def alias_of(model_path: str) -> str:
 def running_server(url: str, model_path: str) -> Iterator[Server]:
     """The server at ``url`` (with or without /v1). Raises UserError where nobody answers, or with another model."""
     url = url.rstrip("/").removesuffix("/v1")
-    _check_address(url)
+    check_address(url)
     server = Server(url, "", key_of_environment())
     try:
         status, found = server.get("/v1/models")
@@ -120,7 +121,8 @@ def running_server(url: str, model_path: str) -> Iterator[Server]:
     yield server
 
 
-def _check_address(url: str) -> None:
+def check_address(url: str) -> None:
+    """Raises UserError for what is no address, holds a password, or would carry the key unencrypted."""
     try:
         parts = urllib.parse.urlsplit(url)
         is_one = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
@@ -128,6 +130,8 @@ def _check_address(url: str) -> None:
         is_one = False
     if is_one and (parts.username or parts.password):
         raise UserError(f"--endpoint must not hold a password: the key belongs into {KEY}.")
+    if is_one and key_of_environment():
+        refuse_plain_key(url, "--endpoint", error=UserError)
     if not is_one or not (url.isascii() and url.isprintable()) or " " in url:
         raise UserError(f"--endpoint {printable(url)}: an address such as http://127.0.0.1:8000 is wanted.")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +84,52 @@ def test_a_link_is_written_through_or_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "instead").is_symlink() and (tmp_path / "real").read_text() == "old"
     write_bytes(tmp_path / "through", b"new")
     assert (tmp_path / "through").is_symlink() and (tmp_path / "real").read_text() == "new"
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    """As root, ``--output /dev/null`` put a file in its place, for the whole machine."""
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        device.open("wb").close()
+    except OSError:
+        pytest.skip("making a device needs root")
+    (tmp_path / "link").symlink_to(device)
+    for target in (device, tmp_path / "link"):
+        write_json(target, {"a": 1})
+        assert device.is_char_device()
+    with pytest.raises(OSError, match="No space left") as full:
+        write_text("/dev/full", "x")
+    assert full.value.filename == "/dev/full" and Path("/dev/full").is_char_device()
+    assert {path.name for path in tmp_path.iterdir()} == {"null", "link"}
+
+
+def test_a_pipe_is_written_to_where_somebody_reads_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="nobody reads"):
+        write_text(tmp_path / "pipe", "x")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_json(tmp_path / "pipe", {"a": 1}, indent=None)
+    assert os.read(reader, 100) == b'{"a": 1}\n' and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        with pytest.raises(OSError, match="not written to"):
+            write_text(tmp_path / "socket", "x")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+def test_standard_output_is_added_to(tmp_path: Path, name: str) -> None:
+    """What a log held before, and what the program printed, were gone."""
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    code = f"print('printed'); from faba_bench.files.atomic import write_text; write_text({name!r}, 'written\\n')"
+    code += "; print('after')"
+    with (tmp_path / "log").open("wb") as log:
+        log.write(b"before\n")
+        log.flush()
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "eval")}
+        subprocess.run([sys.executable, "-c", code], stdout=log, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "log").read_text() == "before\nprinted\nwritten\nafter\n"
 
 
 def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
