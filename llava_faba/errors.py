@@ -1,4 +1,4 @@
-"""Errors that a user can mend. Each message says what was wrong, where, and what to do.
+"""Errors that a user can fix. Each message says what was wrong, where, and what to do.
 
 The command lines print these without a traceback and exit with 2; anything else is a bug and keeps its traceback.
 """

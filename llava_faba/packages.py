@@ -148,7 +148,7 @@ def fits(version: str, versions: str) -> bool:
 
 
 def repair(package: Package) -> str:
-    """The command that mends this package here, in a shell.
+    """The command that fixes this package here, in a shell.
 
     Beside LLaVA's own pins it names their version: a newer one would break what stands there.
     """

@@ -92,7 +92,7 @@ def asked(pins: list[str]) -> dict[str, list[str]]:
     if silent or done.returncode not in (0, 1):
         raise NoAnswerError(f"no answer about {', '.join(silent[:5]) or 'anything'}")
     return {
-        pin: [f"{pin}: {one['id']}, mended in {', '.join(one['fix_versions']) or '-'}" for one in answers[pin]]
+        pin: [f"{pin}: {one['id']}, fixed in {', '.join(one['fix_versions']) or '-'}" for one in answers[pin]]
         for pin in pins
     }
 

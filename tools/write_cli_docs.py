@@ -40,7 +40,7 @@ GPU, float16 on one older than Ampere); `load_model()` and `predict()` take the 
 
 Options are written out: abbreviations are not guessed. Control characters in names and answers are printed as escapes.
 
-Exit codes: 0 fine, 1 the command found problems, 2 wrong usage or something that you can mend (one sentence on standard
+Exit codes: 0 fine, 1 the command found problems, 2 wrong usage or something that you can fix (one sentence on standard
 error, no traceback), 130 interrupted. A reader that closes the pipe gives `llava-faba` 141; `faba-bench` has written
 its files by then and gives 0.
 

@@ -16,7 +16,7 @@ from faba_bench.records import Files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0, or 2 after an error that the user can mend (printed to stderr)."""
+    """Run a command; returns 0, or 2 after an error that the user can fix (printed to stderr)."""
     arguments = build_parser().parse_args(argv)
     # Files are written before anything is printed, so a reader that closed the pipe cost nothing.
     return run("faba-bench", lambda: arguments.run(arguments), pipe_closed=0, undisplayable="replace")

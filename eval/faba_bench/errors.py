@@ -8,7 +8,7 @@ _SHOWN = 20
 
 
 class BenchError(ValueError):
-    """Something that the user can mend: an input file, a name, a combination of options."""
+    """Something that the user can fix: an input file, a name, a combination of options."""
 
 
 class ProtocolError(BenchError):

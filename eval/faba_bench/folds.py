@@ -89,6 +89,7 @@ def score_folds(
         "n_clusters": sum(part["n_clusters"] for part in parts) if parts[0]["cluster"] else None,
         "n_with_thoughts": sum(part["n_with_thoughts"] for part in parts),
         "n_cut": sum(part["n_cut"] for part in parts),
+        "answered_by": sorted({digest for part in parts for digest in part["answered_by"]}),
         "warnings": warnings,
         "folds": [_fold(name, part) for name, part in zip(names, parts, strict=True)],
         "label_scores": average_label_scores([part["label_scores"] for part in parts]),

@@ -18,6 +18,7 @@ from faba_bench.scale_reader import parse_scale_label
 Target = str | tuple[int, ...] | dict[str, float]
 CUT_REASONS = ("length", "max_tokens", "max_new_tokens", "max_output_tokens", "model_length")
 """What servers and 'llava-faba bench generate' call the end of an answer that had no more tokens, in small letters."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _AU_LABEL = re.compile(r"[0-9]{1,3}(?:, [0-9]{1,3})*")
 
 
@@ -115,7 +116,8 @@ def iterate_answers(
     """Yield (place, question id as a string, text) for each answer; bad ones are added to `problems`.
 
     `aside["scores"]` is the "scores" of the answer that was yielded last, None where it has none; `aside["cut"]`
-    whether a token limit cut it off, as ``finish_reason`` (of the answer or of its "metadata") says.
+    whether a token limit cut it off, as ``finish_reason`` (of the answer or of its "metadata") says; `aside["model"]`
+    the SHA-256 of the model that gave it ("model_sha256" of its "metadata", as ``llava-faba bench generate`` writes).
 
     `source` is a JSON-lines file with ``question_id`` and ``text``, as LLaVA writes it, or such objects.
     Only one line is held in memory.
@@ -275,7 +277,14 @@ def _checked_answer(
     if aside is not None:
         aside["scores"] = item.get("scores")
         aside["cut"] = _is_cut(item)
+        aside["model"] = _model_of(item)
     yield place, str(question_id), text
+
+
+def _model_of(item: Mapping[str, Any]) -> str | None:
+    metadata = item.get("metadata")
+    digest = metadata.get("model_sha256") if isinstance(metadata, Mapping) else None
+    return sys.intern(digest) if isinstance(digest, str) and _SHA256.fullmatch(digest) else None
 
 
 def _is_cut(item: Mapping[str, Any]) -> bool:

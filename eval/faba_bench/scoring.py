@@ -7,7 +7,7 @@ sample, so memory grows with the number of annotations and not with the length o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,9 @@ def score(
     readers = {mode: _reader(mode, rules) for mode in MODES}
     probabilities = LabelScores(rules, len(records))
     cut: list[str] = []
+    models: set[str] = set()
     parsed, empty, missing = _read_all(
-        records, answers, readers, allow_missing, cut, probabilities if label_scores else None
+        records, answers, readers, allow_missing, cut, models, probabilities if label_scores else None
     )
     measured, notes = measure(
         probabilities,
@@ -142,8 +143,10 @@ def score(
         "n_clusters": people.count if people.field else None,
         "n_with_thoughts": sum(item.had_thoughts for item in parsed["strict"]),
         "n_cut": len(cut),
+        "answered_by": sorted(models),
         "warnings": [
             *_cut_warning(cut, len(records)),
+            *_models_warning(models),
             *([_TEMPLATES] if templates else []),
             *people.warnings,
             *_reading_warnings(records, parsed["strict"]),
@@ -231,6 +234,7 @@ def _read_all(
     readers: Mapping[str, Reader],
     allow_missing: bool,
     cut: list[str],
+    models: set[str],
     probabilities: LabelScores | None = None,
 ) -> tuple[dict[str, list[Parsed]], list[str], list[str]]:
     """Parsed answers per mode in the annotations' order, and the ids of empty and missing answers."""
@@ -244,6 +248,8 @@ def _read_all(
     for place, key, text in iterate_answers(answers, problems, aside):
         if aside["cut"]:
             cut.append(key)
+        if aside["model"]:
+            models.add(aside["model"])
         index = position.get(key)
         if index is None:
             unknown.append(key)
@@ -406,6 +412,13 @@ def _cut_warning(cut: Sequence[str], count: int) -> list[str]:
         f"{len(cut)} of {count} answers were cut by the token limit and may lack labels: {quote_ids(cut)}; generate "
         "them again with a higher --max-new-tokens"
     ]
+
+
+def _models_warning(models: Collection[str]) -> list[str]:
+    if len(models) < 2:
+        return []
+    named = ", ".join(digest[:12] for digest in sorted(models))
+    return [f"the answers were given by {len(models)} different models (SHA-256 {named}): one model's score is of one"]
 
 
 def _reading_warnings(records: Sequence[Record], strict: Sequence[Parsed]) -> list[str]:

@@ -1,4 +1,4 @@
-"""``llava-faba checkpoint``: merge LoRA weights; to and from the authors' format, and transformers' own home."""
+"""``llava-faba checkpoint``: merge LoRA weights; to and from the authors' format and transformers' own home; cards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llava_faba.errors import UserError
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("checkpoint", help="merge LoRA weights, convert to and from the authors' format")
+    parser = subparsers.add_parser("checkpoint", help="merge, convert and describe checkpoints")
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_merge(commands, "merge", help="merge a LoRA checkpoint into its base model")
     export = commands.add_parser(
@@ -55,6 +55,23 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--tokenizer", metavar="DIR", help="folder with tokenizer.model (default: the one kept by to-transformers)"
     )
     back.set_defaults(run=run_from_transformers)
+    card = commands.add_parser(
+        "card",
+        help="write a model card (README.md of the hub) from a checkpoint and its results",
+        parents=[options.model()],
+    )
+    card.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
+    card.set_defaults(run=run_card)
+    for command in (native, card):
+        command.add_argument(
+            "--result",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="result of 'faba-bench score --output' for the card; of this checkpoint's answers, or it is an error. "
+            "May be given again",
+        )
     for command in (export, importing, native, back):
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
 
@@ -124,7 +141,7 @@ def run_to_transformers(args: argparse.Namespace) -> int:
     from llava_faba.conversion.adapters import to_adapter
     from llava_faba.conversion.to_transformers import Options, to_transformers
 
-    chosen = Options(conversation=args.conv_mode, dtype=args.dtype)
+    chosen = Options(conversation=args.conv_mode, dtype=args.dtype, results=args.result)
     if args.adapter is None:
         report = to_transformers(args.model_path, args.out, model_base=args.model_base, options=chosen)
         say(f"{report.tokens} texts give the tokens of SentencePiece")
@@ -148,4 +165,21 @@ def run_from_transformers(args: argparse.Namespace) -> int:
     report = from_transformers(args.model_path, args.out, tokenizer=args.tokenizer)
     say(f"{report.prompts} prompts give the source's logits within {report.logits:.1e}")
     say(f"written to {args.out}")
+    return 0
+
+
+def run_card(args: argparse.Namespace) -> int:
+    from faba_bench.files.atomic import write_text
+
+    from llava_faba.conversion import measured
+    from llava_faba.conversion.card import checkpoint_card
+    from llava_faba.model.checkpoints import inspect_checkpoint
+
+    checkpoint = inspect_checkpoint(args.model_path)
+    text = checkpoint_card(checkpoint, measured.section(args.result, args.model_path, args.model_base))
+    if args.out is None:
+        say(text.rstrip("\n"))
+    else:
+        write_text(args.out, text)
+        say(f"written to {args.out}")
     return 0

@@ -12,7 +12,7 @@ from llava_faba.cli import options
 
 DESCRIPTION = """
 Patches of LLaVA's source tree (docs/upstream.md): with plugin-hook, LLaVA's own commands know EmoLA without a wrapper;
-the others mend what keeps LLaVA from running here. Every line must be as a patch has it, or nothing is written.
+the others fix what keeps LLaVA from running here. Every line must be as a patch has it, or nothing is written.
 Reinstalling LLaVA takes all patches away.
 """
 _VERBS = ("check", "apply", "revert")

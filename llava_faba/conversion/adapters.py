@@ -37,6 +37,8 @@ def to_adapter(
     is not empty.
     """
     check_new(Path(out), error=UserError)
+    if options and options.results:
+        raise UserError("--result is for the card of a merged model; an adapter's folder has no card.")
     source = open_source(model_path, model_base)
     settings.check_convertible(source)
     if not source.lora:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from faba_bench.files.folders import check_new, new_folder
 
-from llava_faba.conversion import card, conversations, proof, settings, tokens
+from llava_faba.conversion import card, conversations, measured, proof, settings, tokens
 from llava_faba.conversion.names import EMBEDDINGS, to_native
 from llava_faba.conversion.shards import Reader, write_shards
 from llava_faba.conversion.source import Source, open_source
@@ -26,10 +26,12 @@ _KEPT = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", 
 @dataclass(frozen=True)
 class Options:
     """``conversation``: LLaVA's name of the template; None takes the one that the checkpoint names, else LLaVA's
-    ``llava_v1``. ``dtype``: of the written weights, None keeps the files' own."""
+    ``llava_v1``. ``dtype``: of the written weights, None keeps the files' own. ``results``: files of ``faba-bench
+    score`` for the model card; those of another model's answers are an error."""
 
     conversation: str | None = None
     dtype: str | None = None
+    results: Sequence[Path] = ()
 
 
 def to_transformers(
@@ -45,18 +47,18 @@ def to_transformers(
     check_new(Path(out), error=UserError)
     source = open_source(model_path, model_base)
     settings.check_convertible(source)
-    report = converted(source, out, options)
+    report = converted(source, out, options, measured.section(options.results, model_path, model_base))
     report.notes += source.notes
     return report
 
 
-def converted(source: Source, out: Path, options: Options) -> proof.Report:
-    """``to_transformers`` of a source that was checked."""
+def converted(source: Source, out: Path, options: Options, said: str = measured.NOTHING) -> proof.Report:
+    """``to_transformers`` of a source that was checked; ``said``: what the model card says was measured."""
     with new_folder(out, error=UserError) as folder:
-        return _write(source, folder, options)
+        return _write(source, folder, options, said)
 
 
-def _write(source: Source, folder: Path, options: Options) -> proof.Report:
+def _write(source: Source, folder: Path, options: Options, said: str) -> proof.Report:
     name = options.conversation or source.config.get("conversation_template") or conversations.DEFAULT
     conversation = conversations.conversation(name)
     slow, fast, placeholder, rows = _tokenizer(source, folder)
@@ -71,7 +73,7 @@ def _write(source: Source, folder: Path, options: Options) -> proof.Report:
     write_shards(_tensors(source, rows, wanted), folder)
     prompts = proof.examples(source, slow, conversation, functools.partial(pixels_of, source, native))
     proof.prove_logits(source, folder, native, prompts, report, wanted)
-    (folder / "README.md").write_text(card.model_card(source, native, report, name), encoding="utf-8")
+    (folder / "README.md").write_text(card.native_card(source, native, report, name, said), encoding="utf-8")
     return report
 
 

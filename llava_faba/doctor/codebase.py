@@ -18,7 +18,7 @@ def llava() -> Iterator[Finding]:
     details = {"code_base": code_base, "folder": str(folder)}
     cause = find_import_error()
     if cause is not None:
-        remedy = "install or mend the package that the message names" if code_base in CODE_BASES else INSTALL_HINT
+        remedy = "install or fix the package that the message names" if code_base in CODE_BASES else INSTALL_HINT
         yield Finding("error", "llava", cause, remedy, details)
         return  # asked once more, a half-imported transformers may tell another story
     yield Finding("ok", "llava", f"imports; code base: {CODE_BASES[code_base]}", details=details)
@@ -47,7 +47,7 @@ def _seams() -> Iterator[Finding]:
 
 
 def _shims(registered: bool) -> Finding:
-    """What had to be mended in LLaVA and its packages, seen while EmoLA is really registered."""
+    """What had to be fixed in LLaVA and its packages, seen while EmoLA is really registered."""
     from llava_faba.compat.engine import active
     from llava_faba.registration import register, unregister
 
@@ -55,7 +55,7 @@ def _shims(registered: bool) -> Finding:
     names = sorted(active())
     if not registered:
         unregister()
-    return Finding("ok", "shims", ", ".join(names) or "nothing to mend with these versions", details={"active": names})
+    return Finding("ok", "shims", ", ".join(names) or "nothing to fix with these versions", details={"active": names})
 
 
 def _patches() -> Iterator[Finding]:

@@ -38,7 +38,7 @@ def model(model_path: str, model_base: str | None) -> Iterator[Finding]:
             hand_over(part, near=tuple(one.folder for one in parts))  # the small files: tokenizer, pictures, generation
         count = sum(part.parameters() for part in parts)
     except CheckpointError as error:
-        yield Finding("error", "model", str(error), "mend the checkpoint, or name its base with --model-base")
+        yield Finding("error", "model", str(error), "fix the checkpoint, or name its base with --model-base")
         with contextlib.suppress(CheckpointError):
             if parts:
                 yield from _memory(sum(part.parameters() for part in parts))

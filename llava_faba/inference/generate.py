@@ -19,10 +19,11 @@ from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.engines.base import Result
 from llava_faba.inference.engines.kinds import choose_engine, native_config
 from llava_faba.inference.journal import AnswerJournal
-from llava_faba.inference.keys import answer_key, fingerprint, model_folders
+from llava_faba.inference.keys import answer_key
 from llava_faba.inference.label_scores import LabelQuestions
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.inference.workers import Job, answer_in_processes, write_log
+from llava_faba.model.fingerprint import fingerprint, model_folders
 from llava_faba.records.questions import check_questions
 
 __all__ = ["GenerateSettings", "GenerateSummary", "generate_answers"]
@@ -70,7 +71,8 @@ def generate_answers(
     _check_scores(settings, questions)
     log = answers_file.with_name(answers_file.name + ".errors.log")
     log.unlink(missing_ok=True)
-    keys = _keys(model_path, model_base, questions, image_folder, settings)
+    model = fingerprint(_folders(model_path, model_base))
+    keys = _keys(model, questions, image_folder, settings)
     model_id = Path(model_path).resolve().name
     failures: list[tuple[str, str]] = []
     with AnswerJournal(answers_file, keys, overwrite=overwrite) as journal:
@@ -84,6 +86,7 @@ def generate_answers(
             if result.error is None:
                 reason = "length" if result.is_cut else "stop"
                 metadata = {"dtype": settings.dtype, "token_ids": list(result.token_ids), "finish_reason": reason}
+                metadata["model_sha256"] = model
                 if result.prior_status is not None:
                     metadata["prior_status"] = result.prior_status
                 journal.append(by_id[result.question_id], result.text, model_id, metadata, result.scores)
@@ -164,17 +167,15 @@ def _folders(model_path: str, model_base: str | None) -> list[Path]:
 
 
 def _keys(
-    model_path: str,
-    model_base: str | None,
+    model: str,
     questions: Sequence[dict[str, Any]],
     image_folder: Path,
     settings: GenerateSettings,
 ) -> dict[str, str]:
-    """Question id (as text) to the key of its answer."""
+    """Question id (as text) to the key of its answer by ``model``, a fingerprint."""
     from llava_faba.priors.store import PriorStore
     from llava_faba.priors.verify import check_pictures
 
-    model = fingerprint(_folders(model_path, model_base))
     store = PriorStore.open(settings.store) if settings.store else None
     if store is not None:
         check_pictures(store, [question["image"] for question in questions], image_folder)

@@ -14,7 +14,7 @@ from faba_bench.console.output import say
 from faba_bench.files.digests import sha256_file, sha256_json
 
 from llava_faba.errors import UserError
-from llava_faba.inference.keys import fingerprint
+from llava_faba.model.fingerprint import fingerprint
 from llava_faba.native_training.config import TrainSettings
 from llava_faba.native_training.data import Collator, TrainingData
 from llava_faba.native_training.encoding import Encoder

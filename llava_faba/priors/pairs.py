@@ -146,7 +146,7 @@ def _check_same(whose: str, one: str, other: str, what: str, folder: Path | None
         except OSError:  # what is missing is said when it is read
             pass
     raise PriorError(
-        f"{whose} is named with two {what}, '{one}' and '{other}': a prior belongs to one picture. Mend the records."
+        f"{whose} is named with two {what}, '{one}' and '{other}': a prior belongs to one picture. Fix the records."
     )
 
 

@@ -20,7 +20,7 @@ class Fault(NamedTuple):
 
 
 def faults(record: Mapping[str, Any]) -> Iterator[Fault]:
-    """Everything that is wrong with a training record's turns; the first is the one to mend first.
+    """Everything that is wrong with a training record's turns; the first is the one to fix first.
 
     Sound is: turns by human and gpt in turn, human first, gpt last, none of them blank; one ``<image>`` at the start or
     the end of the first question where the record has an image, else none; no model's thoughts in an answer.

@@ -152,8 +152,8 @@ def _contents(model_args: Any, dataset: Any, expert: str | None, cache: str | No
 
 
 def _model(path: str, cache: str | None = None) -> str:
-    from llava_faba.inference.keys import fingerprint
     from llava_faba.model.checkpoints import inspect_checkpoint
+    from llava_faba.model.fingerprint import fingerprint
 
     return f"sha256 {fingerprint([inspect_checkpoint(path, cache).folder])[:12]}"
 

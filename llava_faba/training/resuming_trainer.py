@@ -1,4 +1,4 @@
-"""A trainer that goes on exactly where it was stopped; what each method mends is said in it."""
+"""A trainer that goes on exactly where it was stopped; what each method fixes is said in it."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from llava_faba.cli.main import main
 from llava_faba.errors import RecordError, UserError
 from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.generate import GenerateSettings, generate_answers
-from llava_faba.inference.keys import fingerprint, model_folders
 from llava_faba.inference.prediction import DEFAULT_CONVERSATION
 from llava_faba.inference.verify import verify_answers
+from llava_faba.model.fingerprint import fingerprint, model_folders
 from llava_faba.records.questions import check_questions
 
 

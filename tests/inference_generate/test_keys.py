@@ -12,8 +12,9 @@ from tiny import ADAPTER_NAME
 
 from llava_faba.errors import RecordError
 from llava_faba.inference.generate import _keys
-from llava_faba.inference.keys import answer_key, fingerprint, model_folders
+from llava_faba.inference.keys import answer_key
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.model.fingerprint import fingerprint, model_folders
 from llava_faba.records.questions import check_questions
 
 
@@ -78,7 +79,7 @@ def test_the_same_model_elsewhere_is_the_same(model, tmp_path):
 
 def keys(bench: Any, folder: Path | None = None, questions: Any = None, **settings: Any) -> dict[str, str]:
     values = GenerateSettings(**settings)
-    return _keys(str(bench.model), None, questions or bench.questions, folder or bench.images, values)
+    return _keys(print_of(bench.model), questions or bench.questions, folder or bench.images, values)
 
 
 def test_settings_that_change_texts_change_keys(bench):

@@ -61,7 +61,7 @@ def test_weaknesses_are_listed_also_of_versions_for_other_pythons(tmp_path):
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == "pins.txt: 3 packages, 4 weaknesses"
     for version in ("1.26.4", "2.5.5"):
-        assert f"  numpy=={version}: CVE-1, mended in 9.9" in done.stdout
+        assert f"  numpy=={version}: CVE-1, fixed in 9.9" in done.stdout
 
 
 @pytest.mark.parametrize("kind", ["down", "empty mirror", "skips", "forgets"])

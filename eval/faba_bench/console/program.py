@@ -25,7 +25,7 @@ def run(
     undisplayable: str = "backslashreplace",
     install: Callable[[str], str | None] = {"numpy": "pip install numpy", "rouge_score": "pip install rouge-score"}.get,
 ) -> int:
-    """The exit code of `command`; what a user can mend is told on standard error as ``name: sentence``, with code 2.
+    """The exit code of `command`; what a user can fix is told on standard error as ``name: sentence``, with code 2.
 
     That is `BenchError`, `errors`, and OSError (a full disk, a missing folder). Anything else is a bug and keeps its
     traceback. An interruption gives 130, a reader that closed the pipe `pipe_closed`.

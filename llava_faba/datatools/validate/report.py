@@ -16,7 +16,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "file": Kind(True, "annotation file cannot be read", "mend the file or leave it out"),
+    "file": Kind(True, "annotation file cannot be read", "fix the file or leave it out"),
     "schema": Kind(True, "record does not have the layout", "see docs/data.md for the two record layouts"),
     "turns": Kind(True, "question and answer do not alternate", "start with 'human', end with 'gpt'"),
     "image-token": Kind(

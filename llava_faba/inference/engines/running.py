@@ -25,8 +25,8 @@ from faba_bench.files.problem import FileProblem
 from faba_bench.files.terminal import printable
 
 from llava_faba.errors import UserError
-from llava_faba.inference.keys import fingerprint
 from llava_faba.inference.settings import GenerateSettings
+from llava_faba.model.fingerprint import fingerprint
 from llava_faba.packages import is_installed
 
 KEY = "VLLM_API_KEY"
