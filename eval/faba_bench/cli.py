@@ -170,7 +170,7 @@ def _add_ask(commands: Any) -> None:
         "ask",
         help="ask any model behind an OpenAI-compatible address",
         description="Questions (JSON lines with question_id, image, text) to an OpenAI-compatible server; answers in "
-        "the format that 'score' reads. Interrupted, the same command goes on. The key comes from the environment.",
+        "the format that 'score' reads. Interrupted, the same command resumes. The key comes from the environment.",
     )
     ask.add_argument("--base-url", required=True, metavar="URL", help="such as http://localhost:8000/v1")
     ask.add_argument("--model", required=True, metavar="NAME", help="the model's name there")

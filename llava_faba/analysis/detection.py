@@ -1,4 +1,4 @@
-"""Frames to crops on disk. A journal says what is done; after kill -9 the same call goes on where it stopped.
+"""Frames to crops on disk. A journal says what is done; after kill -9 the same call resumes where it stopped.
 
 ``WORK/pictures.jsonl`` has a line for each picture, ``WORK/video-DIGEST.jsonl`` one for each frame of a video, then
 one that says that its end was reached. Lines are keyed by the content of the file and by what a crop depends on, so a

@@ -27,7 +27,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     generate = commands.add_parser(
         "generate",
         help="answer a question file: batched, several processes, resumable",
-        description="Greedy answers in LLaVA's answers format. Interrupted, the same command goes on where it stopped.",
+        description="Greedy answers in LLaVA's answers format. Interrupted, the same command resumes where it stopped.",
         parents=[
             options.model(),
             options.priors("read priors from this store instead of computing them", old=("--facial-prior-store",)),

@@ -10,7 +10,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "demo",
         help="train EmoLA on the embedded demo, evaluate it and write a report",
         description="Makes its own face pictures, a small LLaVA, trains EmoLA and plain LLaVA on them, and compares "
-        "them on FABA-Bench: 'llava-faba recipe run demo'. Interrupted, it goes on where it stopped.",
+        "them on FABA-Bench: 'llava-faba recipe run demo'. Interrupted, it resumes where it stopped.",
     )
     parser.add_argument("--root", default="runs/demo", help="folder for everything it makes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")

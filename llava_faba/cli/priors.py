@@ -57,7 +57,7 @@ def _add_extract(commands: argparse._SubParsersAction[Any]) -> None:
         "extract",
         help="images in, a priors store out; resumable",
         description="Compute the facial prior of every image and write a priors store. Run the same command again "
-        "after an interruption, whatever it was: it goes on where it stopped. Under torchrun or deepspeed each "
+        "after an interruption, whatever it was: it resumes where it stopped. Under torchrun or deepspeed each "
         "process takes its share and writes OUT/shard-I-of-N.",
         parents=[options.progress()],
     )

@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one = verbs.add_parser(
         "run",
         help="run a recipe",
-        description="Interrupted, whatever the reason, the same command goes on where it stopped. Steps whose inputs "
+        description="Interrupted, whatever the reason, the same command resumes where it stopped. Steps whose inputs "
         "and settings have not changed are not done again.",
     )
     _add_common(one)

@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "train",
         help="train a model of transformers 5 (LoRA, with TRL), without LLaVA",
         description="Trains the model that a YAML file names on FABA records and their priors. Records, pictures, "
-        "priors and lengths are checked before the first step. The same command goes on where it stopped. Several "
+        "priors and lengths are checked before the first step. The same command resumes where it stopped. Several "
         "processes: 'accelerate launch -m llava_faba train CONFIG'. Training in LLaVA is scripts/train_emola.py.",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file (docs/transformers.md)")

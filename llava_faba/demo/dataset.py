@@ -146,7 +146,7 @@ def build(
     """Make the data set, or what is missing of it.
 
     Deterministic in the arguments but for ``workers``. Pictures that are there are kept: an interrupted run
-    goes on where it stopped. Annotation files are written anew each time.
+    resumes where it stopped. Annotation files are written anew each time.
 
     Args:
         out_dir: made where it's missing.

@@ -59,7 +59,7 @@ def generate_answers(
 ) -> GenerateSummary:
     """Answer LLaVA questions and write LLaVA answer lines to ``answers_file``, in the questions' order at the end.
 
-    An interrupted run goes on where it stopped. A question that fails (unreadable image, say) is recorded in
+    An interrupted run resumes where it stopped. A question that fails (unreadable image, say) is recorded in
     ``<answers_file>.failures.jsonl`` and the others go on; the next run tries it again.
     ``allow_outside`` takes images that lie outside ``image_folder``; else they are an error before the model is loaded.
     Raises UserError when the file holds answers of another run or another process writes to it, when the model cannot

@@ -90,7 +90,7 @@ def _next(results: Any, workers: Sequence[Any], log: Path) -> Result:
             dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
             if dead:
                 raise UserError(
-                    f"a worker process {_how(dead[0])}; answers so far are kept, the same command goes on from there."
+                    f"a worker process {_how(dead[0])}; answers so far are kept, the same command resumes from there."
                 ) from None
             continue
         if isinstance(result, Failure):

@@ -23,7 +23,7 @@ _SET_BY_US = {
     "padding_free": "nothing: records are padded",
     "dataset_kwargs": "nothing",
     "remove_unused_columns": "nothing",
-    "resume_from_checkpoint": "nothing: the same command goes on",
+    "resume_from_checkpoint": "nothing: the same command resumes",
     "loss_type": "nothing: it is the model's own loss",
     "trust_remote_code": "nothing: no code of a model is run",
     "eval_strategy": "validation.steps",

@@ -32,7 +32,7 @@ _LENGTH = ("num_train_epochs", "max_steps")
 
 
 def train(settings: TrainSettings) -> Path:
-    """Train, validate and save; returns the folder of the adapter. The same call goes on where it stopped.
+    """Train, validate and save; returns the folder of the adapter. The same call resumes where it stopped.
 
     ``out`` then holds the PEFT adapter and the processor, ``out/merged`` the whole model where ``merge`` is set,
     ``out/base`` a base model that was given a prior here. Raises UserError, RecordError, PriorError, CheckpointError.

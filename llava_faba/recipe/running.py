@@ -1,4 +1,4 @@
-"""``llava-faba recipe run``: each step once for what goes into it; after any interruption the same command goes on."""
+"""``llava-faba recipe run``: each step once for what goes into it; after any interruption the same command resumes."""
 
 from __future__ import annotations
 

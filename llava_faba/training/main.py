@@ -13,7 +13,7 @@ from faba_bench.files.oserrors import sentence
 from llava_faba.errors import UserError
 
 EXIT_STOPPED = 75
-"""EX_TEMPFAIL: the run was told to end and has saved; the same command goes on."""
+"""EX_TEMPFAIL: the run was told to end and has saved; the same command resumes."""
 
 
 def main() -> int:

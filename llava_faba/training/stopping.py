@@ -124,7 +124,7 @@ def _tell_where(trainer: Any, reason: str, state: Any) -> None:
     what = f"{reason}: ended after step {state.global_step} of {state.max_steps}"
     if resumable(trainer.args):
         what += (
-            f"; {trainer.args.output_dir}/checkpoint-{state.global_step} is whole, the same command goes on from it."
+            f"; {trainer.args.output_dir}/checkpoint-{state.global_step} is whole, the same command resumes from it."
         )
     else:
         what += "; nothing was saved, since this stage cannot be gone on with: the same command begins anew."

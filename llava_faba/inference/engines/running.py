@@ -89,7 +89,7 @@ class Server:
         if self.process is not None and self.process.poll() is not None:
             raise UserError(
                 f"vLLM ended with exit code {self.process.returncode} (its messages: {self.log}); answers so far are "
-                f"kept, the same command goes on from there.\n{_last_error(self.log)}"
+                f"kept, the same command resumes from there.\n{_last_error(self.log)}"
             )
 
 

@@ -116,7 +116,7 @@ class _Asker:
             if time.monotonic() > end:
                 raise UserError(
                     f"{self._server.url}: no answer for {_PATIENCE:.0f} s ({reason}); answers so far are kept, "
-                    "the same command goes on from there."
+                    "the same command resumes from there."
                 )
             time.sleep(1)
 
