@@ -146,7 +146,7 @@ def test_told_to_end_on_one_host_both_save_and_go_on(hosts, workspace, launcher,
         assert 0 not in codes
     (saved,), broken = checkpoints(workspace / "stopped")
     assert not broken and not list((workspace / "stopped").glob("adapter_model.*"))
-    assert f"{saved.name} is whole, the same command goes on from it" in log_of(workspace, "stopped", 0).read_text()
+    assert f"{saved.name} is whole, the same command resumes from it" in log_of(workspace, "stopped", 0).read_text()
     finish_both(hosts, workspace, launcher, 2, "stopped")
     assert f"Going on from stopped/{saved.name}." in log_of(workspace, "stopped", 0).read_text()
     finish_both(hosts, workspace, launcher, 2, "whole")

@@ -53,7 +53,7 @@ def test_told_to_end_it_saves_and_goes_on_as_if_nothing_had_been(
     (saved,), broken = checkpoints("stopped")
     assert not broken and saved.name in ("checkpoint-2", "checkpoint-3")
     told = capsys.readouterr().err
-    assert "stopped by SIGTERM: ended after step" in told and f"{saved} is whole, the same command goes on" in told
+    assert "stopped by SIGTERM: ended after step" in told and f"{saved} is whole, the same command resumes" in told
     assert not list(Path("stopped").glob("adapter_model.*"))  # nothing that looks like a finished run
     assert not Path("stopped", HOLDER).exists()
     monkeypatch.setattr(FabaDataset, "__getitem__", original)
@@ -269,7 +269,7 @@ def test_whoever_is_told_all_end_saved_and_the_same_command_goes_on(
     if run is PLAIN:
         assert code == EXIT_STOPPED
     (saved,), broken = checkpoints(workspace / "stopped")
-    assert not broken and f"{saved.name} is whole, the same command goes on from it" in log, log[-4000:]
+    assert not broken and f"{saved.name} is whole, the same command resumes from it" in log, log[-4000:]
     assert not list((workspace / "stopped").glob("adapter_model.*"))
     log = finish(workspace, "stopped", run.command("stopped"))
     assert f"Going on from stopped/{saved.name}." in log
