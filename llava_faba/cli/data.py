@@ -87,6 +87,10 @@ def run_convert(args: argparse.Namespace) -> int:
         say(f"left out: {count} ({reason})" + (f", {of_it} rows" if of_it != count else ""))
     for note in report["notes"]:
         say(f"note: {note}")
+    for name in report.get("missing_media", [])[:10]:
+        say(f"missing: {name}")
+    if len(report.get("missing_media", [])) > 10:
+        say(f"missing: {len(report['missing_media']) - 10} more, listed in {args.out / 'conversion.json'}")
     if not any(split["train"] or split["eval"] for split in report["splits"].values()):
         raise UserError(f"{args.dataset}: not one labelled image was found below {args.root}")
     say(f"written to {args.out}")

@@ -19,7 +19,10 @@ from llava_faba.datatools.convert.ledger import POLICIES, Ledger
 from llava_faba.errors import UserError
 from llava_faba.records import annotation as records
 
-DATASETS: tuple[str, ...] = ("rafdb", "affectnet", "bp4d", "disfa", "gft", "emotionet")
+DATASETS: tuple[str, ...] = (
+    *("rafdb", "affectnet", "bp4d", "disfa", "gft", "emotionet"),
+    *("fea20k", "ferbench", "merr"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Sample:
     """One labelled image. ``aus`` holds the active AUs, or ``emotion`` the class, never both.
 
     ``scale``: numbers by label, intensities of AUs or valence and arousal, where they are coded.
-    ``part`` is "train" or "eval" where the label files say so.
+    ``part`` is "train" or "eval" where the label files say so. ``text``: the set's own, where it has texts.
     """
 
     image: Path
@@ -39,6 +42,7 @@ class Sample:
     emotion: str | None = None
     part: str = ""
     scale: tuple[tuple[str, float], ...] = ()
+    text: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,7 +78,8 @@ class Options:
     seed: Annotated[int, "seed of all sampling and wording"] = 0
     allow_missing: Annotated[bool, "convert an incomplete copy: count what is missing instead of stopping"] = False
     intensity: Annotated[int, "disfa: an AU is active from this intensity (0-5) on"] = 2
-    classes: Annotated[int, "affectnet: 7 classes, or 8 with Contempt"] = 7
+    classes: Annotated[int, "affectnet, fea20k, ferbench, merr: 7 classes, or 8 with Contempt"] = 7
+    task: Annotated[str, "fea20k: what records are about, emotion or au"] = "emotion"
     partition: Annotated[Path | None, "gft: CSV file 'subject,train|eval' with the official partition"] = None
     unknown: Annotated[str, "emotionet: images with an uncoded scored AU: 'drop', or take it as 'absent'"] = "drop"
     eval_fraction: Annotated[float, "emotionet, which has no labelled test set: share of images to evaluate on"] = 0.25
@@ -92,6 +97,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if self.task not in ("emotion", "au"):
+            raise UserError(f"--task must be emotion or au, not '{self.task}'")
         if self.classes not in (7, 8):
             raise UserError(f"--classes must be 7 or 8, not {self.classes}")
         if not 1 <= self.intensity <= 5:
@@ -127,7 +134,10 @@ class Split:
 
 @dataclass
 class Conversion:
-    """What a converter found: splits; in the ledger, what became of every row; in the census, what else lay there."""
+    """What a converter found: splits; in the ledger, what became of every row; in the census, what else lay there.
+
+    ``missing``: media that are named and not there; ``other_aus``: how often AUs were labelled that no record names.
+    """
 
     dataset: str
     source: str
@@ -138,6 +148,8 @@ class Conversion:
     found: dict[str, str] = field(default_factory=dict)
     census: Census = field(default_factory=Census)
     ledger: Ledger[Sample] = field(default_factory=Ledger)
+    missing: list[str] = field(default_factory=list)
+    other_aus: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.ledger.policy = self.options.duplicates
@@ -202,6 +214,8 @@ def relative_image(image: Path, folder: Path) -> str:
 
 
 def _answer(sample: Sample, rng: random.Random | None) -> str:
+    if sample.text is not None:
+        return sample.text
     if sample.emotion is not None:
         return wording.emotion_answer(sample.emotion, rng)
     return wording.au_answer(sorted(sample.aus or ()), rng)
@@ -347,6 +361,7 @@ def write(conversion: Conversion, root: Path, out: Path) -> dict[str, Any]:
         "left_out": dict(sorted(ledger.items.items())),
         "found": conversion.found,
         "notes": [*conversion.notes, *conversion.census.notes()],
+        **({"missing_media": sorted(conversion.missing)} if conversion.missing else {}),
         "splits": {},
     }
     for split in conversion.splits:
