@@ -39,7 +39,7 @@ def import_llava(module: str = "llava.model.builder") -> ModuleType:
     if cause is not None:
         raise UpstreamError(f"{cause} 'llava-faba doctor' shows what else is amiss here.")
     try:
-        with packages_mended():
+        with packages_mended(training=module.startswith("llava.train")):
             return importlib.import_module(module)
     except ImportError as error:
         raise UpstreamError(f"cannot import {module}: {error}. {INSTALL_HINT}") from error
@@ -60,7 +60,7 @@ def find_import_error() -> str | None:
     # output is for the command's results.
     with _recorded_failure(_LLAMA) as swallowed, contextlib.redirect_stdout(sys.stderr):
         try:
-            with packages_mended():
+            with packages_mended(training=False):
                 importlib.import_module(_LLAMA)
                 importlib.import_module("llava.model.builder")
         except Exception as error:  # anything at all may come out of a broken environment

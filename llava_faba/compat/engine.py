@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 from llava_faba.compat.shims import MISSING, SHIMS, Shim
@@ -28,25 +30,49 @@ _seen: set[str] = set()
 _state = {"kept": False, "imports": 0}
 
 
-def mend_packages() -> None:
-    """Mend the packages that LLaVA imports, until ``restore``; calling it again does nothing."""
+class _BeforeTraining(MetaPathFinder):
+    """Mends what only LLaVA's training code imports when that is about to be imported, and finds nothing itself.
+
+    transformers' trainer brings accelerate, scipy, scikit-learn and pandas: seconds for somebody who asks a model.
+    """
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname.startswith("llava.train."):
+            _mend(training=True)
+
+
+_before_training = _BeforeTraining()
+
+
+def mend_packages(*, training: bool = True) -> None:
+    """Mend the packages that LLaVA imports, until ``restore``; calling it again does nothing.
+
+    Without ``training``, what its training code alone needs waits until that is imported.
+    """
     _state["kept"] = True
-    _apply(tuple(shim for shim in SHIMS if not shim.in_llava))
+    _mend(training=training)
 
 
 @contextlib.contextmanager
-def packages_mended() -> Iterator[None]:
+def packages_mended(*, training: bool = True) -> Iterator[None]:
     """While inside, packages are mended, for LLaVA to be imported; what that changed is taken back afterwards."""
     with _lock:
         _state["imports"] += 1
     try:
-        _apply(tuple(shim for shim in SHIMS if not shim.in_llava))
+        _mend(training=training)
         yield
     finally:
         with _lock:
             _state["imports"] -= 1
             if not _state["kept"] and not _state["imports"]:
                 restore()
+
+
+def _mend(*, training: bool) -> None:
+    with _lock:
+        if _before_training not in sys.meta_path:
+            sys.meta_path.insert(0, _before_training)
+    _apply(tuple(shim for shim in SHIMS if not shim.in_llava and (training or not shim.in_training)))
 
 
 def mend_llava() -> None:
@@ -61,6 +87,8 @@ def restore() -> None:
     """
     with _lock:
         _state["kept"] = False
+        if _before_training in sys.meta_path:
+            sys.meta_path.remove(_before_training)
         while _applied:
             change = _applied.pop()
             if vars(change.owner).get(change.name, MISSING) is not change.replacement:

@@ -28,6 +28,11 @@ class Shim(Replacement):
     def in_llava(self) -> bool:
         return self.module.split(".")[0] == "llava"
 
+    @property
+    def in_training(self) -> bool:
+        """Whether LLaVA's training code alone needs it, of what is outside LLaVA."""
+        return self.module == "transformers.trainer"
+
 
 SHIMS: tuple[Shim, ...] = (
     Shim(
@@ -65,6 +70,30 @@ SHIMS: tuple[Shim, ...] = (
         "transformers:PreTrainedModel.from_pretrained",
         "llava_faba.compat.quantization:flags_as_config",
         "transformers 5 no longer takes load_in_4bit and load_in_8bit, which LLaVA passes for --load-4bit and --bits",
+    ),
+    Shim(
+        "cache-into-llama",
+        "transformers:LlamaForCausalLM.forward",
+        "llava_faba.compat.cache_name:forward_by_old_name",
+        "transformers 5.24 calls past_key_values cache; LLaVA's forward hands it on by the old name",
+    ),
+    Shim(
+        "cache-of-llama",
+        "transformers:LlamaForCausalLM.prepare_inputs_for_generation",
+        "llava_faba.compat.cache_name:inputs_by_old_name",
+        "transformers 5.24 hands LLaVA's forward, while it generates, a cache that it does not take",
+    ),
+    Shim(
+        "cache-into-mistral",
+        "transformers:MistralForCausalLM.forward",
+        "llava_faba.compat.cache_name:forward_by_old_name",
+        "transformers 5.24 calls past_key_values cache; LLaVA's forward hands it on by the old name",
+    ),
+    Shim(
+        "cache-of-mistral",
+        "transformers:MistralForCausalLM.prepare_inputs_for_generation",
+        "llava_faba.compat.cache_name:inputs_by_old_name",
+        "transformers 5.24 hands LLaVA's forward, while it generates, a cache that it does not take",
     ),
     Shim(
         "vision-tower-precision",

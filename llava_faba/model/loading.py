@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from llava_faba.building import building_modules
-from llava_faba.compat.engine import mend_packages
+from llava_faba.compat.engine import mend_packages, replaced
 from llava_faba.devices import choose_device, choose_dtype
 from llava_faba.errors import CheckpointError
 from llava_faba.model.checkpoints import (
@@ -56,7 +56,7 @@ def load_model(
     dtype = choose_dtype(dtype, device)
 
     import_llava()
-    mend_packages()
+    mend_packages(training=False)
     with building_modules():
         checkpoint = inspect_checkpoint(model_path)
         checkpoint.check_weights()
@@ -107,7 +107,7 @@ def _load_on_base(checkpoint: Checkpoint, model_base: str | None, dtype: torch.d
 
 def _build(cls: Any, folder: Path, config: Any, dtype: torch.dtype, elsewhere: Collection[str] = ()) -> Any:
     """Load a model and see that every weight came from a file: this one or, for ``elsewhere``, a later one."""
-    with _without_loading_reports():
+    with _without_loading_reports(), _without_initial_weights(cls):
         model, report = cls.from_pretrained(
             str(folder), config=config, torch_dtype=dtype, low_cpu_mem_usage=True, output_loading_info=True
         )
@@ -120,6 +120,21 @@ def _build(cls: Any, folder: Path, config: Any, dtype: torch.dtype, elsewhere: C
             "it again."
         )
     return model
+
+
+@contextlib.contextmanager
+def _without_initial_weights(cls: Any) -> Iterator[None]:
+    """transformers 4 draws weights that no file had, some without memory, which imports torch's compiler for it.
+
+    Each of them comes from another file a moment later, or ``_build`` refuses the folder.
+    """
+    import transformers
+
+    if int(transformers.__version__.partition(".")[0]) >= 5:
+        yield
+        return
+    with replaced(cls, "_initialize_weights", lambda self, module: None):
+        yield
 
 
 @contextlib.contextmanager
