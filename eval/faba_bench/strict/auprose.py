@@ -34,6 +34,14 @@ _NUMBERED_HEADING = re.compile(
 )
 
 
+#: "I'd be surprised to see AU6 coded".
+_SURPRISED = re.compile(r"(?i)\bbe\s+(?:very\s+)?surprised\s+(?:to\s+(?:see|find)|if)\b(?!\s+\w+\s+\w+n't|[^.;,]*\bnot\b)")
+
+
+def _doubted(match: re.Match[str]) -> str:
+    return "doubt".ljust(len(match.group()))
+
+
 def _with_units(match: re.Match[str]) -> str:
     """ "Present: 6, 12" with "AU" before its numbers."""
     return match["head"] + re.sub(r"\d+", lambda number: "AU" + number.group(), match["list"])
@@ -47,7 +55,7 @@ def read_prose(text: str, ledger: Ledger) -> None:
         for mention in find_mentions(text):
             ledger.say(Unit(mention.numbers, "named"), 1)
         return
-    text = _NUMBERED_HEADING.sub(_with_units, harmless(text))
+    text = _NUMBERED_HEADING.sub(_with_units, harmless(_SURPRISED.sub(_doubted, text)))
     carried = 1
     previous = 1
     position = 0

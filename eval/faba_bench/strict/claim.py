@@ -82,6 +82,7 @@ class Claim:
         self.subjects: list[Said] = []
         self.objects: list[Said] = []
         self.generic_subject: list[int] = []
+        self.lacked: list[Said] = []  # of whose "lack" or "absence" the predicate speaks
         #: "Of AU4, AU5 and AU7, two are visible": named, and nothing said of them.
         self.partitive = (
             tokens[0].text in _AMONG
@@ -128,6 +129,8 @@ class Claim:
             return 1  # "The nose is calm: no AU9"
         if clause.opened == "i.e." and not any(token.kind in ("deny", "not", "absent") for token in clause.tokens):
             return state.running  # "no brow movement, i.e. AU1, AU2 and AU4"
+        if clause.opened == ":" and self.number and self._follows():
+            return state.running  # "the following are not visible: AU1, AU2"
         if clause.opened == ":":
             return state.running if not state.recent else carried
         if clause.opened in (",", ";", "-", "–", "—", "", "and"):
@@ -139,6 +142,10 @@ class Claim:
                 return state.main  # "I rule out anger, because ..., and fear, because ..."
             return carried
         return 1
+
+    def _follows(self) -> bool:
+        before = self.outcome.clauses[self.number - 1]
+        return not before.has_mark and any(token.text in ("following", "ones") for token in before.tokens)
 
     def _behind(self, index: int) -> Token | None:
         return self.tokens[index + 1] if index + 1 < self.count else None
@@ -226,7 +233,7 @@ class Claim:
         own = targets is self.subjects
         exceptions = {id(item) for item, _ in self.state.exceptions}
         for said in targets:
-            if not said.sign or id(said) in exceptions:
+            if not said.sign or id(said) in exceptions or (sign < 0 and said in self.lacked):
                 continue
             if own:
                 said.sign *= 0 if self.tentative else sign

@@ -147,7 +147,7 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
             current = _next(found, current, token.text)
         elif token.kind == "relative" or (token.text == "that" and relative_that(tokens, index)):
             current = _next(found, current, "which")
-        elif token.text == "that" and index and tokens[index - 1].kind in ("verb", "base", "absent", "present", "word"):
+        elif token.text == "that" and index and _opens_that(tokens, index):
             current = _next(found, current, "that")
         elif token.text in ("and", "or") and token.text == "and" and splits(tokens, index, current):
             current = _next(found, current, "and")
@@ -191,6 +191,12 @@ def _end_of_topic(tokens: Sequence[Token], start: int) -> int:
 
 _LONGEST_TOPIC = 24
 _SAYING = frozenset(("copula", "modal", "verb", "base", "absent", "present"))
+
+
+def _opens_that(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a "that" opens a clause: "I think that", not "... and that of AU7"."""
+    before = tokens[index - 1].kind in ("verb", "base", "absent", "present", "word")
+    return before and not (index + 1 < len(tokens) and tokens[index + 1].text == "of")
 
 
 def _inserted(tokens: Sequence[Token], index: int, current: Clause) -> bool:

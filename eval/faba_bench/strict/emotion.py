@@ -36,8 +36,8 @@ _FIELD = re.compile(
 )
 #: "Primary: Neutral", "top1=disgust": a rank alone, where no field has the word "emotion".
 _RANK_FIELD = re.compile(
-    r"(?im)(?:^|[,;|]|\A)[ \t\-*•#>\"']{0,12}(?P<rank>(?:primary|dominant|main|predominant|final|top(?:[- ]?1)?|most\s+likely|first|1st|#1|best(?:\s+guess|\s+match)?|strongest|overall)"
-    r"(?:\s+(?:choice|guess|candidate|pick))?)(?P<key>)[ \t\"']{0,4}[:=](?P<body>[^\n,;|]+?)(?=$|[\n,;|]|\.\s|\s+(?:secondary|second|2nd|top[- ]?2|runner))"
+    r"(?im)(?:^|[,;|]|\A)[ \t\-*•#>\"']{0,12}(?P<rank>(?:primary|dominant|main|predominant|final|top(?:[- ]?1)?|most\s+likely|first|1st|#1|rank\s?1|no\.?\s?1|best(?:\s+guess|\s+match)?|strongest|overall)"
+    r"(?:\s+(?:choice|guess|candidate|pick))?)(?P<key>)[ \t\"']{0,4}[:=](?P<body>[^\n,;|]+?)(?=$|[\n,;|]|\.\s|\s+(?:secondary|second|2nd|top[- ]?2|rank\s?2|runner))"
 )
 _FIRST_RANKS = frozenset(("primary", "dominant", "main", "predominant", "final", "top", "most likely", "overall"))
 

@@ -92,7 +92,7 @@ def harmless(text: str) -> str:
 
 def read_prose(text: str, labels: EmotionLabels, voices: list[Voice]) -> list[str]:
     """Add what a text claims to `voices`; returns the words that it denies."""
-    text = harmless(text)
+    original, text = text, harmless(text)
     found = labels.find(text)
     denied: dict[str, None] = {}
     if not found:
@@ -108,11 +108,26 @@ def read_prose(text: str, labels: EmotionLabels, voices: list[Voice]) -> list[st
             own.append(marks[index])
             index += 1
         if own or carried < 0:
+            before = len(voices)
             previous, carried = _line(text, position, end, own, labels, voices, denied, previous, carried)
+            _weaken(voices, before, original, own)
         elif re.search(r"(?i)\b(?:absent|not\s+\w+|no|excluded|ruled\s+out)\b[^.]*:\s*$", line):
             carried = -1
         position = end + 1
     return list(denied)
+
+
+_NOT_MERELY = re.compile(r"\bnot\s+(?:just|merely|simply)\s+(?:\w+\s+)?\Z")
+
+
+def _weaken(voices: list[Voice], first: int, text: str, marks: Sequence[tuple[int, int, tuple[str, str]]]) -> None:
+    """ "She is not merely surprised; she is afraid": the first word is less than the second."""
+    weaker = {
+        word for start, _, (word, _) in marks if _NOT_MERELY.search(folded(text)[max(0, start - 30) : start])
+    }
+    for index in range(first, len(voices)):
+        if voices[index].word in weaker:
+            voices[index] = voices[index]._replace(weight=1.0)
 
 
 def _line(
@@ -153,7 +168,8 @@ def _line(
         compared = _comparison(sentence)
         for said in outcome.said:
             word, kind = said.token.payload
-            verdict = said.sign * compared.get(said.token.start, 1)
+            against = compared.get(said.token.start, 1)
+            verdict = -1 if against < 0 and said.sign < 0 else said.sign * against
             if verdict < 0 and word == "neutral" and _sums_up(outcome.clauses, said.clause):
                 verdict = 1
             if verdict < 0:
@@ -173,7 +189,7 @@ def _sums_up(clauses_: Sequence[Clause], number: int) -> bool:
     """ "The face shows no strong feelings: neutral": no denial, but what the denial amounts to."""
     clause = clauses_[number]
     alone = all(token.kind in ("m", "word") for token in clause.tokens) and len(clause.tokens) <= 3
-    return alone and clause.opened in (":", "-", "–", "—") and number > 0 and not clauses_[number - 1].has_mark
+    return alone and clause.opened in (":", "-", "–", "—", "i.e.") and number > 0 and not clauses_[number - 1].has_mark
 
 
 def _concedes(clause: Clause) -> bool:

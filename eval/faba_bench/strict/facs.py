@@ -19,7 +19,7 @@ NAMES: dict[int, tuple[str, ...]] = {
     11: (r"nasolabial (?:furrow )?deepener",),
     12: (r"lip corners? pull(?:er|ers|ing)(?! (?:down(?:wards?)?|apart|sideways|laterally|in(?:wards?)?)\b)",),
     13: (r"(?:cheek|sharp lip) puffer",),
-    14: (r"dimplers?", r"dimpling"),
+    14: (r"dimplers?", r"(?<!chin\s)dimpling"),
     15: (r"lip corners? depress(?:or|ors|ing|ion)", r"lip corners? puller? down(?:wards?)?"),
     16: (r"lower lips? depress(?:or|ors|ing)",),
     17: (r"chin rais(?:er|ers|ing|e)",),

@@ -11,7 +11,7 @@ from faba_bench.strict.tokens import Token
 from faba_bench.strict.verbs import finite
 
 _SUPPOSING = frozenset(("if", "unless", "whether", "as if", "as though"))
-_PRONOUNS = frozenset("it they this these both neither none au aus unit units one the that clearly".split())
+_PRONOUNS = frozenset("it they this these those both neither none au aus unit units one the that clearly".split())
 _NOBODY = frozenset(("no", "nothing", "none", "none of", "neither", "nor", "nobody", "no one", "not a"))
 _BARE_END = frozenset(("too", "either", "also", "however", "though", "indeed", ",", "not", "here"))
 _LINKING = frozenset("appear appears look looks seem seems has have remain remains stay stays".split())
@@ -100,8 +100,8 @@ def is_degree(tokens: Sequence[Token], index: int) -> bool:
     if ahead >= len(tokens):
         return False
     word = tokens[ahead].text
-    if word in ("all", "any"):
-        return False
+    if word in ("all", "any") or (word == "so" and tokens[ahead + 1 : ahead + 2] and tokens[ahead + 1].kind == "m"):
+        return False  # "not so AU6"
     if any(token.text == "enough" for token in tokens[ahead : ahead + 4]):
         return False  # "not strong enough to be coded"
     if word in _HOW and any(token.text in _CLARITY for token in tokens[ahead + 1 : ahead + 2]):

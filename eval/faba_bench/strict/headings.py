@@ -133,7 +133,7 @@ def _is_item_head(pre: Sequence[Token]) -> bool:
 
 def denies_itself(body: Sequence[Token]) -> bool:
     """ "The nose is calm: no AU9": behind its heading a list denies on its own."""
-    return bool(body) and body[0].kind in ("deny", "not") and any(token.kind == "m" for token in body)
+    return bool(body) and body[0].kind in ("deny", "not") and any(token.kind in ("m", "g") for token in body)
 
 
 def heading_sign(tokens: Sequence[Token]) -> int:

@@ -66,6 +66,8 @@ def clause_as(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     behind = tokens[index + 1]
     if index and tokens[index - 1].text == "," and behind.text not in ("well", "if", "though", "opposed", "such"):
         return True
+    if any(token.text in ("as", "so") for token in tokens[max(0, index - 3) : index]):
+        return behind.kind == "pronoun"  # "as clear as AU9", as against "as clear as one would expect"
     if behind.text in ("well", "if", "in", "a", "an", "such", "though", "opposed") or behind.kind in (
         "present",
         "absent",
@@ -138,6 +140,8 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
         and tokens[ahead + 1].text in ("short", "sum")
     ):
         return True
+    if comma and behind.kind == "m" and _denied_at_end(tokens, ahead):
+        return True  # "AU2 only on the right, AU1 nowhere"
     if not (whole or fronted):
         # "AU4 was, the picture ..." does not occur; "Mouth closed, AU25 absent" does.
         return False
@@ -152,6 +156,10 @@ def _resultative(tokens: Sequence[Token]) -> bool:
     while start and (tokens[start - 1].kind == "m" or tokens[start - 1].text in (",", "and", "or")):
         start -= 1
     return 0 < start < len(tokens) and tokens[start - 1].text in _MAKING
+
+
+def _denied_at_end(tokens: Sequence[Token], index: int) -> bool:
+    return index + 1 < len(tokens) and tokens[index + 1].text == "nowhere" and _ends_here(tokens, index + 1)
 
 
 _MAKING = frozenset("make makes made leave leaves left render renders deem consider find keep keeps".split())

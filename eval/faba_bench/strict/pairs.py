@@ -28,7 +28,10 @@ _IN_BRACKET = re.compile(
 _CONFIDENCE = re.compile(
     r"\s*(?:(?:confidence|probability|prob\.?|likelihood|certainty)\s*(?:of|is|=|:)?(?=\s*[\d.]))?", re.IGNORECASE
 )
-_SUFFIX = re.compile(r"\s*(?:[-_]\s*(?P<sign>[+-])(?=\s*(?:[,;]|$))|(?P<tight>[+-])(?=\s*(?:[,;.)]|\s*$|\s+\x01)))")
+_SUFFIX = re.compile(
+    r"\s*(?:[-_]\s*(?P<sign>[+-])(?=\s*(?:[,;]|$))|(?P<tight>(?<!\s)[+-])(?=\s*(?:[,;.)]|\s*$|\s+\x01))|"
+    r"(?P<loose>[+-])(?=\s*(?:[,;.)]|\s*$)))"
+)
 _MARKS_BEFORE = re.compile(
     rf"(?:(?P<yes>[\[(]\s*[xX✓✔√•●*]\s*[\])]|[{re.escape(YES_MARKS)}√])|(?P<no>[\[(]\s*[\])]|[{re.escape(NO_MARKS)}])|(?P<box>☒))\s*[\"'*_(:]*\s*\Z"
 )
@@ -83,7 +86,25 @@ def line_pairs(
     for index, (start, end, labels) in enumerate(spans):
         until = spans[index + 1][0] if index + 1 < len(spans) else len(line)
         pairs.append(_behind(line, start, end, until, labels))
+    return _shared(line, spans, pairs)
+
+
+def _shared(
+    line: str, spans: Sequence[tuple[int, int, tuple[Any, ...]]], pairs: list[Pair | None]
+) -> list[Pair | None]:
+    """The pairs, with the value of a bracket for each label of the list before it: "AU4, AU5 and AU7 (no)"."""
+    if None not in pairs or not any(pair and pair.value.state for pair in pairs):
+        return pairs
+    for index in range(len(pairs) - 2, -1, -1):
+        own, behind = pairs[index], pairs[index + 1]
+        if own is not None or behind is None or not behind.strong or behind.value.number is not None:
+            continue
+        if _LISTED.fullmatch(line, spans[index][1], spans[index + 1][0]):
+            pairs[index] = behind._replace(labels=spans[index][2], start=spans[index][0])
     return pairs
+
+
+_LISTED = re.compile(r"\s*(?:,|/|&|\+|,?\s*(?:and|or)\b)\s*")
 
 
 def leads(line: str, spans: Sequence[tuple[int, int, tuple[Any, ...]]]) -> bool:
@@ -120,7 +141,7 @@ def _is_bullet(before: str, marked: re.Match[str]) -> bool:
 def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]) -> Pair | None:
     suffix = _SUFFIX.match(line[:until] + ("\x01" if until < len(line) else ""), end)
     if suffix:
-        sign = suffix["sign"] or suffix["tight"]
+        sign = suffix["sign"] or suffix["tight"] or suffix["loose"]
         return Pair(labels, Value(sign == "+", strength=float(sign == "+")), "", start, suffix.end(), True)
     box = _BOX.match(line, end, until)
     if box:

@@ -23,6 +23,8 @@ _HOW = frozenset(("most", "more", "very", "quite"))
 _WHOLES = frozenset(("all", "them", "these", "those"))
 _ONES = frozenset("one ones aus units au".split())
 _APART = frozenset(("apart", "apart from", "from"))
+_OF_WHICH = frozenset("of them these those which is are very particularly".split())
+_LIKELY = frozenset("likely plausible probable fitting convincing accurate appropriate apt".split())
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
@@ -52,7 +54,7 @@ class ClauseReader(Claim):
                 # What denied the subject does not deny what follows the verb, but "nothing suggests AU4" does.
                 self.subject_deny = self.deny
                 none = self.deny < 0 and not self.subjects and frames.none_subject(self.tokens, self.verb)
-                none = none or (index > 0 and self.tokens[index - 1].text == "neither")
+                none = none or (index > 0 and self.tokens[index - 1].text == "neither") or self._adverb_denies(index)
                 self.deny = -1 if none else 1
                 self.exception = ""
                 self.nothing = 1
@@ -83,6 +85,8 @@ class ClauseReader(Claim):
         said = Said(token, sign * self.base if not unreal else 0, self.number, self.hedged)
         if self.exception:
             self.state.exceptions.append((said, self.exception))
+        elif before_verb and self.deny < 0 and self.tokens[self.denied_at].text in words.LACK:
+            self.lacked.append(said)
         self.outcome.said.append(said)
         attributive = behind is not None and behind.text in words.PEOPLE and self.verb >= 0
         if not attributive:
@@ -102,6 +106,8 @@ class ClauseReader(Claim):
 
     def _generic(self, index: int, token: Token) -> bool:
         behind = self._behind(index)
+        if token.kind == "deny" and self._only_degree(index):
+            return True  # "none of them strong, but all of them visible"
         if token.kind == "deny":
             self.deny, self.denied_at = -1, index
             if token.text in ("none", "nothing") and behind is None and self.subjects and self.tokens[0].text == "for":
@@ -144,6 +150,8 @@ class ClauseReader(Claim):
             return True
         elif token.text == "less":
             self.less = any(item.text == "than" for item in self.tokens[index + 1 : index + 8])
+            if not self.less and self.verb >= 0 and self.subjects and behind is not None and behind.text in _LIKELY:
+                self.predicate, self.stated = -self.predicate, True  # "AU24 is the less accurate one"
             if not self.less:
                 return True  # "and, less strongly, AU7"
         self.comma_deny = index > 0 and self.tokens[index - 1].text == ","
@@ -375,12 +383,24 @@ class ClauseReader(Claim):
         for index in range(than - 2, max(-1, than - 12), -1):
             if self.tokens[index].text == "more":
                 inside = self.tokens[index + 1 : than]
+                if inside[0].text in _LIKELY:
+                    return True
                 return inside[0].text in ("a", "an", "like", "of") and any(token.kind == "m" for token in inside)
         return False
 
     def _behind_copula(self, index: int) -> bool:
         before = index - (2 if self.tokens[index - 1].text in ("all", "both") else 1)
         return before >= 0 and self.tokens[before].kind == "copula"
+
+    def _adverb_denies(self, verb: int) -> bool:
+        """ "He never shows AU4", "in no way is AU15 involved"."""
+        return verb > 0 and self.tokens[verb - 1].kind == "not" and not self.subjects and self.deny < 0
+
+    def _only_degree(self, index: int) -> bool:
+        if self.tokens[index].text not in ("none", "none of"):
+            return False
+        behind = [token.text for token in self.tokens[index + 1 :] if token.text not in _OF_WHICH]
+        return bool(behind) and all(word in words.DEGREE for word in behind)
 
     def _word(self, index: int, token: Token) -> None:
         text = token.text

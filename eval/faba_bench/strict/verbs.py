@@ -52,6 +52,8 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
         if word.endswith("s") or word.endswith("ed"):
             return not (index and tokens[index - 1].kind == "copula")
         before = tokens[index - 1] if index else token
+        if not index:
+            return word in ("fail", "refuse")  # "... but fail to detect AU1"
         return (
             index > 0
             and not word.endswith("ing")
