@@ -35,7 +35,9 @@ _NUMBERED_HEADING = re.compile(
 
 
 #: "I'd be surprised to see AU6 coded".
-_SURPRISED = re.compile(r"(?i)\bbe\s+(?:very\s+)?surprised\s+(?:to\s+(?:see|find)|if)\b(?!\s+\w+\s+\w+n't|[^.;,]*\bnot\b)")
+_SURPRISED = re.compile(
+    r"(?i)\bbe\s+(?:very\s+)?surprised\s+(?:to\s+(?:see|find)|if)\b(?!\s+\w+\s+\w+n't|[^.;,]*\bnot\b)"
+)
 
 
 def _doubted(match: re.Match[str]) -> str:

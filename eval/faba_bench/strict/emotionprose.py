@@ -122,9 +122,7 @@ _NOT_MERELY = re.compile(r"\bnot\s+(?:just|merely|simply)\s+(?:\w+\s+)?\Z")
 
 def _weaken(voices: list[Voice], first: int, text: str, marks: Sequence[tuple[int, int, tuple[str, str]]]) -> None:
     """ "She is not merely surprised; she is afraid": the first word is less than the second."""
-    weaker = {
-        word for start, _, (word, _) in marks if _NOT_MERELY.search(folded(text)[max(0, start - 30) : start])
-    }
+    weaker = {word for start, _, (word, _) in marks if _NOT_MERELY.search(folded(text)[max(0, start - 30) : start])}
     for index in range(first, len(voices)):
         if voices[index].word in weaker:
             voices[index] = voices[index]._replace(weight=1.0)
