@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,7 +20,8 @@ from typing import IO, Any
 
 from faba_bench.chat.client import Client, Fatal, Rejected, Retryable
 from faba_bench.chat.cost import Estimate, Prices, rough_usage
-from faba_bench.chat.pacing import Pace, backoff
+from faba_bench.chat.pacing import Pace
+from faba_bench.chat.persisting import persist
 from faba_bench.chat.replies import Reply, is_counted
 from faba_bench.errors import BenchError, InputProblems
 from faba_bench.files.jsonfiles import iter_json_lines, parse_json
@@ -176,23 +176,8 @@ class _Run:
             image = _picture(self.pictures[name], self.policy.max_side)
         except Exception as error:  # Pillow raises a dozen kinds for damaged pictures, and one for huge ones
             raise Rejected(printable(f"{question['image']}: no picture: {error}")[:500]) from error
-        rng = random.Random(name)
-        for attempt in range(self.policy.attempts):
-            if not self.pace.wait():
-                raise Rejected("the run was stopped")
-            try:
-                reply = self.client.ask(question["text"], image, "image/png")
-            except Retryable as error:
-                if attempt + 1 == self.policy.attempts:
-                    raise
-                pause = backoff(attempt, self.policy.first_pause, error.after, rng)
-                if error.everyone:
-                    self.pace.hold(pause)
-                if not self.pace.sleep(pause):
-                    raise Rejected("the run was stopped") from error
-                continue
-            self._write(question, name, reply)
-            return
+        send = lambda: self.client.ask(question["text"], image, "image/png")  # noqa: E731
+        self._write(question, name, persist(send, self.pace, self.policy.attempts, self.policy.first_pause, name))
 
     def _write(self, question: dict[str, Any], name: str, reply: Reply) -> None:
         usage = reply.usage if is_counted(reply.usage) else rough_usage(question["text"], reply.text, _IMAGE_TOKENS)

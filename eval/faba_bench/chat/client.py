@@ -111,14 +111,16 @@ class Client:
         """``text`` without the key."""
         return self._scrub(text)
 
-    def ask(self, prompt: str, image: bytes, mime: str) -> Reply:
-        """Send one image. Raises ``Retryable``, ``Rejected`` or ``Fatal``; none of them names the key.
+    def ask(self, prompt: str, image: bytes | None = None, mime: str = "image/png") -> Reply:
+        """Send a text, and an image if given. Raises ``Retryable``, ``Rejected``, ``Fatal``, without the key.
 
         A server that does not know ``max_tokens`` or does not let a temperature be chosen gets the request again
         without, at once and from then on; ``notes`` says so.
         """
-        picture = f"data:{mime};base64,{base64.b64encode(image).decode()}"
-        content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": picture}}]
+        content: str | list[dict[str, Any]] = prompt
+        if image is not None:
+            picture = f"data:{mime};base64,{base64.b64encode(image).decode()}"
+            content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": picture}}]
         message = {"model": self.model, "messages": [{"role": "user", "content": content}]}
         for _ in range(4):
             fields = frozenset(self._fields)
