@@ -86,16 +86,20 @@ def _about_faces(chat: Chat | NativeChat, crop: Any) -> str:
 
 
 def _about_prior(chat: Chat | NativeChat, picture: Any, args: argparse.Namespace) -> str:
+    from llava_faba.inference.prediction import strongest
+
     if chat.status == "no_prior":
         return "This model has no facial prior: it is plain LLaVA."
     if chat.status == "not_found":
         hint = "" if args.align else " For a photograph that is not a face crop, try --align."
         return f"No face was found in {args.image}: the answers come without a facial prior.{hint}"
+    shown = strongest(chat.named_values)
+    named = f" It reads {shown}." if shown else ""
     if chat.landmarks is None:
-        return "A facial prior was computed; its expert places no landmarks."
+        return f"A facial prior was computed; its expert places no landmarks.{named}"
     target = Path(args.landmarks_file or Path(args.image).with_suffix(".landmarks.png").name)
     _draw(chat, picture, target)
-    return f"A face was found; its {len(chat.landmarks)} landmarks are drawn in {target}."
+    return f"A face was found; its {len(chat.landmarks)} landmarks are drawn in {target}.{named}"
 
 
 def _draw(chat: Chat | NativeChat, picture: Any, target: Path) -> None:

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from faba_bench.console.output import emit, tell
 
     from llava_faba.inference.engines.kinds import choose_engine
+    from llava_faba.inference.prediction import strongest
 
     args.engine = choose_engine(args.engine, args.model_path)
     if args.engine == "vllm":
@@ -62,9 +63,17 @@ def run(args: argparse.Namespace) -> int:
     remark = "" if prediction.status in ("found", "no_prior") else f"\n[facial prior: {prediction.status}]"
     if prediction.about_faces:
         remark = f"\n[{prediction.about_faces}]"
+    shown = strongest(prediction.named_values)
+    remark += f"\n[{shown}]" if shown else ""
     emit(
         args,
-        {"text": prediction.text, "status": prediction.status, "landmarks": landmarks, "face": prediction.face},
+        {
+            "text": prediction.text,
+            "status": prediction.status,
+            "landmarks": landmarks,
+            "face": prediction.face,
+            "named_values": prediction.named_values,
+        },
         prediction.text + remark,
     )
     return 0

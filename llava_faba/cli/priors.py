@@ -167,18 +167,21 @@ def _add_get(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def run_get(args: argparse.Namespace) -> int:
-    """Prior, status and landmarks (in pixels; null without a face, or where the priors are no landmarks)."""
+    """Prior, status, landmarks (in pixels; null without a face, or where the priors are none) and values with names."""
     from llava_faba.errors import ExpertError, PriorError
+    from llava_faba.experts import create_expert
     from llava_faba.priors.convert import expert_of
     from llava_faba.priors.store import PriorStore
 
     store = PriorStore.open(args.store)
     entry, prior = store.entry(args.image), store.get(args.image)
+    named: dict[str, float] = {}
+    points = None
     try:
+        named = create_expert(store.expert, store.settings, size=store.size).named_values(prior)
         points = expert_of(store).landmarks(prior, (entry.width, entry.height)) if entry.width else None
     except (ExpertError, PriorError) as error:
         tell(f"no landmarks: {error}")
-        points = None
     values = {
         "image": entry.image,
         "status": entry.status,
@@ -188,6 +191,7 @@ def run_get(args: argparse.Namespace) -> int:
         "sha256": None if entry.content is None or entry.content.sha256 is None else entry.content.name,
         "prior": prior.tolist(),
         "landmarks": None if points is None else points.tolist(),
+        "named_values": named,
     }
     note = f", {entry.note}" if entry.note else ""
     head = f"{entry.image}: {entry.status}, {entry.width}x{entry.height}{note}"
@@ -389,14 +393,19 @@ def _add_stats(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run_stats(args: argparse.Namespace) -> int:
     """Mean face, how much each point moves, and the images that are odd: write plots and lists of them."""
-    from llava_faba.experts import LandmarkExpert, expert_class
+    from llava_faba.errors import PriorError
+    from llava_faba.experts import LandmarkExpert, part_classes
     from llava_faba.priors.convert import expert_of
     from llava_faba.priors.show import stored, write_sheets
     from llava_faba.priors.stats import outliers_in, write_statistics
     from llava_faba.priors.store import PriorStore
 
     store, out = PriorStore.open(args.store), args.out or args.store / "stats"
-    kind = expert_class(store.expert)
+    kind, *others = part_classes(store.expert)
+    if others or kind.feature_names:
+        raise PriorError(
+            f"{store.path}: the priors of '{store.expert}' are not points alone; statistics are of points."
+        )
     summary = write_statistics(store, out, kind.dimensions if issubclass(kind, LandmarkExpert) else 2)
     say(_counts(summary["status"]))
     say(f"{summary['faces']} faces, {summary['outliers']} of them odd; mean face and plots in {out}")

@@ -141,10 +141,10 @@ def _licences(base: str, expert: str) -> str:
 
 
 def _licence(expert: str) -> str:
-    from llava_faba.experts import expert_class
+    from llava_faba.experts import part_classes
 
     try:
-        said = expert_class(expert).weights_licence
+        said = " ".join(dict.fromkeys(filter(None, (cls.weights_licence for cls in part_classes(expert)))))
     except ExpertError:
         said = ""
     return said or "see the expert's own licence."

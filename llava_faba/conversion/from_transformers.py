@@ -28,6 +28,7 @@ _PRIOR = (
     "facial_prior_expert_version",
     "facial_prior_expert_settings",
     "facial_prior_normalization",
+    "facial_prior_sizes",
     "facial_prior_statistics",
 )
 _NOT_CLIPS = ("EmolaImageProcessor", "image_grid_pinpoints", "do_pad", "processor_class")

@@ -45,7 +45,12 @@ _VISION = (
     "patch_size",
     "projection_dim",
 )
-_PRIOR = ("facial_prior_expert_version", "facial_prior_expert_settings", "facial_prior_statistics")
+_PRIOR = (
+    "facial_prior_expert_version",
+    "facial_prior_expert_settings",
+    "facial_prior_sizes",
+    "facial_prior_statistics",
+)
 
 
 def check_convertible(source: Source) -> None:
@@ -178,6 +183,7 @@ def processor_config(source: Source, native: dict[str, Any]) -> dict[str, Any]:
             "version": native.get("facial_prior_expert_version"),
             "settings": native.get("facial_prior_expert_settings"),
             "size": native["landmark_feature_hidden_size"],
+            **({"sizes": native["facial_prior_sizes"]} if native.get("facial_prior_sizes") else {}),
             "normalization": native["facial_prior_normalization"],
             "statistics": native.get("facial_prior_statistics"),
         },

@@ -3,22 +3,24 @@
 Landmark coordinates are small movements on top of large constants. ``standardize`` removes the constants: per
 coordinate, minus the training set's mean, divided by its standard deviation. ``pose`` first removes translation,
 scale and rotation by a similarity (Procrustes) alignment to the mean shape, then standardizes what is left.
-``none`` is what the paper does. A zero vector means "no face" and stays zero in every method.
+``none`` is what the paper does. A zero vector means "no face" and stays zero in every method. The vector of several
+experts is cut into theirs, and each is normalized for itself: "pose+standardize".
 
 Statistics live in the checkpoint's config.json as plain numbers (docs/decisions/0003-normalization-in-config.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from llava_faba.errors import CheckpointError, PriorError
+from llava_faba.vetting.prior_parts import METHOD_KEYS, SIZES_KEY, methods, needed_statistics
 
-METHODS = ("none", "standardize", "pose")
+METHODS = tuple(METHOD_KEYS)
 
 # Below this many image half-sides a coordinate is constant, and dividing by it would only amplify noise.
 _SMALLEST_SCALE = 1e-4
@@ -27,17 +29,31 @@ _SMALLEST_SCALE = 1e-4
 _NO_SHAPE = 1e-6
 
 
-def fit_statistics(method: str, priors: np.ndarray) -> dict[str, list[float]] | None:
+def fit_statistics(
+    method: str, priors: np.ndarray, sizes: Sequence[int] | None = None
+) -> dict[str, list[float]] | None:
     """Statistics of ``method`` over ``priors`` (n, size), float; all-zero rows ("no face") are left out.
 
-    Returns None for ``none``. Raises PriorError when no row holds a face, when ``pose`` is asked of priors that are not
-    x, y pairs or have no shape, and for numbers that are not finite.
+    ``sizes``: numbers of each of several experts, whose parts of a row are fitted each for itself, with rows of zeros
+    of its own. Returns None for ``none``. Raises PriorError when no row holds a face, when ``pose`` is asked of priors
+    that are not x, y pairs or have no shape, and for numbers that are not finite.
     """
+    sizes = list(sizes or [priors.shape[1]])
+    named = _methods(method, len(sizes))
+    keys = needed_statistics(named)
+    fitted: dict[str, list[float]] = {key: [] for key in keys}
+    blocks = np.split(np.asarray(priors, dtype=np.float64), np.cumsum(sizes)[:-1], axis=1)
+    for one, block in zip(named, blocks, strict=True):
+        found = _fit_part(one, block)
+        for key in keys:  # what a part has no use for changes nothing there
+            fitted[key] += found.get(key) or [1.0 if key == "scale" else 0.0] * block.shape[1]
+    return fitted or None
+
+
+def _fit_part(method: str, priors: np.ndarray) -> dict[str, list[float]]:
     if method == "none":
-        return None
-    _check_method(method)
-    found = np.asarray(priors, dtype=np.float64)
-    found = found[np.any(found != 0, axis=1)]
+        return {}
+    found = priors[np.any(priors != 0, axis=1)]
     if len(found) == 0:
         raise PriorError(f"facial_prior_normalization '{method}' cannot be fitted: no prior holds a face.")
     if not np.isfinite(found).all():
@@ -55,13 +71,21 @@ def fit_statistics(method: str, priors: np.ndarray) -> dict[str, list[float]] | 
 
 
 class PriorNormalizer:
-    """Applies a fitted normalization to float priors (batch, size), on any device, in float32."""
+    """Applies a fitted normalization to float priors (batch, size), on any device, in float32.
 
-    def __init__(self, method: str, statistics: Mapping[str, Any] | None, size: int) -> None:
-        _check_method(method)
+    ``sizes``: numbers of each of several experts; each part is normalized for itself, and one of zeros stays zero.
+    """
+
+    def __init__(
+        self, method: str, statistics: Mapping[str, Any] | None, size: int, sizes: Sequence[int] | None = None
+    ) -> None:
         self.method = method
+        self._sizes = list(sizes or [size])
+        if sum(self._sizes) != size:
+            raise CheckpointError(f"config.json: {SIZES_KEY} {self._sizes} do not add up to {size} numbers.")
+        self._methods = _methods(method, len(self._sizes))
         self._values: dict[str, torch.Tensor] = {}
-        for key in {"none": (), "standardize": ("mean", "scale"), "pose": ("shape", "mean", "scale")}[method]:
+        for key in needed_statistics(self._methods):
             values = (statistics or {}).get(key)
             if values is None or len(values) != size:
                 raise CheckpointError(
@@ -76,24 +100,36 @@ class PriorNormalizer:
             getattr(config, "facial_prior_normalization", None) or "none",
             getattr(config, "facial_prior_statistics", None),
             size,
+            getattr(config, SIZES_KEY, None),
         )
 
     def __call__(self, priors: torch.Tensor) -> torch.Tensor:
         priors = priors.float()
-        if self.method == "none":
+        if not self._values:
             return priors
-        values = {key: value.to(priors.device) for key, value in self._values.items()}
-        found = (priors != 0).any(dim=-1, keepdim=True)
-        result = _aligned(priors, values["shape"]) if self.method == "pose" else priors
-        result = (result - values["mean"]) / values["scale"]
-        return torch.where(found, result, torch.zeros_like(result))
+        values = {key: value.to(priors.device).split(self._sizes) for key, value in self._values.items()}
+        parts = priors.split(self._sizes, dim=-1)
+        done = [
+            _normalized(method, part, {key: value[number] for key, value in values.items()})
+            for number, (method, part) in enumerate(zip(self._methods, parts, strict=True))
+        ]
+        return torch.cat(done, dim=-1)
 
 
-def _check_method(method: str) -> None:
-    if method not in METHODS:
-        raise CheckpointError(
-            f"facial_prior_normalization '{method}' is unknown; this version knows {', '.join(METHODS)}."
-        )
+def _normalized(method: str, priors: torch.Tensor, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    if method == "none":
+        return priors
+    found = (priors != 0).any(dim=-1, keepdim=True)
+    result = _aligned(priors, values["shape"]) if method == "pose" else priors
+    result = (result - values["mean"]) / values["scale"]
+    return torch.where(found, result, torch.zeros_like(result))
+
+
+def _methods(text: str, parts: int) -> list[str]:
+    try:
+        return methods(text, parts)
+    except ValueError as error:
+        raise CheckpointError(f"facial_prior_normalization {error}.") from None
 
 
 def _mean_shape(priors: np.ndarray) -> np.ndarray:

@@ -5,11 +5,14 @@ beside them, so that an older reader still finds what it knows:
 
 =================================  ==========================================================================
 ``landmark_feature_hidden_size``   numbers in a prior; its presence is what makes a config an EmoLA config
-``facial_prior_expert``            name of the expert that made the priors (absent: ``emola-106``, the authors')
+``facial_prior_expert``            name of the expert that made the priors (absent: ``emola-106``, the authors');
+                                   of several, their names joined by "+"
+``facial_prior_sizes``             numbers of each of several experts, in their order (absent: one expert)
 ``facial_prior_expert_version``    its version, for the reader
 ``facial_prior_expert_settings``   its settings, needed to compute the same prior again
 ``facial_prior_projector_type``    ``linear``, ``mlpNx_gelu`` or ``identity`` (absent: as ``mm_projector_type``)
-``facial_prior_normalization``     ``none``, ``standardize`` or ``pose`` (absent: ``none``)
+``facial_prior_normalization``     ``none``, ``standardize`` or ``pose`` (absent: ``none``), or one for each of several
+                                   experts, joined by "+"
 ``facial_prior_statistics``        what the normalization was fitted to (see ``emola/normalization.py``)
 =================================  ==========================================================================
 """

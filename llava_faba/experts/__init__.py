@@ -2,6 +2,7 @@
 
 ``base``      the interface (``PriorExpert``, and ``LandmarkExpert`` for those that place points on a face)
 ``registry``  experts by name, through the entry-point group ``llava_faba.experts``
+``joined``    several experts as one, "a+b"
 one module per expert beside them
 """
 
@@ -15,11 +16,13 @@ from llava_faba.experts.base import (
     PriorResult,
     PriorStatus,
 )
-from llava_faba.experts.registry import create_expert, expert_class, expert_names
+from llava_faba.experts.joined import JoinedExpert
+from llava_faba.experts.registry import create_expert, expert_class, expert_names, part_classes, part_names
 
 __all__ = [
     "FoundFace",
     "Frames",
+    "JoinedExpert",
     "LandmarkExpert",
     "Located",
     "Picture",
@@ -29,4 +32,6 @@ __all__ = [
     "create_expert",
     "expert_class",
     "expert_names",
+    "part_classes",
+    "part_names",
 ]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -109,7 +110,8 @@ class PriorExpert(abc.ABC):
     Attributes: ``size`` (numbers in a prior), ``version`` (changes when equal input gives other numbers),
     ``in_workers`` (extraction runs the expert itself in its worker processes, which make their own from
     ``settings``: right for one that computes on a CPU core, wrong for one on a GPU), ``finds_faces`` (False for one
-    that takes the whole picture for the face: right for crops, wrong for photographs).
+    that takes the whole picture for the face: right for crops, wrong for photographs), ``feature_names`` (of an expert
+    whose numbers each have a name: one for each, in their order).
     """
 
     name: ClassVar[str]
@@ -118,6 +120,12 @@ class PriorExpert(abc.ABC):
     size: int
     in_workers: bool = False
     finds_faces: bool = True
+    feature_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers of each expert whose priors these are, in their order: one but for several joined experts."""
+        return [self.size]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -126,6 +134,10 @@ class PriorExpert(abc.ABC):
         Never loads or downloads anything; the checksum of a file of weights is in it once the file is there.
         """
         return {}
+
+    def maker(self) -> Callable[[], PriorExpert]:
+        """What makes the same expert in another process; it pickles."""
+        return functools.partial(type(self), **self.settings)
 
     def missing(self) -> str | None:
         """The package or file of weights that the expert lacks and how to get it, or None. Loads, downloads nothing."""
@@ -156,9 +168,22 @@ class PriorExpert(abc.ABC):
         """``extract`` on what the preparer made of each picture."""
         return self.extract(prepared)
 
+    def from_others(self, others: Mapping[str, PriorResult], sizes: Sequence[tuple[int, int]]) -> PriorResult | None:
+        """Priors of pictures of ``sizes`` (width, height) made of other experts' results of the same pictures.
+
+        ``others``: by the experts' names. Returns None where this expert must see the pictures itself.
+        """
+        return None
+
     def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
         """The landmarks (points, 2 or 3) behind a prior of an image of ``size`` (width, height), if it has any."""
         return None
+
+    def named_values(self, feature: np.ndarray) -> dict[str, float]:
+        """The numbers of a prior (size,) that have names; empty for an expert without names and for zeros."""
+        if not self.feature_names or not np.any(feature):
+            return {}
+        return dict(zip(self.feature_names, map(float, feature), strict=True))
 
     def find_all(self, picture: Picture) -> list[FoundFace] | None:
         """Every face in a picture, the main one first; None from an expert that cannot find faces."""

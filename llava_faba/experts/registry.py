@@ -1,7 +1,7 @@
 """Experts by name, through the entry-point group ``llava_faba.experts``.
 
 A third party adds an expert by declaring an entry point of that group that names a subclass of ``PriorExpert``; its
-module is imported when the expert is asked for.
+module is imported when the expert is asked for. ``a+b`` is two of them side by side (``joined``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from llava_faba.errors import ExpertError, nearest
 from llava_faba.experts.base import PriorExpert
+from llava_faba.experts.joined import JOINT, JoinedExpert, settings_of_part
 
 GROUP = "llava_faba.experts"
 
@@ -51,6 +52,23 @@ def expert_class(name: str) -> type[PriorExpert]:
     return found
 
 
+def part_names(name: str) -> list[str]:
+    """The experts that a name joins by "+"; a name without that, and one that a package has declared, is its own."""
+    return [name] if name in _declared() else name.split(JOINT)
+
+
+def part_classes(name: str) -> list[type[PriorExpert]]:
+    """The classes of the experts that a name joins, of one expert its own; nothing is made.
+
+    Raises ExpertError as ``expert_class``, and for a name that joins an expert with itself.
+    """
+    names = part_names(name)
+    twice = next((one for one in names if names.count(one) > 1), None)
+    if twice is not None:
+        raise ExpertError(f"'{name}' joins the facial prior expert '{twice}' with itself.")
+    return [expert_class(one) for one in names]
+
+
 _KINDS = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "str | None": (str, type(None))}
 
 
@@ -74,8 +92,27 @@ def create_expert(name: str, settings: dict[str, Any] | None = None, *, size: in
     ``size``: the prior size that the caller needs; ``precomputed`` takes any, the others must agree.
     Raises ExpertError for an unknown expert, settings that it does not take, missing weights, or another size.
     """
+    if len(part_classes(name)) == 1:
+        return _create_one(name, settings or {}, size)
+    return _create_joined(name, settings or {}, size)
+
+
+def _create_joined(name: str, settings: dict[str, Any], size: int | None) -> PriorExpert:
+    """``settings``: each under its part's name and a dot."""
+    names = part_names(name)
+    stray = next((key for key in settings if not any(key.startswith(f"{part}.") for part in names)), None)
+    if stray is not None:
+        raise ExpertError(
+            f"facial prior expert '{name}' does not take the setting '{stray}': say whose it is, such as "
+            f"'{names[0]}.{stray}'."
+        )
+    expert = JoinedExpert([_create_one(part, settings_of_part(settings, part), None) for part in names])
+    return _of_size(expert, size)
+
+
+def _create_one(name: str, settings: dict[str, Any], size: int | None) -> PriorExpert:
     cls = expert_class(name)
-    arguments = dict(settings or {})
+    arguments = dict(settings)
     if name == "precomputed" and size is not None:
         arguments.setdefault("size", size)
     _check_kinds(name, cls, arguments)
@@ -83,9 +120,13 @@ def create_expert(name: str, settings: dict[str, Any] | None = None, *, size: in
         expert = cls(**arguments)
     except TypeError as error:
         raise ExpertError(f"facial prior expert '{name}' does not take the settings {arguments}: {error}") from error
+    return _of_size(expert, size)
+
+
+def _of_size(expert: PriorExpert, size: int | None) -> PriorExpert:
     if size is not None and expert.size != size:
         raise ExpertError(
-            f"facial prior expert '{name}' gives {expert.size} numbers, but {size} are needed; "
+            f"facial prior expert '{expert.name}' gives {expert.size} numbers, but {size} are needed; "
             "choose the expert that made the priors."
         )
     return expert

@@ -85,7 +85,8 @@ def answer_one(
     priors = torch.from_numpy(result.features)
     text = answer_batch(loaded, images, [question], priors, image_sizes=[picture.size], **options)[0]
     points, status = result.landmarks[0] if result.landmarks else None, result.statuses[0].value
-    return Prediction(text, points, status, box_around(points) if status == "several_faces" else None)
+    face = box_around(points) if status == "several_faces" else None
+    return Prediction(text, points, status, face, model.facial_prior_expert().named_values(result.features[0]))
 
 
 def preprocess(pictures: Sequence[Any], processor: Any, model: Any) -> Any:

@@ -31,7 +31,8 @@ class Chat:
     """Questions about one PIL image; every answer knows the turns before it, and all share one facial prior.
 
     ``loaded``: what ``load_model`` returned. ``conversation``: name of the LLaVA conversation template; default: the
-    checkpoint's. Attributes: ``status`` and ``landmarks`` as in ``Prediction``; ``roles``, the two speakers' names.
+    checkpoint's. Attributes: ``status``, ``landmarks`` and ``named_values`` as in ``Prediction``; ``roles``, the two
+    speakers' names.
     Raises UserError for an unknown template, ExpertError when the model's expert cannot be used here.
     """
 
@@ -44,11 +45,13 @@ class Chat:
         self.roles: tuple[str, str] = self._template.roles
         self.status = "no_prior"
         self.landmarks: np.ndarray | None = None
+        self.named_values: dict[str, float] = {}
         if has_prior(self._model.config):
             result = self._model.compute_facial_priors(self._images, self._sizes)
             self._extra["facial_priors"] = torch.from_numpy(result.features).to(self._model.device)
             self.status = result.statuses[0].value
             self.landmarks = result.landmarks[0] if result.landmarks else None
+            self.named_values = self._model.facial_prior_expert().named_values(result.features[0])
 
     def ask(
         self,

@@ -33,6 +33,7 @@ class NativeChat:
         self._prior = result.features
         self.status = result.statuses[0].value
         self.landmarks: np.ndarray | None = result.landmarks[0] if result.landmarks else None
+        self.named_values = self._processor.facial_prior_expert().named_values(result.features[0])
 
     def ask(
         self,
@@ -79,7 +80,8 @@ def answer_one(
     chat = NativeChat(loaded, picture, conversation)
     text = chat.ask(question, max_new_tokens=max_new_tokens)
     points = chat.landmarks
-    return Prediction(text, points, chat.status, box_around(points) if chat.status == "several_faces" else None)
+    face = box_around(points) if chat.status == "several_faces" else None
+    return Prediction(text, points, chat.status, face, chat.named_values)
 
 
 def check_conversation(conversation: str | None) -> None:

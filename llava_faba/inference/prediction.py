@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,13 +17,15 @@ class Prediction:
     ``text``: the answer. ``landmarks``: float32 (points, 2 or 3) in pixels of the picture that the model saw, or None
     when there is no face or no landmarks behind the prior. ``status``: "found", "not_found" or "several_faces";
     "no_prior" for a plain LLaVA model. ``face``: with several faces, the box of the one that was read, (left, top,
-    right, bottom) in pixels of the picture that was given (where its expert places landmarks).
+    right, bottom) in pixels of the picture that was given (where its expert places landmarks). ``named_values``: the
+    numbers of its prior that have names (blendshapes, 0 to 1); empty without a face.
     """
 
     text: str
     landmarks: np.ndarray | None
     status: str
     face: tuple[float, float, float, float] | None = None
+    named_values: dict[str, float] = field(default_factory=dict)
 
     @property
     def about_faces(self) -> str:
@@ -33,6 +36,15 @@ class Prediction:
             return "the picture shows several faces; the main one was read"
         left, top, right, bottom = (round(edge) for edge in self.face)
         return f"the picture shows several faces; the one at x {left} to {right}, y {top} to {bottom} was read"
+
+
+def strongest(named_values: Mapping[str, float], count: int = 6) -> str:
+    """The largest of named values in words, for people; empty where there are none above 0.1.
+
+    Names that begin with an underscore stand for nothing in the face.
+    """
+    shown = sorted((one for one in named_values.items() if one[0][:1] != "_"), key=lambda one: -one[1])
+    return ", ".join(f"{name} {value:.2f}" for name, value in shown[:count] if value > 0.1)
 
 
 def box_around(points: np.ndarray | None) -> tuple[float, float, float, float] | None:

@@ -31,6 +31,7 @@ from llava_faba.model.config import PRIOR_SIZE_KEY, REFERENCE_EXPERT
 from llava_faba.model.handing_over import whole_weights
 from llava_faba.model.projector import PROJECTOR_NAME, projector_state
 from llava_faba.vetting import side_files, tokenizer
+from llava_faba.vetting.prior_parts import SIZES_KEY
 
 NO_FACE_FILE = "no_face_prior.npy"
 REFERENCE_SIZE = 212  # of emola-106, and of FABA-Instruct's landmark vectors
@@ -143,10 +144,10 @@ def _emola(model_path: str | Path) -> Checkpoint:
 
 
 def _check_expert(checkpoint: Checkpoint, expert: str | None) -> None:
-    from llava_faba.experts import expert_class
+    from llava_faba.experts import part_classes
 
     if expert is not None:
-        expert_class(expert)  # unknown names end here
+        part_classes(expert)  # unknown names end here
     elif "facial_prior_expert" not in checkpoint.config and checkpoint.config[PRIOR_SIZE_KEY] != REFERENCE_SIZE:
         raise UserError(
             f"{checkpoint.folder}: its priors have {checkpoint.config[PRIOR_SIZE_KEY]} numbers, so they are not those "
@@ -169,6 +170,12 @@ def _check_expressible(checkpoint: Checkpoint, fold_normalization: bool) -> None
             f"{place}: the authors' format has no normalization of priors, this model was trained with 'standardize'. "
             "--fold-normalization puts it into the projector's first layer (see what it says of pictures without a "
             "face), or train with --facial_prior_normalization none."
+        )
+    if method == "standardize" and len(config.get(SIZES_KEY) or ()) > 1:
+        raise UserError(
+            f"{place}: the priors are of several experts ('{config.get('facial_prior_expert')}'), each normalized for "
+            "itself; a picture in which one of them has found no face could not be told to the authors' code. Train "
+            "with --facial_prior_normalization none to export."
         )
     if method not in ("none", "standardize"):
         raise UserError(

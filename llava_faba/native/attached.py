@@ -35,6 +35,7 @@ class FacialPriorConfig(PreTrainedConfig):
     facial_prior_expert: str = "precomputed"
     facial_prior_expert_version: str | None = None
     facial_prior_expert_settings: dict[str, Any] | None = None
+    facial_prior_sizes: list[int] | None = None
     facial_prior_projector_type: str = "mlp2x_gelu"
     facial_prior_normalization: str = "none"
     facial_prior_statistics: dict[str, Any] | None = None

@@ -132,7 +132,7 @@ def attach(
         described["size"] = int(create_expert(expert, settings or {}).size)
     if not described["size"] or projector_depth(projector) == 0:
         raise UserError("attach needs the prior's size (size=) and a projector with layers ('linear', 'mlp2x_gelu').")
-    shared_expert(expert, settings, described["size"])  # an unknown one ends here
+    sizes = shared_expert(expert, settings, described["size"]).sizes  # an unknown one ends here
     tokenizer = processor.tokenizer
     tokenizer.add_tokens([AddedToken(PRIOR_TOKEN, special=True, normalized=False)], special_tokens=True)
     embeddings = model.get_input_embeddings()
@@ -143,6 +143,7 @@ def attach(
         landmark_feature_hidden_size=described["size"],
         facial_prior_expert=expert,
         facial_prior_expert_settings=settings or {},
+        facial_prior_sizes=sizes if len(sizes) > 1 else None,
         facial_prior_projector_type=projector,
         facial_prior_normalization=normalization,
         facial_prior_statistics=statistics,

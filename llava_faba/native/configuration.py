@@ -17,6 +17,7 @@ class EmolaConfig(LlavaConfig):
 
     ``landmark_feature_hidden_size``: numbers in a facial prior. ``facial_prior_expert``, ``_version``, ``_settings``:
     what made the priors. ``facial_prior_projector_type``: ``linear``, ``mlpNx_gelu`` or ``identity``.
+    ``facial_prior_sizes``: numbers of each of several experts ("a+b").
     ``facial_prior_normalization``, ``facial_prior_statistics``: what is done to a prior before the projector.
     ``image_aspect_ratio``: how pictures become squares: "pad", "anyres" or None (CLIP's crop).
     ``image_grid_pinpoints``, ``mm_patch_merge_type``: LLaVA-1.6's, used with "anyres".
@@ -32,6 +33,7 @@ class EmolaConfig(LlavaConfig):
     facial_prior_expert: str = "emola-106"
     facial_prior_expert_version: str | None = None
     facial_prior_expert_settings: dict[str, Any] | None = None
+    facial_prior_sizes: list[int] | None = None
     facial_prior_projector_type: str = "mlp2x_gelu"
     facial_prior_normalization: str = "none"
     facial_prior_statistics: dict[str, Any] | None = None

@@ -139,7 +139,7 @@ def _check(settings: TrainSettings) -> None:
         raise UserError("max_length and lora.r are whole numbers above zero")
     if not 0 < settings.learning_rate < 1 or not 0 <= (settings.image_projector_rate or 0) < 1:
         raise UserError("learning_rate and image_projector_rate lie between 0 and 1")
-    if settings.attach is not None and settings.attach.normalization not in METHODS:
+    if settings.attach is not None and not set(settings.attach.normalization.split("+")) <= {*METHODS}:
         raise UserError(f"attach.normalization is '{settings.attach.normalization}', none of {', '.join(METHODS)}")
     if settings.attach is not None and settings.priors is None:
         raise UserError("attach needs 'priors', a store: its expert is the one that the model gets")

@@ -107,7 +107,9 @@ def _attached(settings: TrainSettings, data: TrainingData, model: Any, processor
     fitted = None if chosen.normalization == "none" else chosen.normalization
     faces = report_priors(data, fitted=fitted)
     from llava_faba.emola.normalization import fit_statistics
+    from llava_faba.native.shared_experts import shared_expert
 
+    sizes = shared_expert(store.expert, store.settings, store.size).sizes
     torch.manual_seed(int(settings.trainer.get("seed", 42)))
     model, processor = attach(
         model,
@@ -116,7 +118,7 @@ def _attached(settings: TrainSettings, data: TrainingData, model: Any, processor
         settings=store.settings,
         size=store.size,
         normalization=chosen.normalization,
-        statistics=fit_statistics(chosen.normalization, faces),
+        statistics=fit_statistics(chosen.normalization, faces, sizes),
         projector=chosen.projector,
     )
     model.config.facial_prior_expert_version = store.expert_version

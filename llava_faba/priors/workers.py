@@ -65,7 +65,7 @@ class ReadAndExtract:
 
     def __init__(self, folder: Path, expert: PriorExpert) -> None:
         self.folder = folder
-        self._kind, self._settings = type(expert), expert.settings
+        self._make = expert.maker()
         self._expert: PriorExpert | None = expert
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class ReadAndExtract:
     @property
     def expert(self) -> PriorExpert:
         if self._expert is None:
-            self._expert = self._kind(**self._settings)
+            self._expert = self._make()
         return self._expert
 
     def start(self) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 from llava_faba.emola.normalization import METHODS
 from llava_faba.emola.settings import REFERENCE_EXPERT
 from llava_faba.errors import UserError
-from llava_faba.experts import LandmarkExpert, create_expert, expert_class
+from llava_faba.experts import LandmarkExpert, PriorExpert, create_expert, part_classes, part_names
 from llava_faba.training.flag_checks import HIDDEN
 from llava_faba.training.identity import remember
 from llava_faba.training.run_lock import hold_output
 from llava_faba.training.template import check_version
+from llava_faba.vetting.prior_parts import SIZES_KEY, joined_methods, methods
 
 NO_PRIOR = "none"
 
@@ -76,8 +77,9 @@ def emola_model_arguments(original: Any) -> Any:
         facial_prior_expert: str | None = field(
             default=None,
             metadata={
-                "help": "Facial prior expert that made the priors, recorded in the checkpoint; 'precomputed' for the "
-                "records' own vectors, 'none' for plain LLaVA on the same data."
+                "help": "Facial prior expert that made the priors, recorded in the checkpoint; several joined by '+' "
+                "(mediapipe-478+blendshapes-52); 'precomputed' for the records' own vectors, 'none' for plain LLaVA on "
+                "the same data."
             },
         )
         facial_prior_size: int | None = field(
@@ -95,7 +97,7 @@ def emola_model_arguments(original: Any) -> Any:
             metadata={
                 "help": "What is done to a prior before the projector: 'none' (the paper), 'standardize' (per "
                 "coordinate, fitted on the training set), 'pose' (similarity pose removed, then standardized; priors "
-                "that are x, y pairs only). "
+                "that are x, y pairs only); of several experts one for all, or one each, joined by '+'. "
                 "Default: 'pose' for experts that give x, y points, else 'standardize' "
                 "(docs/measurements/demo-ablation.md)."
             },
@@ -114,11 +116,9 @@ def emola_model_arguments(original: Any) -> Any:
 
         def __post_init__(self) -> None:
             remember(self)
-            if self.facial_prior_normalization not in (None, *METHODS):
-                raise UserError(
-                    f"--facial_prior_normalization '{self.facial_prior_normalization}' is unknown; "
-                    f"choose one of {', '.join(METHODS)}."
-                )
+            self._facial_prior_sizes: list[int] = []
+            if self.facial_prior_expert in (None, NO_PRIOR):
+                self._check_normalization(1)
             if self.facial_prior_expert is not None:
                 check_version(self.version)
             if self.facial_prior_expert in (None, NO_PRIOR):
@@ -130,18 +130,46 @@ def emola_model_arguments(original: Any) -> Any:
             wanted = self.facial_prior_size
             if self.facial_prior_expert == "precomputed" and wanted is None:
                 wanted = 212  # FABA-Instruct's landmark vectors
-            self.facial_prior_size = _prior_size(str(self.facial_prior_expert), wanted)
+            name = str(self.facial_prior_expert)
+            names, classes = part_names(name), part_classes(name)
+            self._check_normalization(len(names))
+            if len(names) == 1:
+                sizes = [_prior_size(name, classes[0], wanted)]
+            else:
+                sizes = [_prior_size(*part, None) for part in zip(names, classes, strict=True)]
+                if wanted not in (None, sum(sizes)):
+                    raise UserError(
+                        f"--facial_prior_size {wanted}: expert '{name}' gives {sum(sizes)} numbers; leave the flag out."
+                    )
+            self.facial_prior_size, self._facial_prior_sizes = sum(sizes), sizes
             if self.facial_prior_normalization is None:
-                self.facial_prior_normalization = _default_normalization(str(self.facial_prior_expert))
-            elif self.facial_prior_normalization == "pose":
-                _check_pose(str(self.facial_prior_expert), self.facial_prior_size)
+                self.facial_prior_normalization = joined_methods([_default_normalization(cls) for cls in classes])
+            for part, cls, size, method in zip(names, classes, sizes, self._methods(), strict=True):
+                if method == "pose":
+                    _check_pose(part, cls, size)
+
+        def _methods(self) -> list[str]:
+            return methods(str(self.facial_prior_normalization), len(self._facial_prior_sizes))
+
+        def _check_normalization(self, parts: int) -> None:
+            if self.facial_prior_normalization is None:
+                return
+            try:
+                self.facial_prior_normalization = joined_methods(methods(self.facial_prior_normalization, parts))
+            except ValueError as error:
+                raise UserError(
+                    f"--facial_prior_normalization {error}; choose one of {', '.join(METHODS)}, or for several experts "
+                    "one each, joined by '+'."
+                ) from None
 
         def facial_prior_config(self) -> dict[str, Any]:
             """The keys that go into the checkpoint's config.json."""
-            values = {
+            values: dict[str, Any] = {
                 "facial_prior_expert": self.facial_prior_expert,
                 "facial_prior_normalization": self.facial_prior_normalization,
             }
+            if len(self._facial_prior_sizes) > 1:
+                values[SIZES_KEY] = self._facial_prior_sizes
             if self.facial_prior_projector_type is not None:
                 values["facial_prior_projector_type"] = self.facial_prior_projector_type
             return values
@@ -149,35 +177,32 @@ def emola_model_arguments(original: Any) -> Any:
     return _renamed(_with_help(EmolaModelArguments), original)
 
 
-def _default_normalization(name: str) -> str:
-    return "pose" if _gives_points(name) else "standardize"
+def _default_normalization(cls: type[PriorExpert]) -> str:
+    return "pose" if _gives_points(cls) else "standardize"
 
 
-def _gives_points(name: str) -> bool:
+def _gives_points(cls: type[PriorExpert]) -> bool:
     """Whether an expert's priors are x, y pairs of points, and nothing else."""
-    cls = expert_class(name)
     return issubclass(cls, LandmarkExpert) and cls.dimensions == 2
 
 
-def _check_pose(name: str, size: int) -> None:
+def _check_pose(name: str, cls: type[PriorExpert], size: int) -> None:
     """'pose' reads a prior as x, y pairs. What is none turns into other numbers without a word.
 
     Vectors that come without an expert that tells ('precomputed', the authors') are taken for what the user says.
     """
     if name in ("precomputed", REFERENCE_EXPERT) and size % 2 == 0:
         return
-    if not _gives_points(name):
-        cls = expert_class(name)
+    if not _gives_points(cls):
         what = f"x, y, z points ({size} numbers)" if issubclass(cls, LandmarkExpert) else f"{size} numbers"
         raise UserError(
             f"--facial_prior_normalization pose reads a prior as x, y pairs, and expert '{name}' gives {what}: pass "
-            "--facial_prior_normalization standardize."
+            "--facial_prior_normalization standardize (of several experts one each, such as pose+standardize)."
         )
 
 
-def _prior_size(name: str, wanted: int | None) -> int:
+def _prior_size(name: str, cls: type[PriorExpert], wanted: int | None) -> int:
     """An expert's prior size, without making the expert where its class tells: its weights may be elsewhere."""
-    cls = expert_class(name)
     if not issubclass(cls, LandmarkExpert):
         return create_expert(name, size=wanted).size
     size = cls.points * cls.dimensions

@@ -47,7 +47,7 @@ def main() -> int:
 
 def _check_expert(argv: list[str]) -> None:
     """The expert is named and known: said before torch is imported and DeepSpeed has compiled and connected."""
-    from llava_faba.experts import expert_class, expert_names
+    from llava_faba.experts import expert_names, part_classes
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--facial_prior_expert")
@@ -58,4 +58,4 @@ def _check_expert(argv: list[str]) -> None:
             f"{', '.join(expert_names())}, or 'none' to train plain LLaVA on the same data."
         )
     if name not in (None, "none"):
-        expert_class(name)
+        part_classes(name)

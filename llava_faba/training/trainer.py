@@ -24,6 +24,7 @@ from llava_faba.training.resume import checkpoint_config
 from llava_faba.training.resuming_trainer import resuming_trainer
 from llava_faba.training.saving import gather_non_lora, saved_for_use, write_non_lora, write_prior_projector
 from llava_faba.training.template import record_template
+from llava_faba.vetting.prior_parts import SIZES_KEY
 
 
 def emola_trainer(original: Any) -> Any:
@@ -147,7 +148,7 @@ def _prepare_prior(model: Any, dataset: Any, resumed: dict[str, Any]) -> None:
     needs_fit = method != "none" and getattr(config, "facial_prior_statistics", None) is None
     faces = report_priors(dataset, fitted=method if needs_fit else None)
     if needs_fit:
-        config.facial_prior_statistics = fit_statistics(method, faces)
+        config.facial_prior_statistics = fit_statistics(method, faces, getattr(config, SIZES_KEY, None))
 
 
 def _record_store(config: Any, store: Any, origin: PriorOrigin | None) -> None:

@@ -33,6 +33,7 @@ from llava_faba.vetting.kinds import (
     text,
     whole,
 )
+from llava_faba.vetting.prior_parts import METHOD_KEYS, MOST_PARTS, SIZES_KEY, methods, needed_statistics, sizes_of
 from llava_faba.vetting.side_files import GENERATION_TABLE
 
 EMOLA_TYPE = "emollava"
@@ -45,6 +46,7 @@ PRIOR_LIMIT = 1 << 16
 PINPOINT_LIMIT = 4096
 _PAIR = r"[\[(]\s*[0-9]{1,5}\s*,\s*[0-9]{1,5}\s*,?\s*[\])]"
 _PINPOINTS = re.compile(rf"\s*[\[(]\s*{_PAIR}(?:\s*,\s*{_PAIR})*\s*,?\s*[\])]\s*")
+_SETTING = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _MLP = re.compile(r"mlp([1-9][0-9]?)x_gelu")
 _ACTIVATIONS = (
     "gelu", "gelu_10", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "gelu_accurate", "laplace",
@@ -80,8 +82,23 @@ def expert_settings(value: Any) -> dict[str, Any]:
         one_of(None),
         list_of(either(flag, number(-1e9, 1e9), text(4096)), most=64),
     )
-    result: dict[str, Any] = dict_of(name, plain, most=64)(value)
+    result: dict[str, Any] = dict_of(_setting, plain, most=64)(value)
     return result
+
+
+def _setting(value: Any) -> str:
+    """A setting's name; of several experts, behind its expert's and a dot ("mediapipe-478.weights")."""
+    if not isinstance(value, str) or len(value) > 200 or not _SETTING.fullmatch(value):
+        raise ValueError("a name of letters, digits, underscores, hyphens and dots")
+    return value
+
+
+def _normalization(value: Any) -> str:
+    """A method, or one for each of several experts, joined by "+"."""
+    named = value.split("+") if isinstance(value, str) else []
+    if not 1 <= len(named) <= MOST_PARTS or any(one not in METHOD_KEYS for one in named):
+        raise ValueError(f"one of {', '.join(METHOD_KEYS)}, or several of them joined by '+'")
+    return str(value)
 
 
 def pinpoints(value: Any) -> Any:
@@ -172,11 +189,12 @@ _LLAVA: dict[str, Check] = {
 }
 _PRIOR: dict[str, Check] = {
     "landmark_feature_hidden_size": optional(whole(1, PRIOR_LIMIT)),
-    "facial_prior_expert": optional(text(100)),
+    "facial_prior_expert": optional(text(400)),
     "facial_prior_expert_version": optional(either(text(200), number(0, 1e6))),
     "facial_prior_expert_settings": optional(expert_settings),
     "facial_prior_projector_type": optional(projector_type),
-    "facial_prior_normalization": optional(one_of("none", "standardize", "pose")),
+    "facial_prior_normalization": optional(_normalization),
+    SIZES_KEY: optional(list_of(whole(1, PRIOR_LIMIT), most=MOST_PARTS)),
     "facial_prior_statistics": optional(
         table_of({"mean": finite_numbers(), "scale": finite_numbers(1e-12), "shape": finite_numbers()})
     ),
@@ -351,14 +369,18 @@ def prior_settings(values: Mapping[str, Any], where: str | Path) -> None:
 
 def _check_statistics(config: Mapping[str, Any], size: int, where: str | Path) -> None:
     method, statistics = config.get("facial_prior_normalization") or "none", config.get("facial_prior_statistics")
-    for key in {"none": (), "standardize": ("mean", "scale"), "pose": ("shape", "mean", "scale")}[method]:
+    try:
+        needed = needed_statistics(methods(method, len(sizes_of(config, size))))
+    except ValueError as error:
+        raise CheckpointError(f"{where}: facial_prior_normalization: {error}.") from None
+    for key in needed:
         # With no statistics at all the model loads, and says so when it is given a prior.
         if statistics and len(statistics.get(key, ())) != size:
             raise CheckpointError(
                 f"{where}: facial_prior_normalization is '{method}' but facial_prior_statistics has no '{key}' of "
                 f"{size} numbers; the checkpoint is incomplete."
             )
-    if method == "none" and statistics:
+    if not needed and statistics:
         raise CheckpointError(
             f"{where}: facial_prior_statistics are there, but facial_prior_normalization is 'none' or missing; one of "
             "the two is not what the model was trained with."

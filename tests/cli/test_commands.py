@@ -25,7 +25,7 @@ def test_predict_prints_json_alone_on_standard_output(face_model, face):
     )
     assert result.returncode == 0, result.stderr[-2000:]
     answer = json.loads(result.stdout)
-    assert set(answer) == {"text", "status", "landmarks", "face"} and answer["status"] == "found"
+    assert set(answer) == {"text", "status", "landmarks", "face", "named_values"} and answer["status"] == "found"
     assert len(answer["landmarks"]) == 68 and all(0 < value < 240 for point in answer["landmarks"] for value in point)
 
 

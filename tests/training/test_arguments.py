@@ -151,3 +151,37 @@ def test_the_paths_of_pickled_arguments_are_upstreams(registered):
 
     for cls in (train.ModelArguments, train.DataArguments, train.TrainingArguments):
         assert (cls.__module__, cls.__qualname__) == ("llava.train.train", cls.__name__)
+
+
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [
+        ([], "pose+standardize"),
+        (["--facial_prior_normalization", "standardize"], "standardize"),
+        (["--facial_prior_normalization", "standardize+standardize"], "standardize"),
+        (["--facial_prior_normalization", "none"], "none"),
+    ],
+)
+def test_several_experts_are_recorded_with_their_sizes_and_methods(parse, given: list[str], method: str) -> None:
+    arguments = parse("--version", "v1", "--facial_prior_expert", "mediapipe-478+blendshapes-52", *given)[0]
+    assert arguments.facial_prior_size == 1008
+    assert arguments.facial_prior_config() == {
+        "facial_prior_expert": "mediapipe-478+blendshapes-52",
+        "facial_prior_normalization": method,
+        "facial_prior_sizes": [956, 52],
+    }
+
+
+@pytest.mark.parametrize(
+    ("expert", "given", "words"),
+    [
+        ("mediapipe-478+blendshapes-52", ["--facial_prior_normalization", "pose"], "blendshapes-52' gives 52 numbers"),
+        ("mediapipe-478+blendshapes-52", ["--facial_prior_normalization", "pose+none+none"], "3 methods for 2 experts"),
+        ("mediapipe-478+blendshapes-52", ["--facial_prior_size", "956"], "gives 1008 numbers"),
+        ("dlib-68", ["--facial_prior_normalization", "pose+standardize"], "2 methods for 1 experts"),
+        ("dlib-68+dlib-68", [], "with itself"),
+    ],
+)
+def test_several_experts_that_do_not_go_together_are_refused(parse, expert: str, given: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse("--version", "v1", "--facial_prior_expert", expert, *given)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -185,6 +185,10 @@ class Mediapipe478Expert(LandmarkExpert):
         meshes = [self._landmarker.mesh(picture) for picture in pictures]
         return self._result(meshes, [picture.size for picture in pictures])
 
+    def from_others(self, others: Mapping[str, PriorResult], sizes: Sequence[tuple[int, int]]) -> PriorResult | None:
+        beside = others.get(Blendshapes52Expert.name)
+        return None if beside is None else self._result(_meshes_of(beside), sizes)
+
     def locate(self, images: Sequence[np.ndarray]) -> list[Located]:
         meshes = [self._landmarker.mesh(Picture.whole(image)) for image in images]
         return [Located(mesh.status, mesh.points) for mesh in meshes]
@@ -224,7 +228,13 @@ class Blendshapes52Expert(PriorExpert):
         return self._landmarker.find_all(picture)
 
     def extract(self, pictures: Sequence[Picture]) -> PriorResult:
-        meshes = [self._landmarker.mesh(picture) for picture in pictures]
+        return self._of_meshes([self._landmarker.mesh(picture) for picture in pictures])
+
+    def from_others(self, others: Mapping[str, PriorResult], sizes: Sequence[tuple[int, int]]) -> PriorResult | None:
+        beside = others.get(Mediapipe478Expert.name)
+        return None if beside is None else self._of_meshes(_meshes_of(beside))
+
+    def _of_meshes(self, meshes: Sequence[_Meshed]) -> PriorResult:
         values = [self._landmarker.blendshapes(mesh.points) for mesh in meshes if mesh.points is not None]
         return self._result(meshes, np.array(values))
 
@@ -240,6 +250,14 @@ class Blendshapes52Expert(PriorExpert):
         if rows:
             features[rows] = values
         return PriorResult(features, [mesh.status for mesh in meshes], [_float32(mesh.points) for mesh in meshes])
+
+
+def _meshes_of(result: PriorResult) -> list[_Meshed]:
+    """The meshes behind a result of one of the two experts, whose networks and faces are the same."""
+    return [
+        _Meshed(status, None if points is None else points.astype(np.float64))
+        for status, points in zip(result.statuses, result.landmarks, strict=True)
+    ]
 
 
 def _in_original(faces: Sequence[Face], square: np.ndarray) -> list[Face]:
