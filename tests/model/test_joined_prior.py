@@ -18,7 +18,7 @@ from llava_faba.emola.normalization import PriorNormalizer, fit_statistics
 from llava_faba.errors import CheckpointError, PriorError, UserError
 from llava_faba.model.prior_origin import PriorOrigin
 from llava_faba.model.reference_format import export_checkpoint
-from llava_faba.vetting.families import model_config
+from llava_faba.vetting.families import check_whole, model_config
 
 NAME, SIZES = "dlib-68+blendshapes-52", [136, 52]
 needs_mediapipe = pytest.mark.skipif(
@@ -93,7 +93,7 @@ def test_what_cannot_be_is_refused_when_the_config_is_read(adapter: Path, tmp_pa
         {"facial_prior_sizes": [188, 0]},
     ):
         with pytest.raises(CheckpointError, match="facial_prior"):
-            model_config({**config, **changes}, tmp_path / "config.json")
+            check_whole(model_config({**config, **changes}, tmp_path), tmp_path)
 
 
 def test_another_order_is_another_expert(adapter: Path) -> None:
