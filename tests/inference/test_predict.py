@@ -76,6 +76,17 @@ def test_predict_prints_which_face_was_read(face_model, two_faces, tmp_path, cap
     assert told["face"] == [*points.min(axis=0), *points.max(axis=0)]
 
 
+def test_the_library_says_which_of_several_faces_was_read(loaded, two_faces):
+    """With ``align`` the box is that of the same face in the picture that was given, not in the crop."""
+    plain, crop = predict(loaded, two_faces), predict(loaded, two_faces, align=True)
+    assert plain.status == crop.status == "several_faces"
+    assert "the picture shows several faces; the one at x " in plain.about_faces
+    assert plain.face is not None and crop.face is not None and plain.landmarks is not None
+    assert plain.face == (*plain.landmarks.min(axis=0), *plain.landmarks.max(axis=0))
+    assert np.abs(np.subtract(plain.face, crop.face)).max() < 2
+    assert crop.landmarks is not None and crop.landmarks.max() <= 336  # of the crop
+
+
 def test_grey_and_transparent_pictures_are_read_as_llava_reads_them(loaded, astronaut):
     for mode in ("L", "RGBA", "P"):
         assert predict(loaded, astronaut.convert(mode)).status == "found"
