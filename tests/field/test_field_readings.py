@@ -72,6 +72,7 @@ def cases() -> Iterator[Case]:
 
 #: Texts that are still read otherwise, each with its reason: one that is read right must leave the list.
 UNREAD = {
+    "Mouth: pulled back laterally, as AU20 would do. It's not raised at the corners as AU12 would do.": "what a comparison claims",
     "AU4 and AU24 are easy to spot. Harder to spot, and in my opinion not there, is AU17.": "a predicate before its subject",
     "I'd classify the open mouth as AU27; AU26 is too weak a description.": "a denial by a noun phrase",
     "There are two AUs that could explain the mouth, AU12 and AU14. The upward direction is in favour of AU12.": "a later sentence decides",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import Clause
-from faba_bench.strict.said import Outcome, Said, State, adjacent, all_of_them, in_order, the_latter
+from faba_bench.strict.said import Outcome, Said, State, adjacent, all_of_them, in_order, only_one, the_latter
 from faba_bench.strict.tokens import Token
 
 #: A mention in a clause with one of these is claimed less firmly.
@@ -179,6 +179,8 @@ class Claim:
         self._of_generic_subject()
         if len(self.subjects) > 1 and self.verb >= 0 and not self.unreal:
             the_latter(tokens[: self.verb], sign, adjacent(tokens, self.subjects), "better" in tokens[-1].text)
+        if self.stated and not self.unreal:
+            only_one(tokens, sign, [*self.subjects, *self.objects], state.recent or state.before)
         if not self.subjects and not self.unreal:
             recent = state.recent if len(state.recent) > 1 else state.before
             if not (verb > 0 and in_order(tokens[:verb], sign, recent)):

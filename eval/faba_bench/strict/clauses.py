@@ -203,7 +203,8 @@ def _inserted(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     """Whether an adverb stands inside a clause: behind its auxiliary, or between its subject and its verb."""
     if index and tokens[index - 1].kind in ("copula", "modal"):
         return True
-    if index and tokens[index - 1].text == "and" and index + 1 < len(tokens) and tokens[index + 1].kind in STATES:
+    behind = tokens[index + 1].kind if index + 1 < len(tokens) else ""
+    if index and tokens[index - 1].text == "and" and (behind in STATES or behind == "dverb"):
         return True  # "... and therefore absent"
     between = 0 < index < len(tokens) - 2 and tokens[index - 1].text == tokens[index + 1].text == ","
     return between and bool(current.tokens) and finite(tokens, index + 2) and not is_complete(current.tokens)

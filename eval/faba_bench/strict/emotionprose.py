@@ -142,16 +142,19 @@ def _line(
     tokens = tokenise(text, marks, start, end)
     if carried < 0 and (not marks or any(token.kind in ("verb", "copula") for token in tokens)):
         carried = 1
-    asked = False
+    asked: list[Token] = []
     for sentence, ended in sentences(tokens, text):
-        if asked and sentence[0].text in ("yes", "no", "yep", "nope"):
-            asked = False
+        if asked and sentence[0].text in words.YES | words.NO:
+            names = {labels.class_of(token.payload[0]) for token in asked if token.payload[1] == "name"}
+            if sentence[0].text in words.YES and len(names) == 1:
+                voices.append(Voice(asked[0].payload[0], names.pop(), 3.0, "name"))
+            asked = []
             if len(sentence) == 1:
                 continue
         if not any(token.kind == "m" for token in sentence):
             continue
         if ended == "?":
-            asked = True
+            asked = [token for token in sentence if token.kind == "m"]
             denied.update((token.payload[0], None) for token in sentence if token.kind == "m")
             continue
         sign = carried

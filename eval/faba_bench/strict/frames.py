@@ -21,7 +21,8 @@ _LIST_GLUE = frozenset((">", ",", "and", "or", "nor", "+", "/"))
 
 
 _FITTING = frozenset(
-    "label answer choice guess verdict pick right best better correct proper appropriate closest fitting".split()
+    "label answer answers code codes choice guess verdict pick right best better correct proper appropriate closest "
+    "fitting".split()
 )
 _HOW = frozenset(("so", "as", "that", "quite", "very"))
 _CLARITY = frozenset("clear sure certain obvious evident visible noticeable apparent likely convincing".split())
@@ -56,7 +57,7 @@ def is_unreal(clause: Clause) -> bool:
                 return True
         elif token.kind == "modal" or token.kind == "not":
             if token.text in ("would", "'d", "wouldnt"):
-                if any(item.text in _FITTING or item.text in words.WRONG for item in tokens[index + 1 :]):
+                if any(item.text in _FITTING or item.text in words.WRONG for item in tokens):
                     continue  # "neutral would be the right word"
                 if not (index and tokens[index - 1].text in ("i", "we")) or any(
                     item.text in words.WISHING for item in tokens[index + 1 : index + 3]

@@ -104,10 +104,10 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if ahead >= len(tokens) or not current.tokens:
         return False
     comma = tokens[index].text == ","
-    if not comma and tokens[ahead].kind == "m" and _resultative(current.tokens):
+    if not comma and tokens[ahead].kind == "m" and (_resultative(current.tokens) or _between(current.tokens)):
         return False
     behind = tokens[ahead]
-    leads = current.tokens[0].text.split(" ")[0] in words.FRONTED
+    leads = current.tokens[0].text.split(" ")[0] in words.FRONTED or current.tokens[0].kind == "unreal"
     leads = leads or (current.opened in _SUBORDINATE and behind.kind != "m") or current.opened in _IN_SPITE_OF
     if behind.kind == "m" and _subjects_of_subordinate(tokens, index):
         return False
@@ -160,6 +160,10 @@ def _resultative(tokens: Sequence[Token]) -> bool:
 
 def _denied_at_end(tokens: Sequence[Token], index: int) -> bool:
     return index + 1 < len(tokens) and tokens[index + 1].text == "nowhere" and _ends_here(tokens, index + 1)
+
+
+def _between(tokens: Sequence[Token]) -> bool:
+    return len(tokens) > 1 and tokens[-1].kind == "m" and tokens[-2].text == "between"
 
 
 _MAKING = frozenset("make makes made leave leaves left render renders deem consider find keep keeps".split())

@@ -7,6 +7,7 @@ the sign of all that denies up to it ("does not show", "shows no", "fails to sho
 # ruff: noqa: E501, SIM905  (patterns and word lists read better on one line)
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from faba_bench.strict import frames, words
@@ -30,7 +31,7 @@ _LEVELS = frozenset(("level", "intensity", "grade"))
 
 #: Words that `_word` has a rule for.
 _SPEAKING = (
-    frozenset("tell distinguish for about between from out off code codes than as only two three".split())
+    frozenset("and tell distinguish for about between from out off code codes than as only two three".split())
     | words.TENTATIVE
     | words.SUSPECTING
     | words.CODING
@@ -79,9 +80,8 @@ class ClauseReader(Claim):
             and self.tokens[index - 2].text in ("the", "an", "any")
         ):
             sign = 0  # "the apparent AU9"
-        unreal = self.unreal and not (
-            index and self.tokens[index - 1].text == "alongside"
-        )  # "one expects X alongside Y"
+        granted = self.unreal and self._granted(index)
+        sign, unreal = (1, False) if granted else (sign, self.unreal)
         said = Said(token, sign * self.base if not unreal else 0, self.number, self.hedged)
         if self.exception:
             self.state.exceptions.append((said, self.exception))
@@ -93,6 +93,15 @@ class ClauseReader(Claim):
             (self.subjects if before_verb else self.objects).append(said)
         self.idle = self.idle and before_verb and not (self.verb < 0 and self.deny < 0)
         return True
+
+    def _granted(self, index: int) -> bool:
+        """What a supposition takes for given: "one expects X alongside AU4", "were it not for AU4"."""
+        if index and self.tokens[index - 1].text == "alongside":
+            return True
+        return any(
+            token.text == "for" and (before.kind == "not" or before.text == "been")
+            for before, token in itertools.pairwise(self.tokens[: min(index, 6)])
+        )
 
     def _has_level(self, index: int) -> bool:
         """ "AU4 at level C": what has an intensity is there."""
@@ -223,6 +232,9 @@ class ClauseReader(Claim):
             if self.verb < 0 or before_verb:
                 self.verbs = -1
         behind = self._behind(index)
+        if token.text == "left out" and self.subjects and not self.objects and (behind is None or behind.kind == "p"):
+            self.predicate, self.verbs, self.stated = -self.predicate, -self.verbs, True  # "AU10 is left out"
+            return True
         if behind is not None and behind.text in _OBJECT_PRONOUNS and not before_verb:
             self._deny_them()
             self.verbs = 1 if behind.text in ("both", "either") else self.verbs
@@ -280,6 +292,9 @@ class ClauseReader(Claim):
 
     def _rest(self, index: int, token: Token) -> bool:
         before_verb = index < self.end_of_subject
+        behind = self._behind(index)
+        if behind is not None and behind.text in words.PARTS:
+            return True  # "make for tight, flat lips"
         if (
             token.text == "level"
             and index
@@ -402,6 +417,10 @@ class ClauseReader(Claim):
         behind = [token.text for token in self.tokens[index + 1 :] if token.text not in _OF_WHICH]
         return bool(behind) and all(word in words.DEGREE for word in behind)
 
+    def _owned(self, index: int) -> bool:
+        behind = self._behind(index)
+        return behind is not None and behind.text in ("the", "his", "her", "their")
+
     def _word(self, index: int, token: Token) -> None:
         text = token.text
         if text not in _SPEAKING and token.kind != "pronoun" and index != self.verb:
@@ -419,6 +438,8 @@ class ClauseReader(Claim):
             self.nothing = 0  # "not easy to tell AU1 apart from AU2"
         if text == "than" and self._more_of(index):
             self.deny, self.denied_at = -1, index  # "more a stretch (AU20) than a smile (AU12)"
+        if text == "and" and self.deny < 0 and self.tokens[self.denied_at].text in words.LACK and self._owned(index):
+            self.deny = 1  # "the absence of a smile and the sad eyes"
         if text in words.WRONG and any(item.text == "to" for item in self.tokens[index + 1 : index + 3]):
             self.deny, self.negated = (1, False) if self.negated else (-1, False)
             self.denied_at = index

@@ -37,7 +37,7 @@ _POLICY = re.compile(
     re.IGNORECASE,
 )
 _LONGEST = 600
-_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?=\s|$)|\n|$)")
+_SENTENCE = re.compile(r"(?:[^.!?\n]|[.!?](?!\s|$))*(?:[.!?]+(?=\s|$)|\n|$)")
 #: No refusal without one of these.
 _HINTS = (
     "sorry", "apolog", "unable", "cannot", "can not", "can\nnot", "cant", "can't", "couldn't", "could not", "not able", "declin", " ai", "n ai", "ai\n",

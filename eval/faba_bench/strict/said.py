@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faba_bench.strict import frames
+from faba_bench.strict import frames, words
 from faba_bench.strict.clauses import Clause
 from faba_bench.strict.tokens import Token
 
@@ -110,6 +110,18 @@ def in_order(tokens: Sequence[Token], sign: int, recent: Sequence[Said]) -> bool
     for said in chosen:
         said.sign = sign
     return bool(chosen)
+
+
+def only_one(tokens: Sequence[Token], sign: int, own: Sequence[Said], recent: Sequence[Said]) -> None:
+    """Enter "AU6 and AU12 are typical of happiness, but only AU12 is here": one of a list named before, alone."""
+    if len(own) != 1 or len(recent) < 2 or not any(said.token.payload == own[0].token.payload for said in recent):
+        return
+    place = next((i for i, token in enumerate(tokens) if token is own[0].token), 0)
+    if not place or tokens[place - 1].text != "only" or any(token.text in words.DEGREE for token in tokens[place:]):
+        return
+    for said in recent:
+        if said.token.payload != own[0].token.payload:
+            said.sign = -sign
 
 
 _EACH = frozenset(("all", "both", "each", "every"))

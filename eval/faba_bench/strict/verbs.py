@@ -70,6 +70,8 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
     if token.text in _NEVER_NOUNS and tokens[index - 1].text != "to":
         return True
     before = tokens[index - 1]
+    if before.text in ("its", "his", "theirs"):
+        return False
     if before.kind in ("m", "g", "pronoun") and before.text not in ("that", "this", "there", "no"):
         return index + 1 < len(tokens)
     return before.kind == "word" and before.text.endswith("s") and not before.text.endswith("ss") and index > 0

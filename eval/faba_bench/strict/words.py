@@ -12,7 +12,7 @@ no|without|neither|nor|none of|none|nothing|lack of|a lack of|absence of|an abse
 in lieu of|as opposed to|as against|unlike|devoid of|free of|free from|far from|short of|anything but|little to no|
 little or no|little if any|hardly any|barely any|scarcely any|almost no|nearly no|virtually no|practically no|no longer any|
 zero|minus|sans|evidence against|far removed from|removed from|a far cry from|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
-loss of|unaccompanied by|unmixed with|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
+loss of|inconsistent with|incompatible with|irreconcilable with|at odds with|atypical of|uncharacteristic of|unaccompanied by|unmixed with|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
 """.replace("\n", "").split("|")
 
 #: Of these, nouns that have a predicate of their own: "the lack of AU26 does not change that".
@@ -36,7 +36,7 @@ fall short of|falls short of|wary of|reluctant to|hesitant to|unwilling to|loath
 
 #: Predicates that say that something is not there.
 ABSENT = """
-switched off|turned off|negated|insufficient|below it|under it|absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
+switched off|meaningless|irrelevant|inapplicable|redundant|superfluous|turned off|negated|insufficient|below it|under it|absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
 dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
 negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
@@ -98,7 +98,7 @@ VERB = frozenset(
     "produces creates gives makes made leads points comes goes gets takes tells says see detect observe notice find code "
     "recognize recognise believe think say know conclude pulls raises lifts lowers draws presses tightens stretches wrinkles "
     "parts drops opens closes smiles frowns squints grins laughs cries weeps scowls pouts glares beams favors favours "
-    "supports needs wants rules lacks fails excludes leaves represents constitutes forms combines stands results causes "
+    "prefer prefers supports needs wants rules lacks fails excludes leaves represents constitutes forms combines stands results causes "
     "evokes betrays hints speaks argues considered rejected scores reads radiates wins hangs has helps shines run runs "
     "spreads works plays holds keeps sees reaches touches follows precedes lean go choose pick opt doubt doubts saw "
     "came went saw gave took remained appears remains feels looks fill fills exclude finds travels rises turns proves stays lights activates carries bears warrants describes describe signify signifies identifies".split()
@@ -114,6 +114,10 @@ BASE_VERB = frozenset(
 PRONOUN = frozenset("i we you he she it they this these that those one there what none both neither".split())
 PEOPLE = frozenset(
     "woman man person girl boy child face lady guy subject individual baby people men women eyes".split()
+)
+#: Parts of a face: a word of rest before one says something of it, not of a unit.
+PARTS = frozenset(
+    "lips lip mouth brow brows eyebrows eyes lids eyelids cheeks forehead nose chin jaw face expression look".split()
 )
 DEGREE = frozenset(
     "very fully entirely completely strongly particularly overly too as so extremely highly pronounced intense strong "
