@@ -11,6 +11,8 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from llava_faba.compat.engine import replaced
+
 _FACTORIES = (
     "arange",
     "as_tensor",
@@ -51,31 +53,16 @@ def on_cpu() -> Iterator[None]:
         torch.empty(0)  # here torch notes which functions a device context is for: not the replacements below
     with contextlib.ExitStack() as stack:
         # A module's own cuda() and to() send each tensor with the tensor's, so these two are enough for both.
-        stack.enter_context(_replaced(torch.Tensor, "cuda", _cuda(torch.Tensor.to)))
+        stack.enter_context(replaced(torch.Tensor, "cuda", _cuda(torch.Tensor.to)))
         for name in _METHODS:
-            stack.enter_context(_replaced(torch.Tensor, name, _redirected(getattr(torch.Tensor, name))))
+            stack.enter_context(replaced(torch.Tensor, name, _redirected(getattr(torch.Tensor, name))))
         for name in _FACTORIES:
-            stack.enter_context(_replaced(torch, name, _redirected(getattr(torch, name))))
-        stack.enter_context(_replaced(torch, "load", _loading(torch.load)))
-        stack.enter_context(_replaced(torch.cuda, "is_available", lambda: False))
-        stack.enter_context(_replaced(torch.cuda, "device_count", lambda: 0))
-        stack.enter_context(_replaced(torch.cuda, "synchronize", lambda device=None: None))
+            stack.enter_context(replaced(torch, name, _redirected(getattr(torch, name))))
+        stack.enter_context(replaced(torch, "load", _loading(torch.load)))
+        stack.enter_context(replaced(torch.cuda, "is_available", lambda: False))
+        stack.enter_context(replaced(torch.cuda, "device_count", lambda: 0))
+        stack.enter_context(replaced(torch.cuda, "synchronize", lambda device=None: None))
         yield
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    # torch.Tensor inherits most methods: what it did not hold itself is deleted again, not assigned.
-    own = name in vars(owner)
-    original = getattr(owner, name)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, original)
-        else:
-            delattr(owner, name)
 
 
 def _cuda(to: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from llava_faba.compat.engine import replaced
 from llava_faba.errors import UserError
 from llava_faba.packages import install_command
 
@@ -21,7 +22,7 @@ MODULE = "llava.serve.gradio_web_server"
 
 @contextlib.contextmanager
 def mended_web_page() -> Iterator[None]:
-    """While inside, gradio takes what LLaVA's page hands it; each mend acts only on a call that would fail.
+    """While inside, gradio takes what LLaVA's page hands it; each fix acts only on a call that would fail.
 
     Raises UserError when gradio is not installed or does not import here.
     """
@@ -32,13 +33,11 @@ def mended_web_page() -> Iterator[None]:
             f"LLaVA's web page needs gradio, which does not import here ({type(error).__name__}: {error}). "
             f"These versions work together: {install_command('serve')}"
         ) from error
-    load, examples = gradio.Blocks.load, gradio.Examples
-    gradio.Blocks.load = _with_js(load)
-    gradio.Examples = _with_existing_files(examples)
-    try:
+    with (
+        replaced(gradio.Blocks, "load", _with_js(gradio.Blocks.load)),
+        replaced(gradio, "Examples", _with_existing_files(gradio.Examples)),
+    ):
         yield
-    finally:
-        gradio.Blocks.load, gradio.Examples = load, examples
 
 
 def _with_js(load: Callable[..., Any]) -> Callable[..., Any]:

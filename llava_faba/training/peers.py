@@ -11,6 +11,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
+from llava_faba.compat.engine import replaced
 from llava_faba.errors import UserError
 from llava_faba.training.resume import last_checkpoint
 
@@ -54,11 +55,8 @@ def groups_waiting(seconds: int | None) -> Iterator[None]:
     def new_group(ranks: Any = None, timeout: timedelta | None = None, *args: Any, **kwargs: Any) -> Any:
         return original(ranks, timedelta(seconds=seconds) if timeout is None else timeout, *args, **kwargs)
 
-    torch.distributed.new_group = new_group
-    try:
+    with replaced(torch.distributed, "new_group", new_group):
         yield
-    finally:
-        torch.distributed.new_group = original
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from transformers import set_seed
 
+from llava_faba.compat.engine import replaced
 from llava_faba.model.dispatch import training_base
 from llava_faba.model.handing_over import only_vetted_folders
 from llava_faba.training.arguments import NO_PRIOR
@@ -94,13 +95,9 @@ def _available(attn_implementation: str | None) -> str | None:
 @contextlib.contextmanager
 def _tensorboard_unless_told(report_to: list[str] | None) -> Iterator[None]:
     """Releases of transformers differ in where they report to by default: to everything installed, or nowhere."""
-    before = sys.argv
-    if report_to is None and importlib.util.find_spec("tensorboard") is not None:
-        sys.argv = [*before, "--report_to", "tensorboard"]
-    try:
+    told = report_to is not None or importlib.util.find_spec("tensorboard") is None
+    with replaced(sys, "argv", sys.argv if told else [*sys.argv, "--report_to", "tensorboard"]):
         yield
-    finally:
-        sys.argv = before
 
 
 def _prepare_cpu(deepspeed_config: str | None, timeout: int | None) -> None:
