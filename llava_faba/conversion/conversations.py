@@ -6,9 +6,10 @@ Vicuna are here: they are what EmoLA is trained with.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from llava_faba.errors import UserError, nearest
+from llava_faba.errors import CheckpointError, UserError, nearest
 
 DEFAULT = "llava_v1"
 
@@ -86,6 +87,25 @@ def conversation(name: str) -> Conversation:
             f"{', '.join(known)}."
         )
     return CONVERSATIONS[name]
+
+
+def check_template(template: object, where: str) -> None:
+    """Raises CheckpointError for a chat template that no ``jinja()`` has written, whatever its system text: it is a
+    program, which could run for ever or say anything, and the model has been trained with the one that came with it."""
+    text = r"'(?:[^'\\]|\\.){0,4000}'"
+    kinds = {(one.roles, one.behind) for one in CONVERSATIONS.values()}
+    for roles, behind in kinds:
+        mark = "\0"
+        written = Conversation(mark, roles, behind).jinja()
+        if isinstance(template, str) and re.fullmatch(
+            re.escape(written).replace(re.escape(f"'{mark}'"), text), template
+        ):
+            return
+    raise CheckpointError(
+        f"{where}: its chat template is none that 'checkpoint to-transformers' writes; copy chat_template.jinja from "
+        "where the model is from. With a template of your own, ask the model through transformers "
+        "(docs/transformers.md)."
+    )
 
 
 def _quoted(text: str) -> str:

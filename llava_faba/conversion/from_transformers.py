@@ -20,6 +20,7 @@ from llava_faba.conversion.to_transformers import ORIGINALS, slow_tokenizer
 from llava_faba.errors import CheckpointError, UserError
 from llava_faba.vetting import tokenizer as vetted
 from llava_faba.vetting.kinds import read
+from llava_faba.vetting.side_files import inside_folder
 
 TOWER = "vision_tower"  # the subfolder for the vision tower, which LLaVA's home keeps apart
 _TOKENS = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -61,16 +62,21 @@ def _write(folder: Path, native: dict[str, Any], tokens: Path, draft: Path) -> p
     _write_json(draft / TOWER / "config.json", {**native["vision_config"], "architectures": ["CLIPVisionModel"]})
     _write_json(draft / TOWER / "preprocessor_config.json", _pictures(folder))
     for name in _TOKENS:
-        if (tokens / name).is_file():
-            shutil.copyfile(tokens / name, draft / name)
-    if (folder / "generation_config.json").is_file():
-        shutil.copyfile(folder / "generation_config.json", draft / "generation_config.json")
+        _copy(tokens, name, draft)
+    _copy(folder, "generation_config.json", draft)
     rows = int(native["llava_config"]["vocab_size"])
     mine = {name: reader for name, reader in tensors.items() if not name.startswith("vision_tower.")}
     write_shards(((name, functools.partial(_cut, name, reader, rows)) for name, reader in mine.items()), draft)
     towers = {name.removeprefix("vision_tower."): one for name, one in tensors.items() if name not in mine}
     write_shards(iter(towers.items()), draft / TOWER)
     return _prove(tensors, rows, draft)
+
+
+def _copy(folder: Path, name: str, draft: Path) -> None:
+    """A file where it is there; a link that leads out of the folder would bring what it leads to."""
+    path = inside_folder(folder, name, str(folder))
+    if path.exists():
+        shutil.copyfile(path, draft / name)
 
 
 def _named(folder: Path, native: dict[str, Any]) -> dict[str, Reader]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from llava_faba.vetting.side_files import inside_folder
 from llava_faba.vetting.weights import read_weights, shapes
 
 SHARD_BYTES = 400 * 2**20  # safetensors copies a shard once more while it writes
@@ -58,7 +59,7 @@ def write_shards(tensors: Iterable[tuple[str, Reader]], folder: Path, most: int 
 
 def readers(folder: Path) -> dict[str, Reader]:
     """Every tensor of a native folder by its name, read when it is asked for."""
-    files = sorted(folder.glob("model*.safetensors"))
+    files = [inside_folder(folder, path.name, str(folder)) for path in sorted(folder.glob("model*.safetensors"))]
     return {name: functools.partial(_read, path, name) for path in files for name in shapes(path)}
 
 

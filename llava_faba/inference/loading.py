@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from faba_bench.files.jsonfiles import read_object
-from faba_bench.files.problem import FileProblem
 
+from llava_faba.conversion.conversations import check_template
 from llava_faba.devices import choose_device, choose_dtype
 from llava_faba.errors import UserError
 from llava_faba.model.loaded import LoadedModel
+from llava_faba.vetting.kinds import read
 
 NATIVE_TYPE = "emola"  # native.EmolaConfig.model_type, without importing transformers
 _NATIVE_FILES = ["*.json", "*.safetensors", "*.jinja"]
@@ -50,7 +51,9 @@ def load_model(
     check_transformers()
     from llava_faba.native.loading import load_native
 
-    return LoadedModel(*load_native(folder, device, choose_dtype(dtype, device)))
+    loaded = LoadedModel(*load_native(folder, device, choose_dtype(dtype, device)))
+    check_template(loaded.image_processor.chat_template, str(folder))
+    return loaded
 
 
 def is_native(model: Any) -> bool:
@@ -59,26 +62,26 @@ def is_native(model: Any) -> bool:
 
 
 def native_folder(model_path: str | Path) -> Path | None:
-    """The local folder of a checkpoint of transformers' home, fetched where it is a hub id; None for all others."""
+    """The local folder of a checkpoint of transformers' home, fetched where it is a hub id; None for all others.
+
+    Raises CheckpointError for a config.json that is no regular file, or no JSON object.
+    """
     folder = Path(model_path)
     if folder.is_dir():
-        return folder if _is_native_config(folder / "config.json") else None
+        path = folder / "config.json"
+        return folder if os.path.lexists(path) and _is_native(path) else None
     name = str(model_path)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         return None
     from huggingface_hub import hf_hub_download, snapshot_download
 
     try:
-        if not _is_native_config(Path(hf_hub_download(name, "config.json"))):
+        if not _is_native(Path(hf_hub_download(name, "config.json"))):
             return None
         return Path(snapshot_download(name, allow_patterns=_NATIVE_FILES))
     except Exception:  # a dozen kinds; whoever reads LLaVA's checkpoints says what is amiss
         return None
 
 
-def _is_native_config(path: Path) -> bool:
-    try:
-        config = read_object(path, allow_nan=True)
-    except FileProblem:  # whoever reads it next says what is wrong
-        return False
-    return config.get("model_type") == NATIVE_TYPE
+def _is_native(path: Path) -> bool:
+    return read(path).get("model_type") == NATIVE_TYPE

@@ -10,6 +10,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from llava_faba.errors import CheckpointError
 from llava_faba.native.modeling import EmolaForConditionalGeneration
+from llava_faba.vetting.native import vet_folder
 
 
 def load_native(
@@ -20,12 +21,15 @@ def load_native(
     Safetensors only, no code of the folder. Raises CheckpointError for what transformers cannot read, and weights that
     are not those of the config.
     """
+    vet_folder(folder)
     try:
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, TypeError) as error:
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{folder}: cannot be loaded by transformers: {error}") from error
     context = int(model.config.text_config.max_position_embeddings)
     return processor.tokenizer, model.to(device).eval(), processor, context

@@ -15,6 +15,7 @@ from llava_faba.experts import PriorExpert, PriorResult
 from llava_faba.native.checking import check_loaded
 from llava_faba.native.configuration import EmolaConfig
 from llava_faba.native.shared_experts import shared_expert
+from llava_faba.vetting.native import vet_folder
 
 
 def projected_layers(module: torch.nn.Module, kind: str, size: int, hidden: int) -> int:
@@ -222,7 +223,8 @@ class EmolaForConditionalGeneration(LlavaForConditionalGeneration):
     @classmethod
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         """As in transformers. Raises CheckpointError where weights are missing, too many, or no numbers: transformers
-        would draw them at random."""
+        would draw them at random; and for files that lead out of their folder."""
+        vet_folder(args[0] if args else kwargs.get("pretrained_model_name_or_path") or "")
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         check_loaded(model, info)
         return (model, info) if output_loading_info else model

@@ -15,6 +15,7 @@ from llava_faba.emola import anyres
 from llava_faba.errors import CheckpointError, PriorError
 from llava_faba.native.checking import check_colours
 from llava_faba.native.pictures import PriorsOfPictures
+from llava_faba.vetting.native import vet_folder
 
 
 class EmolaFeatures(BatchFeature):
@@ -89,6 +90,7 @@ class EmolaProcessor(PriorsOfPictures, LlavaProcessor):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As in transformers. Raises CheckpointError where the folder's config.json says that the model has seen
         pictures with other colours than this processor makes."""
+        vet_folder(pretrained_model_name_or_path)
         found = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         path = Path(pretrained_model_name_or_path, "config.json")
         if path.is_file():

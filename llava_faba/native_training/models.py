@@ -14,6 +14,7 @@ from llava_faba.native import EmolaForConditionalGeneration, FacialPriorModel, a
 from llava_faba.native_training.config import LoraSettings, TrainSettings
 from llava_faba.native_training.data import TrainingData
 from llava_faba.training.prior_report import report_priors
+from llava_faba.vetting.native import vet_folder
 
 BASE = "base"
 """The folder, in the training's own, of a base model that was given a prior here: the adapter is nothing without it."""
@@ -44,6 +45,7 @@ def load_base(settings: TrainSettings, data: TrainingData) -> tuple[Any, Any, st
 def load(place: str, dtype: str) -> tuple[Any, Any]:
     """(model, processor): safetensors only, no code of the folder. Raises CheckpointError."""
     safe: dict[str, Any] = {"trust_remote_code": False}
+    vet_folder(place)
     try:
         processor = AutoProcessor.from_pretrained(place, **safe)
         model = AutoModelForImageTextToText.from_pretrained(

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +18,13 @@ torch = pytest.importorskip("torch")
 if int(transformers.__version__.split(".")[0]) < 5:
     pytest.skip("the native model needs transformers 5", allow_module_level=True)
 
+from faba_bench.files import FileProblem
 from support import ADAPTER
 
+import llava_faba
 from llava_faba.cli.main import main
-from llava_faba.errors import CheckpointError
+from llava_faba.conversion.to_transformers import ORIGINALS
+from llava_faba.errors import CheckpointError, UserError
 
 NUMBERS = [0.0] * 212
 
@@ -168,3 +173,107 @@ def test_a_chat_template_cannot_reach_python(folder):
     _, processor = load(folder)
     with pytest.raises(Exception, match="unsafe"):
         processor.apply_chat_template([{"role": "user", "content": [{"type": "text", "text": "?"}]}])
+
+
+def by_commands(folder: Path) -> None:
+    """What predict, bench, analyze and app call."""
+    llava_faba.load_model(folder)
+
+
+def relinked(folder: Path, name: str, target: object) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(str(target))
+
+
+@pytest.mark.parametrize("way", [load, by_commands])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "generation_config.json"])
+@pytest.mark.parametrize("target", ["outside", "/dev/zero", "pipe", "nothing"])
+def test_files_that_lead_elsewhere_are_refused(way, name, target, folder, converted):
+    """transformers follows links wherever they lead, and passes over what is no file."""
+    if target == "pipe":
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+    else:
+        relinked(folder, name, converted / name if target == "outside" else target)
+    if way is load and name == "config.json" and target != "outside":
+        pytest.skip("transformers finds no config, and says so")
+    with pytest.raises((CheckpointError, UserError), match=re.escape(name)):
+        way(folder)
+
+
+@pytest.mark.parametrize("where", ["../hf/model.safetensors", "/etc/passwd", "sub/../../hf/model.safetensors", 7, ""])
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_index_names_shards_of_its_folder(where, alone, folder):
+    from safetensors.torch import load_file
+
+    names = load_file(folder / "model.safetensors")
+    if alone:
+        (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, where)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.index\.json"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"peft_type": "LORA", "base_model_name_or_path": "../hf", "r": 4, "target_modules": ["q_proj"]},
+        {"peft_type": "PROMPT_TUNING", "tokenizer_kwargs": {"trust_remote_code": True}, "num_virtual_tokens": 2},
+        {"peft_type": "LORA", "megatron_config": {"a": 1}, "megatron_core": "evil"},
+    ],
+    ids=lambda values: "-".join(values),
+)
+def test_an_adapter_beside_a_model_is_not_followed(values, folder):
+    """transformers loads the model that it names instead, and gives PEFT the whole file."""
+    (folder / "adapter_config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json beside a whole model"):
+        by_commands(folder)
+    models = pytest.importorskip("llava_faba.native_training.models")
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json beside a whole model"):
+        models.load(str(folder), "float32")  # train
+
+
+@pytest.mark.parametrize("content", ["[1, null, []]", "1e999", '{"a":' + "[" * 90_000 + "]" * 90_000 + "}", "\xe9", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "generation_config.json", "processor_config.json", "tokenizer_config.json", "tokenizer.json"],
+)
+def test_json_of_another_form_is_a_sentence(name, content, folder):
+    (folder / name).write_text(content, encoding="latin-1")
+    with pytest.raises((CheckpointError, FileProblem), match=re.escape(name)):
+        by_commands(folder)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 10000000000 }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ messages[0]['content'] }}",
+        "",
+    ],
+)
+def test_a_template_is_one_that_the_converter_writes(template, folder):
+    by_commands(folder)
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(CheckpointError, match="chat template is none"):
+        by_commands(folder)
+
+
+def test_another_system_text_is_fine(folder):
+    path = folder / "chat_template.jinja"
+    path.write_text(path.read_text().replace("'A chat", r"'It\'s a chat", 1))
+    by_commands(folder)
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "model.safetensors", "originals/tokenizer.model"])
+def test_the_way_back_copies_no_file_from_elsewhere(name, folder, converted, capsys):
+    name = name.replace("originals", ORIGINALS)
+    secret = folder.parent / "secret"
+    shutil.copyfile(converted / name, secret)
+    relinked(folder, name, secret)
+    out = folder.parent / "back"
+    assert main(["checkpoint", "from-transformers", "--model-path", str(folder), "--out", str(out)]) == 2
+    assert Path(name).name in capsys.readouterr().err and not out.exists()

@@ -28,6 +28,7 @@ from llava_faba.errors import UserError
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.model.fingerprint import fingerprint
 from llava_faba.packages import is_installed
+from llava_faba.vetting.native import vet_folder
 
 KEY = "VLLM_API_KEY"
 _START_SECONDS = 1800
@@ -161,6 +162,7 @@ def started_server(model_path: str, settings: GenerateSettings, log: Path) -> It
     """A vLLM server of this run alone: on the loopback interface, with a key of its own, ended with this process."""
     if not is_installed("vllm"):
         raise UserError("--engine vllm needs vLLM: pip install vllm (or a server that is running: --endpoint URL).")
+    vet_folder(model_path)
     port, key = _free_port(), secrets.token_urlsafe(24)
     messages = log.with_name(log.name.removesuffix(".errors.log") + ".vllm.log")
     command = [

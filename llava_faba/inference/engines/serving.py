@@ -12,6 +12,7 @@ from llava_faba.errors import UserError
 from llava_faba.inference.engines.kinds import native_config
 from llava_faba.inference.engines.running import KEY, alias_of, environment, key_of_environment, vllm_arguments
 from llava_faba.packages import is_installed
+from llava_faba.vetting.native import vet_folder
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _QUESTION = "What AUs are conveyed by this face?"
@@ -44,6 +45,7 @@ def serve_command(model_path: str, settings: ServeSettings) -> tuple[list[str], 
             f"{model_path}: 'serve' takes a folder that 'llava-faba checkpoint to-transformers --model-path "
             f"{model_path} --out DIR' makes; LLaVA's own servers take its checkpoints (docs/serving.md)."
         )
+    vet_folder(model_path)
     if not is_installed("vllm"):
         raise UserError("'serve' needs vLLM, which is not installed here: pip install vllm")
     if settings.host not in _LOOPBACK and not key_of_environment():
