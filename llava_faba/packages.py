@@ -75,6 +75,8 @@ PACKAGES: tuple[Package, ...] = (
     Package("ai-edge-litert", "ai_edge_litert", ">=2.1", ("mediapipe",), "no experts mediapipe-478, blendshapes-52"),
     Package("onnxruntime", "onnxruntime", ">=1.16", ("insightface",), "no experts insightface-106 and emola-106"),
     Package("starlette", "starlette", ">=0.36", ("app",), "'llava-faba app' does not start"),
+    Package("gguf", "gguf", ">=0.10", ("demo-real",), "no 'make demo-real'"),
+    Package("onnx", "onnx", ">=1.14", ("demo-real",), "no 'make demo-real'"),
     Package("submitit", "submitit", ">=1.5", ("slurm",), "recipes are not handed to SLURM"),
     Package("scikit-learn", "sklearn", ">=1.3", ("science",), "no ROC-AUC and calibration in 'faba-bench score'"),
     Package("gradio", "gradio", "==4.16.0", ("serve",), "LLaVA's web page does not start"),

@@ -112,7 +112,13 @@ def _tower(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
     named = checkpoint.config.get("mm_vision_tower")
     if not named:
         raise CheckpointError(f"{checkpoint.folder}: config.json names no vision tower (mm_vision_tower).")
-    return find_tower(named, checkpoint.folder, base.folder if base else None)
+    tower = find_tower(named, checkpoint.folder, base.folder if base else None)
+    if tower.family != "clip":
+        raise CheckpointError(
+            f"{checkpoint.folder}: its vision tower {tower.folder} is a {tower.family}; transformers' LLaVA is written "
+            "with CLIP towers here. The checkpoint stays usable in LLaVA's home."
+        )
+    return tower
 
 
 def _tower_tensors(

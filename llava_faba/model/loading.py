@@ -23,6 +23,7 @@ from llava_faba.model.checkpoints import (
 )
 from llava_faba.model.handing_over import hand_over, restore_loaded
 from llava_faba.model.loaded import LoadedModel
+from llava_faba.model.vision_tower import towers_of_all_families
 from llava_faba.vetting.folder import original_of
 from llava_faba.vetting.kinds import read
 
@@ -57,7 +58,7 @@ def load_model(
 
     import_llava()
     mend_packages(training=False)
-    with building_modules():
+    with building_modules(), towers_of_all_families():
         checkpoint = inspect_checkpoint(model_path)
         checkpoint.check_weights()
         if checkpoint.is_tower:

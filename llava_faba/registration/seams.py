@@ -61,6 +61,14 @@ SEAMS: tuple[Seam, ...] = (
         parameters=("model_path", "model_base", "model_name"),
     ),
     Seam(
+        "vision-tower",
+        "llava.model.multimodal_encoder.builder:CLIPVisionTower",
+        "llava_faba.model.vision_tower:tower_of_its_family",
+        "a folder that holds a DINOv2 is a vision tower too; CLIP's stay LLaVA's own",
+        is_class=True,
+        parameters=("load_model", "feature_select", "forward"),
+    ),
+    Seam(
         "vision-modules",
         "llava.model.llava_arch:LlavaMetaModel.initialize_vision_modules",
         "llava_faba.model.vision_modules:wrap_initialize_vision_modules",

@@ -40,7 +40,9 @@ EMOLA_TYPE = "emollava"
 LLAMA_TYPES = ("llava", "llava_llama", EMOLA_TYPE, "llama")
 MISTRAL_TYPES = ("llava_mistral", "mistral")
 MPT_TYPES = ("llava_mpt", "mpt")
-TOWER_TYPES = ("clip_vision_model", "clip")
+CLIP_TYPES = ("clip_vision_model", "clip")
+DINO_TYPE = "dinov2"
+TOWER_TYPES = (*CLIP_TYPES, DINO_TYPE)
 DEPTH_LIMIT = 16
 PRIOR_LIMIT = 1 << 16
 PINPOINT_LIMIT = 4096
@@ -265,10 +267,33 @@ _CLIP: dict[str, Check] = {
     "patch_size": whole(1, 4096),
     "projection_dim": whole(1, 1 << 17),
 }
+_DINO: dict[str, Check] = {
+    "apply_layernorm": dropped,
+    "attention_probs_dropout_prob": number(0, 1),
+    "drop_path_rate": number(0, 1),
+    "hidden_dropout_prob": number(0, 1),
+    "hidden_size": _SIZE,
+    "image_size": whole(1, 8192),
+    "layer_norm_eps": number(0, 1),
+    "layerscale_value": number(0, 1e6),
+    "mlp_ratio": whole(1, 64),
+    "num_attention_heads": whole(1, 4096),
+    "num_channels": whole(1, 16),
+    "num_hidden_layers": whole(1, 1024),
+    "out_features": dropped,
+    "out_indices": dropped,
+    "patch_size": whole(1, 4096),
+    "qkv_bias": one_of(True),
+    "reshape_hidden_states": dropped,
+    "stage_names": dropped,
+    "use_mask_token": one_of(True),
+    "use_swiglu_ffn": one_of(False),
+}
 _TABLES: dict[str, Table] = {
     **{kind: {**_COMMON, **_DECODER, **_LLAVA, **_PRIOR} for kind in (*LLAMA_TYPES, *MISTRAL_TYPES)},
     **{kind: {**_COMMON, **_MPT_CONFIG, **_LLAVA} for kind in MPT_TYPES},
-    **{kind: {**_COMMON, **_CLIP} for kind in TOWER_TYPES},
+    **{kind: {**_COMMON, **_CLIP} for kind in CLIP_TYPES},
+    DINO_TYPE: {**_COMMON, **_DINO},
 }
 # Settings of generation and training that older releases of transformers wrote into every config.json.
 _OF_NO_EFFECT_TEXT = """
@@ -301,7 +326,7 @@ def model_config(values: Mapping[str, Any], where: Path) -> dict[str, Any]:
     if kind == "clip" and isinstance(values.get("vision_config"), dict):
         values = {**values["vision_config"], "model_type": "clip"}
     kept = checked(values, _TABLES[kind], where, quiet=_OF_NO_EFFECT)
-    if kind in TOWER_TYPES:
+    if kind in CLIP_TYPES:
         kept["model_type"] = "clip_vision_model"
     return kept
 
@@ -317,7 +342,10 @@ def check_whole(config: dict[str, Any], where: Path) -> None:
 
 
 def tower_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """CLIP's own defaults under what a tower's config says."""
+    """The defaults of CLIP, or of DINOv2, under what a tower's config says."""
+    if config.get("model_type") == DINO_TYPE:
+        sizes = {"hidden_size": 768, "image_size": 224, "mlp_ratio": 4, "num_channels": 3, "num_hidden_layers": 12}
+        return {**sizes, "patch_size": 16, **config}
     return {
         "hidden_size": 768,
         "image_size": 224,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llava_faba.vetting.families import projector_layers, tower_defaults
+from llava_faba.vetting.families import DINO_TYPE, projector_layers, tower_defaults
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -92,8 +92,10 @@ def may_be_there(tensor: str, config: Mapping[str, Any]) -> bool:
 
 
 def vision_tower(config: Mapping[str, Any]) -> Shapes:
-    """Every tensor of a CLIP vision tower, under the names without ``vision_model.``."""
+    """Every tensor of a vision tower: a CLIP's under the names without ``vision_model.``, or a DINOv2's."""
     sizes = tower_defaults(config)
+    if config.get("model_type") == DINO_TYPE:
+        return _dinov2(sizes)
     hidden, inner, patch = sizes["hidden_size"], sizes["intermediate_size"], sizes["patch_size"]
     tensors: Shapes = {
         "embeddings.class_embedding": (hidden,),
@@ -108,6 +110,31 @@ def vision_tower(config: Mapping[str, Any]) -> Shapes:
         linear |= {f"{layer}.mlp.fc1": (inner, hidden), f"{layer}.mlp.fc2": (hidden, inner)}
         for place, shape in linear.items():
             tensors[f"{place}.weight"], tensors[f"{place}.bias"] = shape, shape[:1]
+    for norm in norms:
+        tensors[f"{norm}.weight"] = tensors[f"{norm}.bias"] = (hidden,)
+    return tensors
+
+
+def _dinov2(sizes: Mapping[str, Any]) -> Shapes:
+    hidden, patch = sizes["hidden_size"], sizes["patch_size"]
+    inner = hidden * sizes["mlp_ratio"]
+    tensors: Shapes = {
+        "embeddings.cls_token": (1, 1, hidden),
+        "embeddings.mask_token": (1, hidden),
+        "embeddings.position_embeddings": (1, (sizes["image_size"] // patch) ** 2 + 1, hidden),
+        "embeddings.patch_embeddings.projection.weight": (hidden, sizes["num_channels"], patch, patch),
+        "embeddings.patch_embeddings.projection.bias": (hidden,),
+    }
+    norms = ["layernorm"]
+    for index in range(sizes["num_hidden_layers"]):
+        layer = f"encoder.layer.{index}"
+        norms += [f"{layer}.norm1", f"{layer}.norm2"]
+        linear = {f"{layer}.attention.attention.{part}": (hidden, hidden) for part in ("query", "key", "value")}
+        linear[f"{layer}.attention.output.dense"] = (hidden, hidden)
+        linear |= {f"{layer}.mlp.fc1": (inner, hidden), f"{layer}.mlp.fc2": (hidden, inner)}
+        for place, shape in linear.items():
+            tensors[f"{place}.weight"], tensors[f"{place}.bias"] = shape, shape[:1]
+        tensors[f"{layer}.layer_scale1.lambda1"] = tensors[f"{layer}.layer_scale2.lambda1"] = (hidden,)
     for norm in norms:
         tensors[f"{norm}.weight"] = tensors[f"{norm}.bias"] = (hidden,)
     return tensors

@@ -1,5 +1,7 @@
 """A tokenizer's files: SentencePiece's model for LLaMA, LLaVA's only slow one; JSON for the others.
 
+A LLaMA whose tokens never were SentencePiece's (LLaMA 3, SmolLM2) names ``PreTrainedTokenizerFast`` and has JSON too.
+
 Classes by name, templates, paths to other files and pickled tokenizers are not handed on.
 """
 
@@ -35,7 +37,8 @@ from llava_faba.vetting.kinds import (
 MODEL, SETTINGS, FAST = "tokenizer.model", "tokenizer_config.json", "tokenizer.json"
 SPECIAL, ADDED = "special_tokens_map.json", "added_tokens.json"
 MODEL_LIMIT = 64 << 20
-_LLAMA_CLASSES = ("LlamaTokenizer", "LlamaTokenizerFast")
+_BPE_CLASS = "PreTrainedTokenizerFast"
+_LLAMA_CLASSES = ("LlamaTokenizer", "LlamaTokenizerFast", _BPE_CLASS)
 _MPT_CLASSES = ("GPTNeoXTokenizer", "GPTNeoXTokenizerFast")
 _ID_LIMIT = 1 << 22
 _TOKEN = table_of(
@@ -120,11 +123,19 @@ def tokenizer_files(folder: Path, kind: str) -> dict[str, Any]:
             files[ADDED] = numbers(read(folder / ADDED))
         except ValueError as error:
             raise CheckpointError(f"{folder / ADDED}: must be {error}.") from None
+    bpe = kind == "llama" and files.get(SETTINGS, {}).get("tokenizer_class") == _BPE_CLASS
+    if bpe and (folder / MODEL).exists():
+        raise CheckpointError(
+            f"{folder}: {SETTINGS} says that tokens are made by {FAST}, but {MODEL} is there as well; remove the one "
+            "that the model was not trained with."
+        )
     if (folder / MODEL).exists():
         files[MODEL] = _sentencepiece(folder / MODEL)
-    if kind != "llama" and (folder / FAST).is_file():
+    if bpe and not (folder / FAST).is_file():
+        raise CheckpointError(f"{folder}: {FAST} is missing, by which {SETTINGS} says its tokens are made.")
+    if (kind != "llama" or bpe) and (folder / FAST).is_file():
         files[FAST] = _fast(read(folder / FAST), folder / FAST)
-    if kind == "llama" and files and MODEL not in files:
+    if kind == "llama" and not bpe and files and MODEL not in files:
         raise CheckpointError(
             f"{folder}: {MODEL} is missing, without which its LLaMA tokens cannot be made as LLaVA was trained on "
             "them; copy the file from the base model."
@@ -133,9 +144,9 @@ def tokenizer_files(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def tokens_in(files: Mapping[str, Any]) -> int | None:
-    """How many tokens SentencePiece's model and the added ones are; None without such a model."""
+    """How many tokens there are with the added ones; None without SentencePiece's model or a vocabulary in JSON."""
     if MODEL not in files:
-        return None
+        return _highest_token(files[FAST]) if FAST in files else None
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=files[MODEL])
@@ -147,6 +158,16 @@ def tokens_in(files: Mapping[str, Any]) -> int | None:
         named = [source.get(name) for name in _NAMES] + list(source.get("additional_special_tokens") or ())
         added |= {token["content"] if isinstance(token, dict) else token for token in named if token}
     return len(pieces) + len(added - pieces)
+
+
+def _highest_token(fast: Any) -> int | None:
+    """One more than the highest number that tokenizer.json gives a token; None for a form that is not known."""
+    vocabulary, added = fast["model"].get("vocab"), fast.get("added_tokens") or []
+    if not isinstance(vocabulary, dict) or not isinstance(added, list):
+        return None
+    numbers = [*vocabulary.values(), *(token.get("id") for token in added if isinstance(token, dict))]
+    known = [number for number in numbers if isinstance(number, int)]
+    return 1 + max(known, default=-1)
 
 
 def _class_of(name: str | None, kind: str, where: Path) -> str:

