@@ -305,11 +305,12 @@ def _loose_paths(kind: Kind, known: Mapping[str, Any], outs: Mapping[tuple[str, 
     """Paths in flags and options: what a step makes, or a file that is there."""
     found: dict[str, str | None] = {}
     for bag in ("flags", "options"):
-        for value in getattr(kind, bag, {}).values():
-            if isinstance(value, str) and os.sep in value and value not in known:
-                maker = _maker(value, outs)
-                if maker or Path(value).exists():
-                    found[value] = maker
+        for setting in getattr(kind, bag, {}).values():
+            for value in setting if isinstance(setting, list | tuple) else (setting,):
+                if isinstance(value, str) and os.sep in value and value not in known:
+                    maker = _maker(value, outs)
+                    if maker or Path(value).exists():
+                        found[value] = maker
     return found
 
 

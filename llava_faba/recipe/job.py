@@ -25,6 +25,7 @@ from faba_bench.files.atomic import write_bytes, write_json
 from faba_bench.files.jsonfiles import read_json
 
 from llava_faba.recipe.kinds.base import FREE_PORT
+from llava_faba.recipe.logs import marker
 
 _GRACE = 60.0  # seconds that a command has to save its work after SIGTERM
 TERMINATED = 143
@@ -61,6 +62,8 @@ def _do(job: dict[str, Any], lock: int) -> int:
         write_json(begun, {"key": job["key"]})
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab" if goes_on else "wb") as file:
+        file.write(f"{marker(job['nonce'])}\n".encode())
+        file.flush()
         for action in job["actions"]:
             code = _act(action, out, file, lock)
             if code:

@@ -10,7 +10,7 @@ from llava_faba.recipe.digests import Digests
 from llava_faba.recipe.errors import RecipeError
 from llava_faba.recipe.estimates import Need, need_of
 from llava_faba.recipe.expansion import Graph, Step
-from llava_faba.recipe.state import Folder, key_of, read_done
+from llava_faba.recipe.state import Done, Folder, code_version, key_of, read_done
 
 
 def plan(graph: Graph) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def plan(graph: Graph) -> list[dict[str, Any]]:
     for step in graph.steps:
         states[step.id] = _state(step, folder, digests, states)
         done = read_done(folder.done(step)) if states[step.id] == "done" else None
-        need = Need(done.seconds, None, None, "it was done") if done else need_of(step)
+        need = Need(done.seconds, None, None, _told(done)) if done else need_of(step)
         rows.append(
             {
                 "id": step.id,
@@ -41,6 +41,10 @@ def plan(graph: Graph) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _told(done: Done) -> str:
+    return "it was done" if done.version == code_version() else f"it was done, by other code ({done.version})"
 
 
 def _state(step: Step, folder: Folder, digests: Digests, states: dict[str, str]) -> str:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TextIO
 
 from faba_bench.files.atomic import write_bytes, write_json
@@ -21,7 +20,8 @@ from llava_faba.recipe.digests import Digests
 from llava_faba.recipe.errors import RecipeError
 from llava_faba.recipe.executors import Executor, Running
 from llava_faba.recipe.expansion import Graph, Step
-from llava_faba.recipe.state import Done, Folder, key_of, read_done, write_done
+from llava_faba.recipe.logs import Log
+from llava_faba.recipe.state import Done, Folder, code_version, key_of, read_done, write_done
 
 _TAIL = 15
 _POLL = 0.2  # s
@@ -72,6 +72,7 @@ class _Run:
         self._redo, self._jobs, self._stream = redo, jobs, stream
         self._digests = Digests(folder.digests, graph.root)
         self._done: set[str] = set()
+        self._by_other_code: dict[str, str] = {}
         self._number = 0
 
     def all(self) -> None:
@@ -98,6 +99,12 @@ class _Run:
         finally:
             self._digests.save()
         self._publish()
+        if self._by_other_code:
+            steps = ", ".join(f"{name} ({version})" for name, version in self._by_other_code.items())
+            self._say(
+                f"Done before by other code than this ({code_version()}), and not again, for its kinds are said to "
+                f"give the same: {steps}. --redo STEP does one anew."
+            )
 
     def _begin(self, step: Step) -> _Job | None:
         self._number += 1
@@ -109,6 +116,8 @@ class _Run:
             self._check_unchanged(step, done)
             self._done.add(step.id)
             self._say(f"      done before, in {done.seconds:.0f} s")
+            if done.version != code_version():
+                self._by_other_code[step.id] = done.version
             return None
         # From here on the folder holds a step under way; "begun" says for which key, so that it can go on.
         self._folder.done(step).unlink(missing_ok=True)
@@ -129,7 +138,7 @@ class _Run:
         }
         write_json(self._folder.job(step), job)
         running = self._executor.start(self._folder.job(step))
-        return _Job(step, key, nonce, running, _Line(self._stream, self._folder.log(step)))
+        return _Job(step, key, nonce, running, _Line(self._stream, Log(self._folder.log(step), nonce)))
 
     def _has_ended(self, job: _Job) -> bool:
         code = job.running.code()
@@ -142,12 +151,10 @@ class _Run:
         if ended.get("nonce") != job.nonce:
             raise RecipeError(
                 f"step {job.step.id}: its process was killed (exit code {code}); run the same command to go on. "
-                + _end_of(self._folder.log(job.step))
+                + _end_of(job.line.log)
             )
         if ended["code"] != 0:
-            raise RecipeError(
-                f"step {job.step.id} failed with exit code {ended['code']}; " + _end_of(self._folder.log(job.step))
-            )
+            raise RecipeError(f"step {job.step.id} failed with exit code {ended['code']}; " + _end_of(job.line.log))
         if key_of(job.step, self._digests) != job.key:
             raise RecipeError(
                 f"step {job.step.id}: what goes into it was changed while it ran; run the same command again"
@@ -177,21 +184,20 @@ class _Run:
         print(printable(text), file=self._stream, flush=True)
 
 
-def _end_of(log: Path) -> str:
-    if not log.exists():
-        return f"it left no log ({log})"
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16384))
-        lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()[-_TAIL:]
-    return f"the end of {log}:\n" + "\n".join(printable(line) for line in lines)
+def _end_of(log: Log) -> str:
+    said = log.end(16384)
+    if said is None:
+        return f"it left no word in its log ({log.path})"
+    lines = said.replace("\r", "\n").splitlines()[-_TAIL:]
+    return f"the end of {log.path}:\n" + "\n".join(printable(line) for line in lines)
 
 
 class _Line:
     """How far a step is, read from the end of its log: one line rewritten on a terminal, a line every quarter
     elsewhere."""
 
-    def __init__(self, stream: TextIO, log: Path) -> None:
-        self._stream, self._log, self._start, self._quarter = stream, log, time.monotonic(), 0
+    def __init__(self, stream: TextIO, log: Log) -> None:
+        self.log, self._stream, self._start, self._quarter = log, stream, time.monotonic(), 0
         self._shown = False
 
     def show(self) -> None:
@@ -214,10 +220,5 @@ class _Line:
             print("\r" + " " * 70 + "\r", end="", file=self._stream)
 
     def _last(self) -> tuple[int, int] | None:
-        try:
-            with self._log.open("rb") as file:
-                file.seek(max(0, self._log.stat().st_size - 2048))
-                steps = _STEP.findall(file.read().decode("utf-8", "replace"))
-        except OSError:
-            return None
+        steps = _STEP.findall(self.log.end(2048) or "")
         return (int(steps[-1][0]), int(steps[-1][1])) if steps else None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import faba_bench
 from faba_bench.files.atomic import write_json
 from faba_bench.files.digests import sha256_json
 from faba_bench.files.jsonfiles import read_json
 
+import llava_faba
 from llava_faba._version import __version__
 from llava_faba.recipe.digests import Digests
 from llava_faba.recipe.errors import RecipeError
@@ -18,7 +22,7 @@ from llava_faba.recipe.expansion import Step
 
 @dataclass(frozen=True)
 class Done:
-    """A step that ended well: its key, the digest of what it made, how long it took (s), and by which version."""
+    """A step that ended well: its key, the digest of what it made, how long it took (s), and by which code."""
 
     key: str
     output: str
@@ -103,4 +107,18 @@ def read_done(path: Path) -> Done | None:
 
 
 def write_done(path: Path, key: str, output: str, seconds: float) -> None:
-    write_json(path, asdict(Done(key, output, seconds, __version__)))
+    write_json(path, asdict(Done(key, output, seconds, code_version())))
+
+
+@functools.cache
+def code_version() -> str:
+    """The release, and the digest of our Python files: what a step was done by.
+
+    A kind's ``VERSION``, not this, decides whether a step is done again; who looks at old results is told of it.
+    """
+    digest = hashlib.sha256()
+    for package in (llava_faba, faba_bench):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:12]}"

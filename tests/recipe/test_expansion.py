@@ -98,3 +98,30 @@ def test_flags_of_training_are_set_by_their_name(tmp_path):
     words = train.kind.actions("out")[0]["run"]
     assert words[words.index("--learning_rate") + 1] == "5e-5"
     assert words[words.index("--facial_prior_expert") + 1] == "mediapipe-478"
+
+
+def test_files_that_options_and_flags_name_are_inputs_by_their_content(tmp_path):
+    """Edited between two runs, each of them makes the step be done again; by name alone none of them would."""
+    from llava_faba.recipe.digests import Digests
+    from llava_faba.recipe.expansion import expand
+    from llava_faba.recipe.reading import read
+    from llava_faba.recipe.state import key_of
+
+    for name in ("images", "base"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("x")
+    for name in ("records.json", "deepspeed.json", "one.json", "two.json"):
+        (tmp_path / name).write_text("[]")
+    (tmp_path / "some.yaml").write_text(
+        f"""recipe: 1
+steps:
+  t: {{kind: train, records: {tmp_path}/records.json, image_folder: {tmp_path}/images, model: {tmp_path}/base,
+       deepspeed: {tmp_path}/deepspeed.json, flags: {{data_path_more: [{tmp_path}/one.json, {tmp_path}/two.json]}}}}
+"""
+    )
+    (step,) = expand(read(tmp_path / "some.yaml"), tmp_path / "root").steps
+    keys = [key_of(step, Digests(tmp_path / "none", tmp_path / "root"))]
+    for name in ("deepspeed.json", "one.json", "two.json", "base/x"):
+        (tmp_path / name).write_text("[1]")
+        keys.append(key_of(step, Digests(tmp_path / "none", tmp_path / "root")))
+    assert len(set(keys)) == 5

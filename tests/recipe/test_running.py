@@ -9,9 +9,11 @@ import sys
 import time
 
 import pytest
+from faba_bench.files.jsonfiles import read_json
 
 from llava_faba.recipe.errors import RecipeError
 from llava_faba.recipe.planning import plan
+from llava_faba.recipe.state import Folder
 
 CHAIN = """
   a: {kind: write, text: A}
@@ -100,6 +102,55 @@ def test_a_step_that_fails_names_its_log_and_loses_nothing(chain):
     assert times(chain) == [1, 0, 0]
     chain.run()
     assert times(chain) == [1, 1, 1]
+
+
+def test_a_step_done_by_other_code_is_said_and_not_passed_off_as_this_ones(chain, capsys, monkeypatch):
+    from llava_faba.recipe import planning, running, state
+
+    chain.run()
+    assert "other code" not in capsys.readouterr().out
+    assert read_json(Folder(chain.root).done(chain.graph().steps[0]))["version"] == state.code_version()
+    for module in (running, planning):
+        monkeypatch.setattr(module, "code_version", lambda: "9.9+another")
+    chain.run()
+    said = capsys.readouterr().out
+    assert f"a ({state.code_version()})" in said and "(9.9+another)" in said and "--redo STEP" in said
+    assert times(chain) == [1, 1, 1]
+    assert all("by other code" in row["told_by"] for row in planning.plan(chain.graph()))
+
+
+def test_what_an_earlier_run_left_in_a_log_is_not_told_of_this_one(chain, tmp_path):
+    from llava_faba.recipe.logs import Log, marker
+
+    log = Log(chain.root / "logs" / "b.log", "second")
+    assert log.end(100) is None
+    log.path.parent.mkdir(parents=True)
+    log.path.write_text(f"{marker('first')}\n100%| 64/64 [00:01\n")
+    assert log.end(2048) is None
+    with log.path.open("a") as file:
+        file.write(f"{marker('second')}\n 1/64 [00:01\n")
+    assert log.end(2048) == " 1/64 [00:01\n"
+    log.path.write_text(f"{marker('second')}\n")  # its folder was emptied, and the log begun anew
+    assert log.end(2048) == ""
+
+
+def test_a_job_that_dies_before_a_word_is_not_given_an_older_logs_end(chain):
+    chain.run()
+    with pytest.raises(RecipeError, match=r"step b failed with exit code 3; the end of .*b.log:\n\$ "):
+        chain.run("b.program=raise SystemExit(3)")
+    text = (chain.root / "logs" / "b.log").read_text()
+    assert text.startswith("# started as ") and text.count("# started as ") == 1
+
+
+def test_what_a_killed_run_left_for_other_settings_is_not_gone_on_from(chain):
+    """Killed under way, and started again with another --set: the new settings never see the old half."""
+    chain.run()
+    out, begun = chain.root / "b", Folder(chain.root).begun(chain.graph().steps[1])
+    Folder(chain.root).done(chain.graph().steps[1]).unlink()
+    (out / "half").write_text("of the old settings")
+    assert read_json(begun)["key"]
+    chain.run("b.text=X")
+    assert chain.made("b") == "XA" and not (out / "half").exists()
 
 
 def test_a_step_that_makes_nothing_is_no_success(bench):

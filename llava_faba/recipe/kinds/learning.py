@@ -34,7 +34,7 @@ class Train(Kind):
     expert: str = "none"
     priors: Path_ | None = None
     trainer: str = "emola"
-    deepspeed: str | None = None
+    deepspeed: Path_ | None = None
     processes: int | None = None
     after: tuple[Path_, ...] = ()
     flags: dict[str, Any] = field(default_factory=dict)
