@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,21 @@ from llava_faba.inference.generate import GenerateSettings, generate_answers
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """How sure a model is; all empty where it was not asked for.
+
+    ``aus``: of the sampled answers that could be read, the share that names each AU; ``emotion``: the share that names
+    what the greedy answer names. ``samples``: by task, how many could be read. ``likelihoods``: by label, see
+    ``llava_faba.inference.label_scores``.
+    """
+
+    aus: dict[int, float] = field(default_factory=dict)
+    emotion: float | None = None
+    samples: dict[str, int] = field(default_factory=dict)
+    likelihoods: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FaceAnswers:
     """What was said of one crop, by task: ``texts``; ``aus`` and ``emotion`` as strict mode reads them, None where
     unparsed or not asked; ``cut``: tasks whose answer reached the token limit; ``errors``: why a task has none."""
@@ -30,6 +45,7 @@ class FaceAnswers:
     prior_status: str | None
     cut: tuple[str, ...]
     errors: dict[str, str]
+    confidence: Confidence = field(default_factory=lambda: Confidence())
 
 
 def answer_crops(
@@ -102,17 +118,38 @@ def _read(
         texts[task] = line["text"]
         metadata = line.get("metadata") or {}
         status = metadata.get("prior_status", status)
-        if metadata.get("cut"):
+        if metadata.get("finish_reason") == "length":
             cut.append(task)
-    aus = None
-    if au is not None and "au" in texts:
-        found = read_aus(_said(texts["au"]), frozenset(au.vocabulary))
-        aus = tuple(sorted(found.value)) if found.parsed else None
-    named = None
-    if emotion is not None and "emotion" in texts:
-        named = read_emotion(_said(texts["emotion"]), emotion.classes).value
-    return FaceAnswers(texts, aus, named, status, tuple(cut), errors)
+    aus = _aus(texts["au"], au) if au is not None and "au" in texts else None
+    named = _emotion(texts["emotion"], emotion) if emotion is not None and "emotion" in texts else None
+    confidence = _confidence({task: lines[f"{crop}:{task}"] for task in texts}, named, au, emotion)
+    return FaceAnswers(texts, aus, named, status, tuple(cut), errors, confidence)
 
 
-def _said(text: str) -> str:
-    return strip_thoughts(text).text
+def _confidence(lines: dict[str, Any], named: str | None, au: AUTask | None, emotion: EmotionTask | None) -> Confidence:
+    likelihoods: dict[str, float] = {}
+    for line in lines.values():
+        likelihoods |= line.get("scores") or {}
+    drawn = {task: line.get("samples") or [] for task, line in lines.items()}
+    shares: dict[int, float] = {}
+    agreement, counts = None, {}
+    if au is not None and drawn.get("au"):
+        sets = [read for text in drawn["au"] if (read := _aus(text, au)) is not None]
+        counts["au"] = len(sets)
+        if sets:
+            shares = {number: sum(number in one for one in sets) / len(sets) for number in au.vocabulary}
+    if emotion is not None and drawn.get("emotion"):
+        names = [word for text in drawn["emotion"] if (word := _emotion(text, emotion)) is not None]
+        counts["emotion"] = len(names)
+        if names and named is not None:
+            agreement = names.count(named) / len(names)
+    return Confidence(shares, agreement, counts, likelihoods)
+
+
+def _aus(text: str, rules: AUTask) -> tuple[int, ...] | None:
+    found = read_aus(strip_thoughts(text).text, frozenset(rules.vocabulary))
+    return tuple(sorted(found.value)) if found.parsed else None
+
+
+def _emotion(text: str, rules: EmotionTask) -> str | None:
+    return read_emotion(strip_thoughts(text).text, rules.classes).value

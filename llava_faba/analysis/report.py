@@ -143,17 +143,38 @@ def _aus(row: Row) -> str:
     values = [row[name] for name in row if _is_au(name)]
     if all(value is None for value in values):
         return "AUs unparsed" if row["au_text"] else "AUs not asked"
-    return " ".join(name for name in row if _is_au(name) and row[name] == 1) or "no AU"
+    return " ".join(f"{name}{_sure(row, name)}" for name in row if _is_au(name) and row[name] == 1) or "no AU"
+
+
+def _sure(row: Row, name: str) -> str:
+    """The share of sampled answers that agree, where they were asked for."""
+    share = row[f"{name}_confidence"]
+    return "" if share is None else f" ({share:.2f})"
+
+
+def _emotion(row: Row) -> str:
+    return f"{row['emotion']}{_sure(row, 'emotion')}" if row["emotion"] else ""
+
+
+def _likelihoods(row: Row) -> str:
+    """The classes by their likelihood, where it was asked for."""
+    found = [(name.removesuffix("_likelihood"), row[name]) for name in row if name.endswith("_likelihood")]
+    known = [(name, value) for name, value in found if value is not None and not _is_au(name)]
+    if not known:
+        return ""
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in sorted(known, key=lambda one: -one[1])[:3])
+    return f"<div>{escape(f'likelihood: {listed}')}</div>"
 
 
 def _card(row: Row, work: Path) -> str:
     present = [name for name in row if _is_au(name) and row[name] == 1]
     place = row["source"] if row["time"] is None else f"{row['source']}, {row['time']:.2f} s"
-    emotion = row["emotion"] or ("unparsed" if row["emotion_text"] else "not asked")
+    emotion = _emotion(row)
+    emotion = emotion or ("unparsed" if row["emotion_text"] else "not asked")
     texts = "".join(f"<p>{escape(row[name])}</p>" for name in ("au_text", "emotion_text") if row[name])
     return (
         f'<article class="face" data-has="{escape(" ".join([row["emotion"] or "", *present]))}">'
-        f"{_thumbnail(row, work)}<b>{escape(emotion)}</b>{escape(_aus(row))}"
+        f"{_thumbnail(row, work)}<b>{escape(emotion)}</b>{escape(_aus(row))}{_likelihoods(row)}"
         f"<div>{escape(place)}, face {row['face']}</div>"
         + (f"<details><summary>What the model wrote</summary>{texts}</details>" if texts else "")
         + (f"<div>{escape(str(row['error']))}</div>" if row["error"] else "")

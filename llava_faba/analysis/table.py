@@ -34,7 +34,18 @@ _FEAT_EMOTIONS = {
 
 def columns(protocol: str) -> list[str]:
     """The table's columns for a protocol's AUs, in their order."""
-    return [*_PLACE, "status", "prior_status", "emotion", *(f"AU{number}" for number in _aus(protocol)), *_SAID]
+    aus = [f"AU{number}" for number in _aus(protocol)]
+    return [*_PLACE, "status", "prior_status", "emotion", *aus, *_SAID, *_counts(), *_confidences(protocol)]
+
+
+def _counts() -> list[str]:
+    return ["au_samples", "emotion_samples"]
+
+
+def _confidences(protocol: str) -> list[str]:
+    aus = [f"AU{number}" for number in _aus(protocol)]
+    likelihoods = [f"{label}_likelihood" for label in (*_classes(protocol), *aus)]
+    return ["emotion_confidence", *(f"{name}_confidence" for name in aus), *likelihoods]
 
 
 def row_of(
@@ -62,6 +73,10 @@ def row_of(
     row |= {"au_text": answers.texts.get("au"), "emotion_text": answers.texts.get("emotion")}
     if answers.aus is not None:
         row |= {f"AU{number}": int(number in answers.aus) for number in _aus(protocol)}
+    sure = answers.confidence
+    row |= {f"{task}_samples": count for task, count in sure.samples.items()} | {"emotion_confidence": sure.emotion}
+    row |= {f"AU{number}_confidence": round(share, 4) for number, share in sure.aus.items()}
+    row |= {f"{label}_likelihood": value for label, value in sure.likelihoods.items()}
     said = {"au": answers.aus, "emotion": answers.emotion}
     row["unparsed"] = " ".join(task for task in answers.texts if said[task] is None) or None
     row["cut"] = " ".join(answers.cut) or None
@@ -102,8 +117,9 @@ def data_frame(rows: Sequence[Row], protocol: str) -> Any:
             f"a DataFrame needs pandas, which does not import here ({error}): {install_command('analyze')}"
         ) from error
     frame = pandas.DataFrame(list(rows), columns=columns(protocol))
-    whole = ["frame", "face", "peak", *(f"AU{number}" for number in _aus(protocol))]
+    whole = ["frame", "face", "peak", *_counts(), *(f"AU{number}" for number in _aus(protocol))]
     real = ["time", "x", "y", "width", "height", "confidence", "pitch", "yaw", "roll", "peak_distance"]
+    real += _confidences(protocol)
     types = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")
     text = [name for name in frame.columns if name not in types]
     return frame.astype(types | dict.fromkeys(text, "string"))
@@ -189,6 +205,11 @@ def write_rows(rows: Sequence[Row], out: Path, protocol: str, formats: Sequence[
         write_feat(rows, out / "faces.feat.csv", protocol)
         made.append(out / "faces.feat.csv")
     return made, missing
+
+
+def _classes(protocol: str) -> tuple[str, ...]:
+    rules = load_protocol(protocol).emotion
+    return rules.classes if rules else ()
 
 
 def _aus(protocol: str) -> tuple[int, ...]:

@@ -56,6 +56,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overlay", action="store_true", help="also write pictures and videos with what was read drawn over them"
     )
+    parser.add_argument(
+        "--samples",
+        type=options.whole,
+        default=0,
+        metavar="N",
+        help="draw N more answers for each, whose agreement is a confidence per AU and emotion (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--label-scores",
+        action="store_true",
+        help="also how likely each emotion's words are, and yes rather than no to each AU",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="faces answered at once (default: %(default)s)")
     options.add_workers(parser, 1, "processes that answer, with --device cuda one GPU each")
     options.add_output(parser)
@@ -94,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         batch_size=args.batch_size,
         workers=gpu_or_cpu_count(args.workers, args.device),
+        samples=args.samples,
+        label_scores=args.protocol if args.label_scores else None,
         **options.engine_settings(args),
     )
     with Bars({"faces": "file", "answers": "answer"}, not args.no_progress) as progress:

@@ -64,6 +64,13 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
         help="also write 'scores': how likely each emotion's words are, and yes rather than no to each AU, of this "
         "protocol's labels (default: faba)",
     )
+    generate.add_argument(
+        "--samples",
+        type=options.whole,
+        default=0,
+        metavar="N",
+        help="also write 'samples': N answers drawn by the model's probabilities (default: %(default)s)",
+    )
     generate.add_argument("--overwrite", action="store_true", help="start the answers file anew")
     generate.set_defaults(run=run_generate)
 
@@ -111,6 +118,7 @@ def run_generate(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         workers=gpu_or_cpu_count(args.workers, args.device),
         label_scores=args.label_scores,
+        samples=args.samples,
         **options.engine_settings(args),
     )
     with progress_bar("generate", "answer", not args.no_progress) as progress:

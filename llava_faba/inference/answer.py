@@ -15,11 +15,13 @@ from llava.constants import (
 )
 from llava.conversation import SeparatorStyle, conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
+from transformers import LogitsProcessorList
 
 from llava_faba.errors import UserError, nearest
 from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.engines.base import Answer
 from llava_faba.inference.prediction import Prediction, box_around
+from llava_faba.inference.sampling import GumbelNoise
 from llava_faba.model.config import has_prior
 from llava_faba.model.loaded import LoadedModel
 
@@ -137,8 +139,11 @@ def generate_batch(
     conversation: str | None = None,
     max_new_tokens: int = 512,
     with_logits: bool = False,
+    seeds: Sequence[int] | None = None,
 ) -> tuple[list[Answer], list[torch.Tensor] | None]:
     """``answer_batch`` with token ids and, on request, the logits that each token was chosen from.
+
+    ``seeds``, one a question: sampled answers (``sampling``) instead of greedy ones.
 
     The logits: per generated position a tensor (batch, vocabulary); None without ``with_logits``.
     """
@@ -148,6 +153,8 @@ def generate_batch(
     extra: dict[str, Any] = {} if facial_priors is None else {"facial_priors": facial_priors.to(model.device)}
     if with_logits:
         extra |= {"return_dict_in_generate": True, "output_scores": True}
+    if seeds is not None:
+        extra["logits_processor"] = LogitsProcessorList([GumbelNoise(seeds)])
     padding = left_padding(model) if len(questions) > 1 else contextlib.nullcontext()
     # No inference_mode: ZeRO-3 keeps what it gathers, and training could not go on with inference tensors.
     with torch.no_grad(), padding:

@@ -93,7 +93,9 @@ class Answerer(BatchEngine[Prepared]):
             priors, statuses = torch.from_numpy(computed.features), [status.value for status in computed.statuses]
         return Prepared(list(questions), images, sizes, priors, statuses)
 
-    def decode(self, prepared: Prepared, *, with_logits: bool = False) -> tuple[list[Any], list[torch.Tensor] | None]:
+    def decode(
+        self, prepared: Prepared, *, with_logits: bool = False, seeds: Sequence[int] | None = None
+    ) -> tuple[list[Any], list[torch.Tensor] | None]:
         """``generate_batch`` with these settings."""
         return generate_batch(
             self.loaded,
@@ -104,6 +106,7 @@ class Answerer(BatchEngine[Prepared]):
             conversation=self.settings.conversation,
             max_new_tokens=self.settings.max_new_tokens,
             with_logits=with_logits,
+            seeds=seeds,
         )
 
     def reader(self, prepared: Prepared) -> LlavaReader:
@@ -113,7 +116,8 @@ class Answerer(BatchEngine[Prepared]):
 
     def answer_all(self, batches: Iterator[list[Question]]) -> Iterator[Result]:
         """As ``BatchEngine``'s, but a finished answer makes room for the next question, where the model allows it."""
-        if not self.streams or self.settings.label_scores is not None or not can_stream(self.model):
+        more = self.settings.samples or self.settings.label_scores is not None
+        if not self.streams or more or not can_stream(self.model):
             yield from super().answer_all(batches)
             return
         settings = self.settings

@@ -89,7 +89,7 @@ def generate_answers(
                 metadata["model_sha256"] = model
                 if result.prior_status is not None:
                     metadata["prior_status"] = result.prior_status
-                journal.append(by_id[result.question_id], result.text, model_id, metadata, result.scores)
+                journal.append(by_id[result.question_id], result.text, model_id, metadata, _more(result))
             else:
                 failures.append((result.question_id, result.error))
                 if result.trace:
@@ -132,8 +132,16 @@ def _check_engine_settings(settings: GenerateSettings, engine: str) -> None:
             raise UserError(f"{flag} is for --engine vllm; this run takes the engine {engine}.")
 
 
+def _more(result: Result) -> dict[str, Any]:
+    """What an answer's line holds besides, where it was asked for."""
+    found: dict[str, Any] = {} if result.scores is None else {"scores": result.scores}
+    return found | ({"samples": list(result.samples)} if result.samples else {})
+
+
 def _check_scores(settings: GenerateSettings, questions: Sequence[dict[str, Any]]) -> None:
     """Raise UserError where scores were asked for that this engine, template or question cannot have."""
+    if settings.samples and settings.engine == "vllm":
+        raise UserError("--samples: vLLM's server is not asked for them; take --engine transformers.")
     if settings.label_scores is None:
         return
     if settings.engine == "vllm":

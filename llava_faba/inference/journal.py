@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,9 +62,9 @@ class AnswerJournal:
         text: str,
         model_id: str,
         metadata: dict[str, Any],
-        scores: dict[str, float] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add one answer; it is on disk when this returns. ``scores``: by label, left out where None."""
+        """Add one answer; it is on disk when this returns. ``more``: further keys of the line."""
         key = self._keys[str(question["question_id"])]
         line = {
             "question_id": question["question_id"],
@@ -72,7 +72,7 @@ class AnswerJournal:
             "text": text,
             "answer_id": key[:22],
             "model_id": model_id,
-            **({} if scores is None else {"scores": scores}),
+            **(more or {}),
             "metadata": {**metadata, "key": key},
         }
         self._file.write(_line(line))

@@ -23,6 +23,7 @@ class GenerateSettings:
     ``engine``: one of ``engines.kinds.NAMES``; None: what takes such a folder. Of "vllm": ``tensor_parallel`` and
     ``data_parallel`` GPUs of a server that is started, or the address of a running one, ``endpoint``.
     ``label_scores``: the protocol whose labels get scores beside each answer (module ``label_scores``); None: none.
+    ``samples``: how many sampled answers to add to each greedy one (module ``sampling``).
 
     Raises UserError for values that cannot be.
     """
@@ -39,11 +40,14 @@ class GenerateSettings:
     data_parallel: int = 1
     endpoint: str | None = None
     label_scores: str | None = None
+    samples: int = 0
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "batch_size", "workers", "tensor_parallel", "data_parallel"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.samples < 0:
+            raise UserError(f"samples must be 0 or more, not {self.samples}.")
         if self.device == AUTO:
             object.__setattr__(self, "device", choose_device(AUTO))
         if self.dtype == AUTO:
@@ -58,5 +62,9 @@ class GenerateSettings:
     def key_parts(self) -> list[Any]:
         """What of these settings an answer's key covers: how it was decoded, not how fast."""
         own = [] if self.engine in (None, "llava") else [self.engine]
-        scores = [] if self.label_scores is None else [["label_scores", LabelQuestions(self.label_scores).digest]]
-        return [self.conversation, self.max_new_tokens, self.dtype, *own, *scores]
+        more: list[Any] = []
+        if self.label_scores is not None:
+            more.append(["label_scores", LabelQuestions(self.label_scores).digest])
+        if self.samples:
+            more.append(["samples", self.samples, "temperature", 1.0])
+        return [self.conversation, self.max_new_tokens, self.dtype, *own, *more]

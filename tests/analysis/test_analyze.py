@@ -104,6 +104,19 @@ def test_the_table_says_what_bench_generate_and_the_scorer_say(analysed: Path, e
         assert all(row[f"AU{number}"] == "" for number in vocabulary) == (not read.parsed)
 
 
+def test_answers_that_the_token_limit_cut_off_are_told(analysed: Path) -> None:
+    answers = next((analysed / "work").glob("answers-*.jsonl")).read_text().splitlines()
+    reasons = {line["question_id"]: line["metadata"]["finish_reason"] for line in map(json.loads, answers)}
+    for row in (row for row in table(analysed) if row["crop"]):
+        cut = [task for task in ("au", "emotion") if reasons[f"{row['crop']}:{task}"] == "length"]
+        assert row["cut"].split() == cut
+    assert "length" in reasons.values() and any("cut by the token limit" in one for one in warnings_of(analysed))
+
+
+def warnings_of(out: Path) -> list[str]:
+    return list(json.loads((out / "analysis.json").read_text())["warnings"])
+
+
 def test_crops_are_those_of_align(analysed: Path, photos: Path, tmp_path: Path) -> None:
     assert main(["align", str(photos), "--out", str(tmp_path / "aligned"), "--expert", "dlib-68"]) == 0
     (row,) = (row for row in table(analysed) if row["source"].endswith("one.png"))

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from llava_faba.errors import UserError
 from llava_faba.inference.label_scores import LabelQuestions, Reader, label_scores
+from llava_faba.inference.sampling import seeds_of
 from llava_faba.inference.settings import GenerateSettings
 
 Question = dict[str, Any]
@@ -21,7 +22,8 @@ P = TypeVar("P", bound="Statuses")
 class Result:
     """One question's answer, or the reason why it has none (``error``, with its traceback where it is no UserError).
 
-    ``scores``: a number in [0, 1] for each label (``label_scores``), None where none were asked for."""
+    ``scores``: a number in [0, 1] for each label (``label_scores``), None where none were asked for.
+    ``samples``: the texts of sampled answers, as many as were asked for."""
 
     question_id: str
     text: str = ""
@@ -31,6 +33,7 @@ class Result:
     is_cut: bool = False
     prior_status: str | None = None
     scores: dict[str, float] | None = None
+    samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,12 @@ class BatchEngine(abc.ABC, Generic[P]):
         """Read and preprocess images and get their priors. Raises UserError for the first that fails."""
 
     @abc.abstractmethod
-    def decode(self, prepared: P, *, with_logits: bool = False) -> tuple[list[Answer], list[Any] | None]:
-        """Greedy answers, and on request the logits behind each token: per position (batch, vocabulary)."""
+    def decode(
+        self, prepared: P, *, with_logits: bool = False, seeds: Sequence[int] | None = None
+    ) -> tuple[list[Answer], list[Any] | None]:
+        """Greedy answers, and on request the logits behind each token: per position (batch, vocabulary).
+
+        ``seeds``, one a question: sampled answers instead (``sampling``)."""
 
     @abc.abstractmethod
     def reader(self, prepared: P) -> Reader:
@@ -89,6 +96,7 @@ class BatchEngine(abc.ABC, Generic[P]):
             prepared = preparing.result()
             answers, _ = self.decode(prepared)
             scores = self._scores(batch, prepared)
+            samples = self._samples(batch, prepared)
         except Exception as error:  # one bad image, or too little memory: the others of the batch must not suffer
             if len(batch) == 1:
                 return [failed(batch[0], error)]
@@ -101,9 +109,20 @@ class BatchEngine(abc.ABC, Generic[P]):
                 prior_status=status,
                 is_cut=answer.is_cut,
                 scores=own,
+                samples=drawn,
             )
-            for question, answer, status, own in zip(batch, answers, prepared.statuses, scores, strict=True)
+            for question, answer, status, own, drawn in zip(
+                batch, answers, prepared.statuses, scores, samples, strict=True
+            )
         ]
+
+    def _samples(self, batch: list[Question], prepared: P) -> list[tuple[str, ...]]:
+        names = [id_of(question) for question in batch]
+        drawn = [
+            [answer.text for answer in self.decode(prepared, seeds=seeds_of(names, number))[0]]
+            for number in range(self.settings.samples)
+        ]
+        return list(zip(*drawn, strict=True)) if drawn else [()] * len(batch)
 
     def _scores(self, batch: list[Question], prepared: P) -> Sequence[dict[str, float] | None]:
         if self.settings.label_scores is None:

@@ -16,6 +16,7 @@ from llava_faba.inference.engines.asking import PriorSource, message
 from llava_faba.inference.engines.base import Answer, BatchEngine, Question, Statuses
 from llava_faba.inference.engines.kinds import settings_of
 from llava_faba.inference.engines.native_reader import NativeReader
+from llava_faba.inference.sampling import GumbelNoise
 from llava_faba.inference.settings import GenerateSettings
 
 
@@ -74,10 +75,16 @@ class NativeEngine(BatchEngine[Prepared]):
         )
         return Prepared(inputs, statuses)
 
-    def decode(self, prepared: Prepared, *, with_logits: bool = False) -> tuple[list[Answer], list[Any] | None]:
+    def decode(
+        self, prepared: Prepared, *, with_logits: bool = False, seeds: Sequence[int] | None = None
+    ) -> tuple[list[Answer], list[Any] | None]:
+        from transformers import LogitsProcessorList
+
         inputs = {name: value.to(self.model.device) for name, value in prepared.inputs.items()}
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        more = {"return_dict_in_generate": True, "output_scores": True} if with_logits else {}
+        more: dict[str, Any] = {"return_dict_in_generate": True, "output_scores": True} if with_logits else {}
+        if seeds is not None:
+            more["logits_processor"] = LogitsProcessorList([GumbelNoise(seeds)])
         with torch.inference_mode():
             made = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.settings.max_new_tokens, **more)
         rows = (made.sequences if with_logits else made)[:, inputs["input_ids"].shape[1] :].tolist()
