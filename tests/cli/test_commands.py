@@ -12,6 +12,10 @@ from support import ADAPTER, edit_config, llava_faba_command
 from llava_faba.cli.main import COMMANDS, main
 
 
+# Seconds of imports that nobody needs who asks a model (tests/benchmarks/bench_predict.py).
+HEAVY = {"transformers.trainer", "torch._dynamo", "scipy", "sklearn", "pandas", "matplotlib", "skimage", "gradio"}
+
+
 @pytest.fixture
 def face(astronaut: Any, tmp_path: Path) -> Path:
     path = tmp_path / "face.png"
@@ -20,13 +24,14 @@ def face(astronaut: Any, tmp_path: Path) -> Path:
 
 
 def test_predict_prints_json_alone_on_standard_output(face_model, face):
-    result = llava_faba_command(
-        "predict", "--model-path", str(face_model), str(face), "--json", "--max-new-tokens", "5"
-    )
+    asked = ["predict", "--model-path", str(face_model), str(face), "--json", "--max-new-tokens", "5"]
+    result = llava_faba_command(*asked, PYTHONPROFILEIMPORTTIME="1")
     assert result.returncode == 0, result.stderr[-2000:]
     answer = json.loads(result.stdout)
     assert set(answer) == {"text", "status", "landmarks", "face", "named_values"} and answer["status"] == "found"
     assert len(answer["landmarks"]) == 68 and all(0 < value < 240 for point in answer["landmarks"] for value in point)
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines() if "import time:" in line}
+    assert "llava_faba.inference.predict" in imported and not imported & HEAVY
 
 
 def test_predict_says_so_when_there_is_no_face(face_model, tmp_path, capsys):
