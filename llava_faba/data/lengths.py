@@ -156,12 +156,14 @@ def _problem(record: Mapping[str, Any], counter: LengthCounter) -> str | None:
 
 
 def picture_positions(model: Any) -> int:
-    """Positions of one image in a model's input: the patches of one picture, and the prior's token if it has one."""
+    """Positions of one image in a model's input: the patches of one picture, and its prior's tokens."""
     from llava_faba.model.config import has_prior
+    from llava_faba.vetting.prior_tokens import token_count
 
     tower = model.get_vision_tower()
     whole = getattr(model.config, "mm_vision_select_feature", "patch") == "cls_patch"
-    return int(tower.num_patches) + int(whole) + int(has_prior(model.config))
+    prior = token_count(vars(model.config)) if has_prior(model.config) else 0
+    return int(tower.num_patches) + int(whole) + prior
 
 
 def _marks() -> list[str]:

@@ -10,6 +10,8 @@ beside them, so that an older reader still finds what it knows:
 ``facial_prior_sizes``             numbers of each of several experts, in their order (absent: one expert)
 ``facial_prior_expert_version``    its version, for the reader
 ``facial_prior_expert_settings``   its settings, needed to compute the same prior again
+``facial_prior_tokens``            how a prior becomes tokens (absent: ``global``, one; see ``vetting/prior_tokens.py``)
+``facial_prior_regions``           of what each of several tokens is: name, columns of the prior, numbers of a point
 ``facial_prior_projector_type``    ``linear``, ``mlpNx_gelu`` or ``identity`` (absent: as ``mm_projector_type``)
 ``facial_prior_normalization``     ``none``, ``standardize`` or ``pose`` (absent: ``none``), or one for each of several
                                    experts, joined by "+"

@@ -111,7 +111,8 @@ class PriorExpert(abc.ABC):
     ``in_workers`` (extraction runs the expert itself in its worker processes, which make their own from
     ``settings``: right for one that computes on a CPU core, wrong for one on a GPU), ``finds_faces`` (False for one
     that takes the whole picture for the face: right for crops, wrong for photographs), ``feature_names`` (of an expert
-    whose numbers each have a name: one for each, in their order).
+    whose numbers each have a name: one for each, in their order), ``regions`` (of an expert of points: the points of
+    each region of the face, see ``regions.py``).
     """
 
     name: ClassVar[str]
@@ -121,6 +122,7 @@ class PriorExpert(abc.ABC):
     in_workers: bool = False
     finds_faces: bool = True
     feature_names: ClassVar[tuple[str, ...]] = ()
+    regions: ClassVar[Mapping[str, Sequence[int]]] = {}
 
     @property
     def sizes(self) -> list[int]:

@@ -12,6 +12,7 @@ import numpy as np
 from llava_faba.errors import ExpertError
 from llava_faba.experts.base import FoundFace, LandmarkExpert, Located, Picture, PriorStatus, in_original
 from llava_faba.experts.detection import HogDetector, box_of
+from llava_faba.experts.regions import POINTS_68, Regions
 from llava_faba.experts.weights import WeightsFile
 from llava_faba.packages import install_command
 
@@ -39,6 +40,7 @@ class Dlib68Expert(LandmarkExpert):
         "licence excludes commercial use."
     )
     points: ClassVar[int] = 68
+    regions: ClassVar[Regions] = POINTS_68
     in_workers: bool = True
 
     def __init__(

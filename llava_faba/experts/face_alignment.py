@@ -14,6 +14,7 @@ from llava_faba.experts.base import Frames, LandmarkExpert, Located, Picture, Pr
 from llava_faba.experts.devices import torch_device
 from llava_faba.experts.fan_detectors import PackageDetector
 from llava_faba.experts.fan_weights import filled, path_of, read_weights, weights_file
+from llava_faba.experts.regions import POINTS_68, Regions
 from llava_faba.packages import install_command
 
 _LARGEST_BATCH = 64
@@ -27,6 +28,7 @@ class _FaceAlignmentExpert(LandmarkExpert):
     """What both experts share; the package is imported and the weights are read at first use."""
 
     points: ClassVar[int] = 68
+    regions: ClassVar[Regions] = POINTS_68
     _network: ClassVar[str]
     _variable: ClassVar[str]
 

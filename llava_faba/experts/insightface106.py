@@ -16,6 +16,7 @@ from llava_faba.experts.base import LandmarkExpert, Located, Picture, PriorExper
 from llava_faba.experts.detection import DETECTORS, HogDetector
 from llava_faba.experts.devices import onnx_provider
 from llava_faba.experts.onnx_graph import first_node_names
+from llava_faba.experts.regions import POINTS_106, Regions
 from llava_faba.experts.sampling import sample_grid, square_grid
 from llava_faba.experts.weights import WeightsFile
 from llava_faba.packages import install_command
@@ -143,6 +144,7 @@ class InsightFace106Expert(LandmarkExpert):
     name: ClassVar[str] = "insightface-106"
     weights_licence: ClassVar[str] = _LICENCE
     points: ClassVar[int] = POINTS
+    regions: ClassVar[Regions] = POINTS_106
 
     def __init__(
         self,
@@ -215,6 +217,7 @@ class Emola106Expert(PriorExpert):
     """
 
     name: ClassVar[str] = "emola-106"
+    regions: ClassVar[Regions] = POINTS_106
     weights_licence: ClassVar[str] = _LICENCE
     finds_faces = False
 

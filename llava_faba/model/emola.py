@@ -19,6 +19,7 @@ from llava.model.language_model.llava_llama import LlavaLlamaForCausalLM
 from llava_faba.building import building_modules
 from llava_faba.emola import online
 from llava_faba.emola.normalization import PriorNormalizer
+from llava_faba.emola.tokens import attends, nearness
 from llava_faba.errors import PriorError
 from llava_faba.experts import PriorExpert, PriorResult, create_expert
 from llava_faba.model.config import EmolaConfig, expert_name, has_prior, prior_size
@@ -118,7 +119,20 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
             return self._expert
 
     def encode_facial_priors(self, facial_priors: torch.Tensor) -> torch.Tensor:
-        """Normalize and project priors (n, prior size) to tokens (n, 1, hidden size)."""
+        """Normalize and project priors (n, prior size) to tokens (n, tokens, hidden size), one for "global".
+
+        A model whose picture's tokens attend to the prior has none: (n, 0, hidden size).
+        """
+        if attends(self.config):
+            return torch.zeros((len(facial_priors), 0, self.config.hidden_size), device=facial_priors.device)
+        tokens = self._projector()(self._normalized(facial_priors))
+        return tokens if tokens.ndim == 3 else tokens.unsqueeze(1)
+
+    def _projector(self) -> Any:
+        return getattr(self.get_model(), PROJECTOR_NAME)
+
+    def _normalized(self, facial_priors: torch.Tensor) -> torch.Tensor:
+        """Priors as the projector takes them, on its device and in its type."""
         size = prior_size(self.config)
         if facial_priors.ndim != 2 or facial_priors.shape[1] != size:
             raise PriorError(
@@ -127,11 +141,28 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
         if self._normalizer is None:
             self._normalizer = PriorNormalizer.from_config(self.config, size)
         normalized = self._normalizer(facial_priors)
-        projector = getattr(self.get_model(), PROJECTOR_NAME)
-        weight = next(projector.parameters(), None)
+        weight = next(self._projector().parameters(), None)
         if weight is not None:
             normalized = normalized.to(device=weight.device, dtype=weight.dtype)
-        return projector(normalized).unsqueeze(1)
+        return normalized
+
+    def _attended(self, sequences: list[torch.Tensor], facial_priors: torch.Tensor) -> list[torch.Tensor]:
+        """Pictures' tokens, each (tokens, hidden size), after they have attended to their priors."""
+        normalized, projector = self._normalized(facial_priors), self._projector()
+        found = (facial_priors != 0).any(dim=-1).to(normalized.device)
+        groups = (
+            [slice(None)]
+            if len({len(one) for one in sequences}) <= 1
+            else [slice(row, row + 1) for row in range(len(sequences))]
+        )  # crops of LLaVA-1.6: each picture has its own number of tokens
+        done: list[torch.Tensor] = []
+        for rows in groups:
+            pictures = torch.stack(sequences[rows])
+            near = nearness(self.config, facial_priors[rows], pictures.shape[1])
+            near = None if near is None else near.to(normalized.device)
+            changed = projector(pictures.to(normalized), normalized[rows], found[rows], near)
+            done += list(changed.to(pictures))
+        return done
 
     def encode_images(self, images: Any) -> Any:
         if isinstance(images, _EncodedImages):
@@ -179,6 +210,8 @@ class EmolaLlamaForCausalLM(LlavaLlamaForCausalLM):
             sequences = self._merged_features(images, image_sizes)
         else:
             sequences = list(super().encode_images(images))
+        if attends(self.config):
+            return _EncodedImages(self._attended(sequences, facial_priors))
         tokens = self.encode_facial_priors(facial_priors)
         return _EncodedImages(
             [

@@ -6,13 +6,14 @@ something, without a word; so what a base or a pretrained projector says of itse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llava_faba.emola.settings import REFERENCE_EXPERT, UNNAMED_EXPERT, has_prior, stands_for_reference
 from llava_faba.errors import UserError
+from llava_faba.vetting.prior_tokens import GLOBAL, REGIONS_KEY, kind_of
 
 # FABA-Instruct's landmark files are the reference expert's vectors, and 'precomputed' is how they are trained on.
 _REFERENCE_NAMES = {REFERENCE_EXPERT, UNNAMED_EXPERT}
@@ -31,6 +32,8 @@ class PriorOrigin:
     statistics: Mapping[str, Any] | None
     version: str | None
     settings: Mapping[str, Any] | None
+    tokens: str = GLOBAL
+    regions: Sequence[Any] = ()
 
     @classmethod
     def of(cls, config: Any, where: str) -> PriorOrigin | None:
@@ -46,6 +49,8 @@ class PriorOrigin:
             values.get("facial_prior_statistics"),
             None if version is None else str(version),
             values.get("facial_prior_expert_settings"),
+            kind_of(values),
+            values.get(REGIONS_KEY) or (),
         )
 
     def check_flags(self, expert: str, normalization: str) -> None:
@@ -63,6 +68,20 @@ class PriorOrigin:
                 f"--facial_prior_normalization {self.normalization}."
             )
 
+    def check_tokens(self, tokens: str | None, regions: Sequence[Any] | None) -> None:
+        """Raise UserError where the run's flags make other tokens of a prior than this was trained with."""
+        wanted = tokens or GLOBAL
+        if wanted != self.tokens:
+            raise UserError(
+                f"{self.where} was trained with --facial_prior_tokens {self.tokens}, not {wanted}: its prior projector "
+                f"is another. Pass --facial_prior_tokens {self.tokens}, or begin with a model that has no facial prior."
+            )
+        if list(regions or ()) != list(self.regions):
+            raise UserError(
+                f"{self.where} was trained with other regions of the face than expert '{self.expert}' has now "
+                "(facial_prior_regions in its config.json): install the release of the expert that it was trained with."
+            )
+
     def name_for(self, expert: str) -> str:
         """The expert's name that a run's config gets, which goes on from this with ``expert``.
 
@@ -73,6 +92,7 @@ class PriorOrigin:
     def check_same(self, other: PriorOrigin) -> None:
         """Raise UserError, naming both, where two of what a run starts from were trained on different priors."""
         other.check_flags(self.expert, self.normalization)
+        other.check_tokens(self.tokens, self.regions)
         for what, mine, theirs in (
             ("statistics", self.statistics, other.statistics),
             ("versions of the expert", self.version, other.version),

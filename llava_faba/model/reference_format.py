@@ -32,6 +32,7 @@ from llava_faba.model.handing_over import whole_weights
 from llava_faba.model.projector import PROJECTOR_NAME, projector_state
 from llava_faba.vetting import side_files, tokenizer
 from llava_faba.vetting.prior_parts import SIZES_KEY
+from llava_faba.vetting.prior_tokens import GLOBAL, kind_of
 
 NO_FACE_FILE = "no_face_prior.npy"
 REFERENCE_SIZE = 212  # of emola-106, and of FABA-Instruct's landmark vectors
@@ -157,6 +158,12 @@ def _check_expert(checkpoint: Checkpoint, expert: str | None) -> None:
 
 def _check_expressible(checkpoint: Checkpoint, fold_normalization: bool) -> None:
     config, place = checkpoint.config, checkpoint.folder
+    tokens = kind_of(config)
+    if tokens != GLOBAL:
+        raise UserError(
+            f"{place}: the authors' format has one token for a prior, and this model was trained with "
+            f"--facial_prior_tokens {tokens}; train with '{GLOBAL}' to export."
+        )
     image_type = config.get("mm_projector_type", "linear")
     prior_type = config.get("facial_prior_projector_type") or image_type
     if prior_type != image_type or prior_type == "linear":

@@ -14,6 +14,7 @@ from llava_faba.model.checkpoints import NON_LORA, PROJECTOR_FILE, inspect_check
 from llava_faba.model.config import PRIOR_SIZE_KEY, expert_name, has_prior, prior_size
 from llava_faba.model.prior_origin import PriorOrigin, lone_file_needs_config
 from llava_faba.model.projector import PROJECTOR_NAME, build_prior_projector, projector_state
+from llava_faba.vetting.prior_tokens import REGIONS_KEY, TOKENS_KEY
 
 
 def wrap_initialize_vision_modules(original: Callable[..., None]) -> Callable[..., None]:
@@ -51,7 +52,10 @@ def _initialize_prior_projector(model: Any, model_args: Any) -> None:
     if trained is not None:
         trained.check_flags(model_args.facial_prior_expert, model_args.facial_prior_normalization)
     setattr(config, PRIOR_SIZE_KEY, model_args.facial_prior_size)
-    for key, value in model_args.facial_prior_config().items():
+    said = model_args.facial_prior_config()
+    if trained is not None:
+        trained.check_tokens(said.get(TOKENS_KEY), said.get(REGIONS_KEY))
+    for key, value in said.items():
         setattr(config, key, value)
     if getattr(model, PROJECTOR_NAME, None) is None:
         setattr(model, PROJECTOR_NAME, build_prior_projector(config))
@@ -100,6 +104,7 @@ def _load_pretrained(projector: torch.nn.Module, path: Path, config: Any) -> Pri
         lone_file_needs_config(path, config.facial_prior_normalization)
         return None
     trained.check_flags(config.facial_prior_expert, config.facial_prior_normalization)
+    trained.check_tokens(getattr(config, TOKENS_KEY, None), getattr(config, REGIONS_KEY, None))
     config.facial_prior_statistics = trained.statistics
     return trained
 

@@ -13,6 +13,7 @@ import torch
 
 from llava_faba.errors import CheckpointError
 from llava_faba.vetting import families
+from llava_faba.vetting.prior_tokens import GLOBAL, TOKENS_KEY, kind_of
 from llava_faba.vetting.side_files import PICTURE_TABLE
 
 log = logging.getLogger("llava_faba")
@@ -27,6 +28,11 @@ def checked_config(values: Mapping[str, Any]) -> dict[str, Any]:
         if key in kept and kept[key] is None:
             raise CheckpointError(f"config.json: {key} is null; convert the checkpoint again.")
     families.prior_settings(kept, "config.json")
+    if kind_of(kept) != GLOBAL:
+        raise CheckpointError(
+            f"config.json: {TOKENS_KEY} is '{kind_of(kept)}', and the native model has one token for a prior; use the "
+            "checkpoint in LLaVA's home (llava_faba.load_model)."
+        )
     for key in ("text_config", "vision_config"):
         if isinstance(kept.get(key), Mapping):
             kept[key] = _without_kernels(kept[key])

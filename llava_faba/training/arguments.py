@@ -12,11 +12,13 @@ from llava_faba.emola.normalization import METHODS
 from llava_faba.emola.settings import REFERENCE_EXPERT
 from llava_faba.errors import UserError
 from llava_faba.experts import LandmarkExpert, PriorExpert, create_expert, part_classes, part_names
+from llava_faba.experts.regions import expert_regions, face_regions
 from llava_faba.training.flag_checks import HIDDEN
 from llava_faba.training.identity import remember
 from llava_faba.training.run_lock import hold_output
 from llava_faba.training.template import check_version
 from llava_faba.vetting.prior_parts import SIZES_KEY, joined_methods, methods
+from llava_faba.vetting.prior_tokens import GLOBAL, KINDS, REGIONS_KEY, TOKENS_KEY
 
 NO_PRIOR = "none"
 
@@ -102,6 +104,15 @@ def emola_model_arguments(original: Any) -> Any:
                 "(docs/measurements/demo-ablation.md)."
             },
         )
+        facial_prior_tokens: str | None = field(
+            default=None,
+            metadata={
+                "help": "How a prior becomes tokens: 'global' (one, the paper; the default), 'experts' (one for each "
+                "of several), 'regions' (one for each region of the face), 'regions+global', 'cross_attention' (none: "
+                "the picture's tokens attend to the regions'), 'guided_cross_attention' (to near regions more than to "
+                "far ones; pictures padded to a square)."
+            },
+        )
         attn_implementation: str | None = field(
             default=None,
             metadata={"help": "'eager', 'sdpa' or 'flash_attention_2'; default: what transformers chooses."},
@@ -117,6 +128,11 @@ def emola_model_arguments(original: Any) -> Any:
         def __post_init__(self) -> None:
             remember(self)
             self._facial_prior_sizes: list[int] = []
+            self._facial_prior_regions: list[Any] = []
+            if self.facial_prior_tokens not in (None, *KINDS):
+                raise UserError(
+                    f"--facial_prior_tokens '{self.facial_prior_tokens}' is unknown; choose one of {', '.join(KINDS)}."
+                )
             if self.facial_prior_expert in (None, NO_PRIOR):
                 self._check_normalization(1)
             if self.facial_prior_expert is not None:
@@ -144,6 +160,10 @@ def emola_model_arguments(original: Any) -> Any:
             self.facial_prior_size, self._facial_prior_sizes = sum(sizes), sizes
             if self.facial_prior_normalization is None:
                 self.facial_prior_normalization = joined_methods([_default_normalization(cls) for cls in classes])
+            kind = self.facial_prior_tokens or GLOBAL
+            if kind != GLOBAL:
+                table = expert_regions if kind == "experts" else face_regions
+                self._facial_prior_regions = table(names, classes, sizes)
             for part, cls, size, method in zip(names, classes, sizes, self._methods(), strict=True):
                 if method == "pose":
                     _check_pose(part, cls, size)
@@ -168,6 +188,8 @@ def emola_model_arguments(original: Any) -> Any:
                 "facial_prior_expert": self.facial_prior_expert,
                 "facial_prior_normalization": self.facial_prior_normalization,
             }
+            if self._facial_prior_regions:
+                values |= {TOKENS_KEY: self.facial_prior_tokens, REGIONS_KEY: self._facial_prior_regions}
             if len(self._facial_prior_sizes) > 1:
                 values[SIZES_KEY] = self._facial_prior_sizes
             if self.facial_prior_projector_type is not None:

@@ -34,6 +34,8 @@ from llava_faba.vetting.kinds import (
     whole,
 )
 from llava_faba.vetting.prior_parts import METHOD_KEYS, MOST_PARTS, SIZES_KEY, methods, needed_statistics, sizes_of
+from llava_faba.vetting.prior_tokens import KINDS, REGIONS_KEY, TOKENS_KEY, has_whole, kind_of, regions_check
+from llava_faba.vetting.prior_tokens import problem as tokens_problem
 from llava_faba.vetting.side_files import GENERATION_TABLE
 
 EMOLA_TYPE = "emollava"
@@ -196,6 +198,8 @@ _PRIOR: dict[str, Check] = {
     "facial_prior_expert_settings": optional(expert_settings),
     "facial_prior_projector_type": optional(projector_type),
     "facial_prior_normalization": optional(_normalization),
+    TOKENS_KEY: optional(one_of(*KINDS)),
+    REGIONS_KEY: optional(regions_check(PRIOR_LIMIT)),
     SIZES_KEY: optional(list_of(whole(1, PRIOR_LIMIT), most=MOST_PARTS)),
     "facial_prior_statistics": optional(
         table_of({"mean": finite_numbers(), "scale": finite_numbers(1e-12), "shape": finite_numbers()})
@@ -427,8 +431,11 @@ def _check_prior(config: dict[str, Any], where: Path) -> None:
     if config.get("image_aspect_ratio") is None:
         log.warning("%s: no image_aspect_ratio: pictures that are not square are cropped, as LLaVA does then.", where)
     _check_statistics(config, size, where)
+    wrong = tokens_problem(config, size, config["hidden_size"])
+    if wrong is not None:
+        raise CheckpointError(f"{where}: {wrong}; the checkpoint is not what was trained.")
     kind = config.get("facial_prior_projector_type") or config.get("mm_projector_type", "linear")
-    if kind == "identity" and size != config["hidden_size"]:
+    if has_whole(kind_of(config)) and kind == "identity" and size != config["hidden_size"]:
         raise CheckpointError(
             f"{where}: an 'identity' prior projector needs priors of the hidden size {config['hidden_size']}, these "
             f"have {size}."

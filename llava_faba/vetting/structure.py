@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llava_faba.vetting import prior_tokens
 from llava_faba.vetting.families import DINO_TYPE, projector_layers, tower_defaults
 
 Shape = tuple[int, ...]
@@ -69,12 +70,28 @@ def image_projector(config: Mapping[str, Any]) -> Shapes:
 
 
 def prior_projector(config: Mapping[str, Any]) -> Shapes:
-    """The prior projector's tensors under its own names ("0.weight"); none for ``identity`` and without a prior."""
+    """The prior projector's tensors under its own names ("0.weight"); none for ``identity`` and without a prior.
+
+    The names of what makes more than one token are those of ``emola/tokens.py``.
+    """
     size = config.get("landmark_feature_hidden_size")
     if size is None:
         return {}
     kind = config.get("facial_prior_projector_type") or config.get("mm_projector_type", "linear")
-    return projector(kind, size, config["hidden_size"])
+    hidden, wanted = config["hidden_size"], prior_tokens.kind_of(config)
+    if wanted == prior_tokens.GLOBAL:
+        return projector(kind, size, hidden)
+    attends = wanted in prior_tokens.ATTENTION
+    prefix = "tokens." if attends else ""
+    tensors: Shapes = {}
+    for region in config.get(prior_tokens.REGIONS_KEY) or ():
+        place = f"{prefix}region_{region['name']}"
+        tensors |= {f"{place}.weight": (hidden, len(region["columns"])), f"{place}.bias": (hidden,)}
+    if prior_tokens.has_whole(wanted):
+        tensors |= projector(kind, size, hidden, "whole.")
+    for layer in ("query", "key", "value", "attended", "branch") if attends else ():
+        tensors |= {f"{layer}.weight": (hidden, hidden), f"{layer}.bias": (hidden,)}
+    return tensors | ({"norm.weight": (hidden,), "norm.bias": (hidden,)} if attends else {})
 
 
 def whole_model(config: Mapping[str, Any]) -> Shapes:

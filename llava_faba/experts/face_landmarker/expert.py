@@ -29,6 +29,7 @@ from llava_faba.experts.face_landmarker import bundle, detector, region
 from llava_faba.experts.face_landmarker.detector import Face
 from llava_faba.experts.face_landmarker.names import BLENDSHAPE_POINTS, BLENDSHAPES
 from llava_faba.experts.face_landmarker.networks import Network, litert_networks, torch_networks
+from llava_faba.experts.regions import MESH_478, Regions
 from llava_faba.packages import install_command
 
 _LICENCE = "face_landmarker.task is published by Google under Apache-2.0."
@@ -166,6 +167,7 @@ class Mediapipe478Expert(LandmarkExpert):
     name: ClassVar[str] = "mediapipe-478"
     weights_licence: ClassVar[str] = _LICENCE
     points: ClassVar[int] = _POINTS
+    regions: ClassVar[Regions] = MESH_478
     in_workers: bool = True
 
     def __init__(self, weights: str | None = None) -> None:
