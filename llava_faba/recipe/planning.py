@@ -67,11 +67,11 @@ def as_text(graph: Graph, rows: list[dict[str, Any]]) -> str:
     """The rows as a table, with sums and what is missing."""
     lines = [f"{graph.recipe.title}", *([graph.recipe.note] if graph.recipe.note else []), ""]
     width = max(len(row["id"]) for row in rows)
-    lines.append(f"{'step':<{width}}  {'kind':<16}{'state':<9}{'time':>10}{'disk':>10}{'memory':>10}  rests on")
+    lines.append(f"{'step':<{width}}  {'kind':<18}{'state':<9}{'time':>10}{'disk':>10}{'memory':>10}  rests on")
     for row in rows:
         lines.append(
-            f"{row['id']:<{width}}  {row['kind']:<16}{row['state']:<9}{_time(row['seconds']):>10}"
-            f"{_size(row['disk_bytes']):>10}{_size(row['memory_bytes']):>10}  {row['told_by']}"
+            f"{row['id']:<{width}}  {row['kind']:<18}{row['state']:<9}{_time(row['seconds']):>10}"
+            f"{shown_size(row['disk_bytes']):>10}{shown_size(row['memory_bytes']):>10}  {row['told_by']}"
         )
     left = [row for row in rows if row["state"] != "done"]
     untold = sum(row["seconds"] is None for row in left)
@@ -81,7 +81,7 @@ def as_text(graph: Graph, rows: list[dict[str, Any]]) -> str:
     lines += [
         "",
         f"{len(rows) - len(left)} of {len(rows)} steps are done. To go: {_time(total or None)}, "
-        f"{_size(disk or None)} of disk, {_size(memory or None)} of memory at most"
+        f"{shown_size(disk or None)} of disk, {shown_size(memory or None)} of memory at most"
         + (f"; {untold} steps not counted" if untold else ""),
     ]
     if graph.missing:
@@ -97,7 +97,8 @@ def _time(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _size(count: float | None) -> str:
+def shown_size(count: float | None) -> str:
+    """Bytes for people, in powers of ten; "?" for None."""
     if count is None:
         return "?"
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
