@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from llava_faba.errors import ExpertError
-from llava_faba.experts import Picture, PriorExpert, PriorStatus
+from llava_faba.experts import PriorExpert, PriorStatus
+from llava_faba.experts.pictures import whole_picture
 
 # Where the eyes are in the landmark schemes that experts use: points of the eye on the image's left, then right.
 _EYES = {
@@ -19,7 +20,6 @@ _EYES = {
 }
 # Side of the crop over the longer side of the landmarks' box: what dlib's detector needs around a face.
 MARGIN = 1.7
-LARGEST_SIDE = 2048
 _BACKGROUND = (122, 116, 104)  # CLIP's mean colour, which LLaVA pads with too
 
 
@@ -44,7 +44,7 @@ def align_face(image: Any, expert: PriorExpert, size: int = 336) -> Crop:
             "photograph, so that nothing can be aligned by it; make crops first: llava-faba align --expert "
             "mediapipe-478, or dlib-68."
         )
-    result = expert.extract([to_picture(image)])
+    result = expert.extract([whole_picture(image)])
     points = result.landmarks[0] if result.landmarks else None
     if points is None and result.statuses[0] in (PriorStatus.FOUND, PriorStatus.SEVERAL_FACES):
         raise ExpertError(
@@ -55,17 +55,6 @@ def align_face(image: Any, expert: PriorExpert, size: int = 336) -> Crop:
         return Crop(image, result.statuses[0])
     (left, top), (right, bottom) = points[:, :2].min(axis=0).tolist(), points[:, :2].max(axis=0).tolist()
     return Crop(crop_to_landmarks(image, points[:, :2], size), result.statuses[0], (left, top, right, bottom))
-
-
-def to_picture(image: Any) -> Picture:
-    """What an expert sees of an RGB PIL image: a large photograph shrunk, for a detector's time grows with the
-    pixels."""
-    size = image.size
-    if max(size) <= LARGEST_SIDE:
-        return Picture.whole(np.asarray(image))
-    small = image.copy()
-    small.thumbnail((LARGEST_SIDE, LARGEST_SIDE), reducing_gap=2.0)
-    return Picture(np.asarray(small), size, (size[0] / small.size[0], size[1] / small.size[1]))
 
 
 def crop_to_landmarks(image: Any, points: np.ndarray, size: int) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from llava_faba.align.crop import crop_to_landmarks, to_picture
+from llava_faba.align.crop import crop_to_landmarks
 from llava_faba.analysis.pose import Pose, head_pose
 from llava_faba.analysis.settings import AnalyzeSettings
 from llava_faba.errors import ExpertError
 from llava_faba.experts import FoundFace, PriorExpert, create_expert, expert_class
+from llava_faba.experts.pictures import whole_picture
 
 _FIRST_CHOICES = ("mediapipe-478", "dlib-68")
 
@@ -40,7 +41,7 @@ class Finder:
 
     def __call__(self, image: Any) -> list[Face]:
         """Faces of an RGB PIL image, the main one first."""
-        found = self.expert.find_all(to_picture(image)) or []
+        found = self.expert.find_all(whole_picture(image)) or []
         return [_face(one) for one in (found[:1] if self._only_main else found)]
 
 

@@ -97,5 +97,7 @@ def _run_vllm(args: argparse.Namespace) -> int:
     )
     prediction = predict_native(args.model_path, args.image, args.question, settings)
     remark = "" if prediction.status == "found" else f"\n[facial prior: {prediction.status}]"
+    if prediction.about_faces:
+        remark = f"\n[{prediction.about_faces}]"
     emit(args, asdict(prediction), prediction.text + remark)
     return 0

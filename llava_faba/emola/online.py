@@ -7,7 +7,7 @@ computed inside the model is the one that extraction would have stored, but for 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from llava_faba.building import building_modules
 from llava_faba.experts import Frames, Picture, PriorExpert, PriorResult
+from llava_faba.experts.pictures import whole_picture
 
 _asked: weakref.WeakSet[PriorExpert] = weakref.WeakSet()
 
@@ -47,12 +48,24 @@ class Squares:
         return [_undo(*one) for one in zip(arrays, self.sizes, self.layouts, strict=True)]
 
 
+def priors_of_pictures(expert: PriorExpert, pictures: Sequence[Any]) -> PriorResult:
+    """Priors of PIL images as they are: what extraction would have stored of them.
+
+    For whoever has the pictures; LLaVA's own tools hand over tensors only (``compute_priors``).
+    """
+    return _asked_once(expert, lambda: expert.extract([whole_picture(picture) for picture in pictures]))
+
+
 def compute_priors(expert: PriorExpert, squares: Squares) -> PriorResult:
     """Priors of preprocessed images: on their device and in one batch where the expert can, else by pictures."""
+    return _asked_once(expert, lambda: _compute(expert, squares))
+
+
+def _asked_once(expert: PriorExpert, ask: Callable[[], PriorResult]) -> PriorResult:
     if expert in _asked:
-        return _compute(expert, squares)
+        return ask()
     with building_modules():  # an expert builds its networks when it is first asked
-        result = _compute(expert, squares)
+        result = ask()
     _asked.add(expert)
     return result
 

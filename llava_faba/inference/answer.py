@@ -17,6 +17,7 @@ from llava.conversation import SeparatorStyle, conv_templates
 from llava.mm_utils import process_images, tokenizer_image_token
 from transformers import LogitsProcessorList
 
+from llava_faba.emola.online import priors_of_pictures
 from llava_faba.errors import UserError, nearest
 from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.engines.base import Answer
@@ -83,7 +84,7 @@ def answer_one(
     if not has_prior(model.config):
         text = answer_batch(loaded, images, [question], None, image_sizes=[picture.size], **options)[0]
         return Prediction(text, None, "no_prior")
-    result = model.compute_facial_priors(images, [picture.size])
+    result = priors_of_pictures(model.facial_prior_expert(), [picture])
     priors = torch.from_numpy(result.features)
     text = answer_batch(loaded, images, [question], priors, image_sizes=[picture.size], **options)[0]
     points, status = result.landmarks[0] if result.landmarks else None, result.statuses[0].value

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from llava.mm_utils import process_images
 
+from llava_faba.emola.online import priors_of_pictures
 from llava_faba.errors import UserError
 from llava_faba.images import open_image
 from llava_faba.inference.answer import generate_batch, prompt_ids, texts, to_model
@@ -89,7 +90,7 @@ class Answerer(BatchEngine[Prepared]):
         if self.store is not None:
             priors = torch.from_numpy(np.stack([self.store.get(question["image"]) for question in questions]))
         elif has_prior(self.model.config):
-            computed = self.model.compute_facial_priors(images, sizes)
+            computed = priors_of_pictures(self.model.facial_prior_expert(), pictures)
             priors, statuses = torch.from_numpy(computed.features), [status.value for status in computed.statuses]
         return Prepared(list(questions), images, sizes, priors, statuses)
 

@@ -11,6 +11,7 @@ from llava.constants import IMAGE_TOKEN_INDEX
 from llava.mm_utils import tokenizer_image_token
 from transformers import TextStreamer
 
+from llava_faba.emola.online import priors_of_pictures
 from llava_faba.errors import UserError
 from llava_faba.inference.answer import (
     conversation_template,
@@ -47,7 +48,7 @@ class Chat:
         self.landmarks: np.ndarray | None = None
         self.named_values: dict[str, float] = {}
         if has_prior(self._model.config):
-            result = self._model.compute_facial_priors(self._images, self._sizes)
+            result = priors_of_pictures(self._model.facial_prior_expert(), [picture])
             self._extra["facial_priors"] = torch.from_numpy(result.features).to(self._model.device)
             self.status = result.statuses[0].value
             self.landmarks = result.landmarks[0] if result.landmarks else None

@@ -10,6 +10,7 @@ import torch
 
 from llava_faba.errors import PriorError
 from llava_faba.experts import Picture, PriorExpert, PriorResult
+from llava_faba.experts.pictures import whole_picture
 from llava_faba.native.shared_experts import shared_expert
 
 
@@ -28,7 +29,7 @@ class PriorsOfPictures:
 
         Raises ExpertError when it is not installed, has no weights, or (``precomputed``) cannot compute.
         """
-        return self.facial_prior_expert().extract([Picture.whole(_pixels(picture)) for picture in pictures])
+        return self.facial_prior_expert().extract([_seen(picture) for picture in pictures])
 
     def facial_prior_expert(self) -> PriorExpert:
         """The expert that ``facial_prior`` names, made on first use and shared within this process."""
@@ -74,10 +75,10 @@ class PriorsOfPictures:
         return value
 
 
-def _pixels(picture: Any) -> np.ndarray:
-    """uint8 RGB (h, w, 3) of a PIL image, or of an array in either order of axes."""
+def _seen(picture: Any) -> Picture:
+    """A PIL image, or an array in either order of axes, as an expert sees it."""
     if hasattr(picture, "convert"):
-        return np.asarray(picture.convert("RGB"))
+        return whole_picture(picture)
     array = picture.cpu().numpy() if isinstance(picture, torch.Tensor) else np.asarray(picture)
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[-1] != 3:
         array = np.moveaxis(array, 0, -1)
@@ -86,4 +87,6 @@ def _pixels(picture: Any) -> np.ndarray:
             f"a facial prior is computed from uint8 RGB pictures, not from {array.dtype} of shape {array.shape}; give "
             "PIL images, or facial_priors."
         )
-    return np.ascontiguousarray(array)
+    from PIL import Image
+
+    return whole_picture(Image.fromarray(np.ascontiguousarray(array)))

@@ -18,17 +18,12 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from llava_faba.experts import Picture
+from llava_faba.experts.pictures import MAX_SIDE, shrunk_size
 from llava_faba.images import readable_formats
 from llava_faba.priors.content import NO_FILE, Content
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 """File names that count as images when a folder is extracted."""
-
-MAX_SIDE = 2048
-"""Pictures with a longer side are shrunk to it before the expert sees them; coordinates stay those of the original.
-
-The vision tower sees 336 pixels, so nothing is lost, and one 100-megapixel file does not stop a detector for minutes.
-"""
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -106,10 +101,10 @@ def _reason(error: Exception) -> str:
 
 
 def _pixels(image: Image.Image, max_side: int) -> tuple[np.ndarray, list[str]]:
-    longer = max(image.size)
-    if longer <= max_side:
+    target = shrunk_size(image.size, max_side)
+    if target is None:
         return np.asarray(image.convert("RGB")), []
-    width, height = (max(1, round(side * max_side / longer)) for side in image.size)
+    width, height = target
     image.draft(None, (width, height))  # a JPEG is decoded at an eighth to a whole of its size, never larger than that
     image.load()
     rgb = image if image.mode == "RGB" else image.convert("RGB")  # converting copies, and this may be a gigabyte

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,36 @@ def test_photographs_that_changed_places_are_aligned_again(photographs: Path, tm
     assert not (out / "a.png").exists()
     assert len((out / LOG).read_text().splitlines()) == 5
     assert len(json.loads((out / LOG).read_text().splitlines()[0])["sha256"]) == 64
+
+
+@pytest.mark.parametrize("kind", ["equal size and time", "another folder", "turned by a tag alone"])
+def test_another_photograph_under_an_old_name(photographs: Path, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    first = photographs / "a.png"
+    align_folder(photographs, out, size=64)
+    before, kept = (out / "a.png").read_bytes(), (out / "b.png").read_bytes()
+    folder = photographs
+    if kind == "equal size and time":
+        data, when = first.read_bytes(), first.stat()
+        other = (photographs / "b.png").read_bytes()
+        length = max(len(data), len(other))
+        first.write_bytes(data.ljust(length, b"\0"))  # what follows a PNG's end is not read
+        os.utime(first, ns=(when.st_atime_ns, when.st_mtime_ns))
+        align_folder(photographs, out, size=64)
+        first.write_bytes(other.ljust(length, b"\0"))
+        os.utime(first, ns=(when.st_atime_ns, when.st_mtime_ns))
+    elif kind == "another folder":
+        folder = tmp_path / "others"
+        folder.mkdir()
+        Image.open(first).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "a.png")
+        (folder / "b.png").write_bytes((photographs / "b.png").read_bytes())
+    else:
+        picture = Image.open(first)
+        exif = picture.getexif()
+        exif[0x0112] = 2  # mirrored
+        picture.save(first, exif=exif)
+    assert align_folder(folder, out, size=64) == {"found": 2}
+    assert (out / "a.png").read_bytes() not in (before, b"") and (out / "b.png").read_bytes() == kept
 
 
 def test_long_names_links_in_circles_and_two_runs(photographs: Path, tmp_path: Path) -> None:

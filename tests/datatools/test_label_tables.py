@@ -349,6 +349,21 @@ class TestFrames:
         assert report["found"]["frames"].startswith("the right camera's")
         assert all("Right" in one["image"] for own in found.values() for one in own)
 
+    @pytest.mark.parametrize(
+        ("left", "right", "used"),
+        [("13", "13", "Left"), ("13", "1", "Left"), ("3", "13", "Right"), ("", "13", "Right")],
+    )
+    def test_disfa_cameras_are_never_mixed(self, tmp_path: Path, left: str, right: str, used: str) -> None:
+        tree = TREES["disfa"](tmp_path / "disfa")
+        for side, subjects in (("Left", left), ("Right", right)):
+            for number in subjects:
+                folder = tree.root / f"Videos_{side}Camera" / f"{side}VideoSN00{number}_comp"
+                shutil.copytree(tree.root / "Images" / f"SN00{number}", folder)
+        shutil.rmtree(tree.root / "Images")
+        report, found = run(tree, tmp_path / "out")
+        assert report["found"]["frames"].startswith(f"the {used.lower()} camera's")
+        assert all(f"{used}VideoSN" in one["image"] for own in found.values() for one in own)
+
     def test_disfa_cameras_in_one_folder_are_not_mixed(self, tmp_path: Path) -> None:
         tree = TREES["disfa"](tmp_path / "disfa")
         for side, subjects in (("Left", ["SN001"]), ("Right", ["SN001", "SN003"])):

@@ -9,6 +9,9 @@ from typing import Any
 import faba_bench
 import pytest
 from faba_bench.compare import compare
+from faba_bench.records import Record
+from faba_bench.strict.rouge import has_rouge
+from faba_bench.templates import are_templates
 
 FIELD = Path(__file__).resolve().parents[1] / "data" / "field"
 
@@ -85,3 +88,56 @@ def test_no_rouge_against_a_converters_own_sentences() -> None:
     records[0]["gpt4"] = "Her brows are drawn together and raised in the middle (AU1, AU4)."
     result = faba_bench.score("au", "bp4d", records, answers, bootstrap=0)
     assert result["modes"]["strict"]["s_ge"] is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("眉を下げ、まぶたを締めています。", False),
+        ("눈썹이 내려가 있고 입술이 벌어져 있다.", False),
+        ("الحاجبان منخفضان والشفتان مفتوحتان", False),
+        ("Брови опущены, губы сжаты.", False),
+        ("AU4:眉毛下压,眼睑收紧。", False),
+        ("Die Brauen sind gesenkt (AU4), der Mund öffnet sich.", True),
+        ("AU12 😀", True),
+    ],
+)
+def test_whether_rouge_has_words_to_compare(text: str, has: bool) -> None:
+    assert has_rouge(text) is has
+    records = [{"id": "a", "image": "a.jpg", "label": "Anger", "gpt4": text}]
+    result = faba_bench.score("emotion", "faba", records, [{"question_id": "a", "text": text}], bootstrap=0)
+    assert result["modes"]["strict"]["s_ge"] == (100 if has else None)
+
+
+@pytest.mark.parametrize("change", ["task", "protocol", "ids", "targets"])
+def test_results_of_other_things_are_not_compared(change: str) -> None:
+    result = scored("au", "score-au-openface")
+    other = copy.deepcopy(result)
+    if change in ("task", "protocol"):
+        other[change] = {"task": "emotion", "protocol": "bp4d"}[change]
+    else:
+        for mode in other["modes"].values():
+            mode["samples"][0][{"ids": "question_id", "targets": "target"}[change]] = {"ids": "z", "targets": [2]}[
+                change
+            ]
+    with pytest.raises(faba_bench.ResultError):
+        faba_bench.paired_bootstrap(result, other, samples=10)
+    with pytest.raises(faba_bench.ResultError):
+        compare({"a": result, "b": other}, samples=10)
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "template"),
+    [
+        ("Anger", "The emotion conveyed by this face is anger.", True),
+        ("Happiness", "This face expresses happiness.", True),
+        ((4, 7), "The action units conveyed by this face are AU4 and AU7.", True),
+        ((), "The face is at rest without any active action unit.", True),
+        ("Anger", "The emotion conveyed by this face is anger, since the brows are lowered.", False),
+        ((4,), "The brows are drawn together (AU4).", False),
+    ],
+)
+def test_whose_sentences_a_reference_text_is(target: Any, text: str, template: bool) -> None:
+    assert are_templates([Record("a", "a.jpg", target, text)]) is template
+    own = Record("b", "b.jpg", target, "Her lips are pressed and her gaze is fixed.")
+    assert not are_templates([Record("a", "a.jpg", target, text), own])

@@ -72,6 +72,10 @@ def cases() -> Iterator[Case]:
 
 #: Texts that are still read otherwise, each with its reason: one that is read right must leave the list.
 UNREAD = {
+    "AU12, AU25 - and perhaps AU6? No, the cheeks are flat.": "a question about the last of a list",
+    "Not surprise. Surprise is over in an instant and looks less tense. This is fear.": "what is so in general",
+    "Most people would call this surprise. So do I.": "who agrees with a supposition",
+    "The more I look, the less it seems like surprise and the more it seems like fear.": "the more, the less",
     "Mouth: pulled back laterally, as AU20 would do. It's not raised at the corners as AU12 would do.": "what a comparison claims",
     "AU4 and AU24 are easy to spot. Harder to spot, and in my opinion not there, is AU17.": "a predicate before its subject",
     "I'd classify the open mouth as AU27; AU26 is too weak a description.": "a denial by a noun phrase",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,23 @@ def test_train_turns_are_refused_by_training_as_by_validate(tmp_path: Path, name
     assert told in problem.message and problem.record == "3"
     found = [one for one in validate([path]).problems if one.kind == kind]
     assert [(one.index, told in one.message) for one in found] == [(3, True)]
+
+
+@pytest.mark.parametrize(
+    "speakers",
+    [[], ["human"], ["human", "human", "gpt"], ["human", "gpt", "gpt"], ["system", "human", "gpt"], ["gpt", "human"]],
+    ids=" ".join,
+)
+def test_turns_of_other_shapes_are_refused_by_training_as_by_validate(tmp_path: Path, speakers: list[str]) -> None:
+    turns = [{"from": one, "value": "<image>\nWhat?" if one == "human" else "AU4."} for one in speakers]
+    sound = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "AU4."}]
+    records = [
+        {"id": str(number), "image": "a.jpg", "conversations": conversation}
+        for number, conversation in enumerate((sound, turns))
+    ]
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    problems = find_problems(records, tmp_path, NoPriors())
+    assert [problem.record for problem in problems] == ["1"]
+    assert {one.index for one in validate([path]).problems} == {1}

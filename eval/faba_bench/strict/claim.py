@@ -103,7 +103,7 @@ class Claim:
             return False
         if not all(token.kind == "m" or token.text in _GLUE for token in tokens[auxiliary + 1 :]):
             return False
-        sign = -1 if tokens[0].text in ("nor", "neither") else self.state.predicate
+        sign = -self.state.predicate if tokens[0].text in ("nor", "neither") else self.state.predicate
         for said in self.objects:
             said.sign = sign
         self.state.recent = self.objects

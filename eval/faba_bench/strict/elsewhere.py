@@ -23,7 +23,7 @@ OTHER = re.compile(
 #: What was thought first and given up.
 TAKEN_BACK = re.compile(
     r"\b(?:(?:first|initially|originally|at\s+first)\s+(?:\w+\s+){0,2}?(?:wrote|thought|coded|scored|took|marked|listed|guessed|read|considered|suspected|said|believed|assumed|had|labell?ed|assigned|noted|leaned|went|inclined|tempted)|"
-    r"(?:my|our|the)\s+(?:very\s+)?(?:first|initial|original)\s+(?:guess|impression|thought|reading|idea|reaction|instinct|label|code|coding|hunch|choice)|tempted\s+to\s+\w+|(?:wrote|thought|said|coded|had)\s+(?:\w+\s+){0,3}?(?:at\s+first|initially|first))\b"
+    r"(?:my|our|the)\s+(?:very\s+)?(?:first|initial|original)\s+(?:guess|impression|thought|reading|idea|reaction|instinct|label|code|coding|hunch)|tempted\s+to\s+\w+|(?:wrote|thought|said|coded|had)\s+(?:\w+\s+){0,3}?(?:at\s+first|initially|first))\b"
 )
 
 

@@ -230,13 +230,16 @@ def _index(piece: str, labels: EmotionLabels) -> EmotionParse | None:
 def _highest(entries: Sequence[Entry]) -> tuple[str | None, str]:
     scores: dict[str, float] = {}
     numeric = any(entry.value.number is not None for entry in entries)
+    scales = {entry.value.scale for entry in entries if entry.value.scale}
+    common = scales.pop() if len(scales) == 1 else None  # "sadness at 7 out of 10, fear at 2"
     for entry in entries:
         value = entry.value
         for name in entry.labels:
             if value.state is None:
                 continue
             if value.number is not None:
-                score = value.number / value.scale if value.scale else value.number
+                scale = value.scale or (None if value.percent else common)
+                score = value.number / scale if scale else value.number
                 score = max(score, 0.0)
             else:
                 score = 0.0 if not value.state else (value.strength if value.strength is not None else 0.6)

@@ -44,7 +44,7 @@ _ASIDE = re.compile(
     r"\b(?:(?:hint|touch|trace|bit|tinge|element|undertone|note|dash|flicker|shade|suggestion|degree|amount|possibility|chance|suspicion|risk)s?\s+of|mixed\s+(?:with|in)|tinged\s+with|"
     r"mistaken\s+for|misread\s+as|confused\s+with|might\s+also|may\s+also|could\s+also|possibly|almost|slightly|somewhat|second(?:ary|arily)|second\s+(?:emotion|choice|candidate|guess|place)|"
     r"second\s+most|at\s+first|initially|first\s+glance|first\s+sight|first\s+impression|some|bordering\s+on|verging\s+on|"
-    r"superficially|a\s+little|to\s+a\s+lesser\s+(?:extent|degree)|alternatively|also|as\s+well\s+as|along\s+with|accompanied\s+by|"
+    r"superficially|a\s+little|to\s+a\s+lesser\s+(?:extent|degree)|alternatively|also|as\s+well\s+as|along\s+with|(?:accompanied|followed)\s+by|"
     r"typical(?:ly)?\s+(?:in|of|for)\s+\w+\s+too|fit\s+\w+\s+too|hard\s+to|difficult\s+to|not\s+easy\s+to|tell\s+\w+\s+from|often|usually|either|seldom)\b|n't\s+(?:just|merely|only|simply)\b|\b(?:weak|mild|faint|minor|subtle)\s+\Z"
 )
 _HEDGE = re.compile(
@@ -305,7 +305,7 @@ def _weight(frame: _Frame, text: str, token: Token) -> float:
 
 
 _LESS = re.compile(
-    r"\s*[(\[]\s*(?:secondary|second|2nd|minor|weaker|less)\b|\s*(?:undertones?|overtones?|nuances?|tinges?)\b|\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was)?\s*(?:the\s+|a\s+(?=distant|close))?(?:(?:distant|close)\s+second|(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:distant\s+|close\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
+    r"\s*[(\[]\s*(?:secondary|second|2nd|minor|weaker|less)\b|\s*(?:undertones?|overtones?|nuances?|tinges?)\b|\s*(?:at\s+first\b|in\s+the\s+beginning|initially)|\s*(?:is|being|was|would\s+be)?\s*(?:the\s+|my\s+|a\s+(?=distant|close))?(?:(?:distant|close)\s+second|(?:comes?|takes?|ranks?|in)\s+(?:a\s+)?(?:distant\s+|close\s+)?(?:second|third|last)|second|secondary|less|mixed\s+in|also\s+(?:visible|present))\b"
 )
 
 

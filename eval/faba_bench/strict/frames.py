@@ -56,6 +56,8 @@ def is_unreal(clause: Clause) -> bool:
             if token.text in _SUPPOSING:
                 return True
         elif token.kind == "modal" or token.kind == "not":
+            if token.text == "would" and index + 1 < len(tokens) and tokens[index + 1].text in ("seem", "appear"):
+                continue  # "it would seem that ..."
             if token.text in ("would", "'d", "wouldnt"):
                 if any(item.text in _FITTING or item.text in words.WRONG for item in tokens):
                     continue  # "neutral would be the right word"

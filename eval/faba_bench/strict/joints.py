@@ -107,6 +107,8 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if not comma and tokens[ahead].kind == "m" and (_resultative(current.tokens) or _between(current.tokens)):
         return False
     behind = tokens[ahead]
+    if comma and behind.kind == "m" and _lists_candidates(tokens, ahead, current):
+        return False  # "of the fear units AU4, AU7 and AU20 none is"
     leads = current.tokens[0].text.split(" ")[0] in words.FRONTED or current.tokens[0].kind == "unreal"
     leads = leads or (current.opened in _SUBORDINATE and behind.kind != "m") or current.opened in _IN_SPITE_OF
     if behind.kind == "m" and _subjects_of_subordinate(tokens, index):
@@ -164,6 +166,13 @@ def _denied_at_end(tokens: Sequence[Token], index: int) -> bool:
 
 def _between(tokens: Sequence[Token]) -> bool:
     return len(tokens) > 1 and tokens[-1].kind == "m" and tokens[-2].text == "between"
+
+
+def _lists_candidates(tokens: Sequence[Token], ahead: int, current: Clause) -> bool:
+    if current.tokens[0].text not in ("of", "among", "amongst") or current.tokens[-1].kind != "m":
+        return False
+    behind = tokens[ahead + 1] if ahead + 1 < len(tokens) else None
+    return behind is not None and behind.kind not in ("copula", "modal", "verb")
 
 
 _MAKING = frozenset("make makes made leave leaves left render renders deem consider find keep keeps".split())

@@ -30,7 +30,7 @@ _CONFIDENCE = re.compile(
 )
 _SUFFIX = re.compile(
     r"\s*(?:[-_]\s*(?P<sign>[+-])(?=\s*(?:[,;]|$))|(?P<tight>(?<!\s)[+-])(?=\s*(?:[,;.)]|\s*$|\s+\x01))|"
-    r"(?P<loose>[+-])(?=\s*(?:[,;.)]|\s*$)))"
+    r"(?P<loose>\+{1,3}|-{1,2})(?=\s*(?:[,;.)]|\s*$)))"
 )
 _MARKS_BEFORE = re.compile(
     rf"(?:(?P<yes>[\[(]\s*[xX✓✔√•●*]\s*[\])]|[{re.escape(YES_MARKS)}√])|(?P<no>[\[(]\s*[\])]|[{re.escape(NO_MARKS)}])|(?P<box>☒))\s*[\"'*_(:]*\s*\Z"
@@ -142,7 +142,8 @@ def _behind(line: str, start: int, end: int, until: int, labels: tuple[Any, ...]
     suffix = _SUFFIX.match(line[:until] + ("\x01" if until < len(line) else ""), end)
     if suffix:
         sign = suffix["sign"] or suffix["tight"] or suffix["loose"]
-        return Pair(labels, Value(sign == "+", strength=float(sign == "+")), "", start, suffix.end(), True)
+        strength = 0.0 if sign[0] == "-" else 1.0 if suffix["loose"] is None else 0.4 + 0.2 * len(sign)
+        return Pair(labels, Value(sign[0] == "+", strength=strength), "", start, suffix.end(), True)
     box = _BOX.match(line, end, until)
     if box:
         return Pair(labels, Value(bool(box["yes"]), strength=float(bool(box["yes"]))), "", start, box.end(), True)

@@ -26,6 +26,7 @@ _ONES = frozenset("one ones aus units au".split())
 _APART = frozenset(("apart", "apart from", "from"))
 _OF_WHICH = frozenset("of them these those which is are very particularly".split())
 _LIKELY = frozenset("likely plausible probable fitting convincing accurate appropriate apt".split())
+_GRADES = frozenset("low high medium moderate mild slight certain noticeable detectable lower higher".split())
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
@@ -250,8 +251,8 @@ class ClauseReader(Claim):
     def _absent(self, index: int, token: Token) -> bool:
         tokens, behind = self.tokens, self._behind(index)
         before_verb = index < self.end_of_subject
-        if token.text == "negative" and self.deny < 0 and behind is not None and behind.kind == "g":
-            return True  # "no negative AUs": those of negative emotions
+        if token.text == "negative" and behind is not None and (behind.kind == "word" or self.deny < 0):
+            return behind.kind in ("g", "word")  # "a sign of negative affect", "no negative AUs"
         if self.predicate > 0 and not self.negated and self._other_side(index):
             return True  # "present on the left and absent on the right"
         if (
@@ -298,7 +299,11 @@ class ClauseReader(Claim):
         if (
             token.text == "level"
             and index
-            and (len(self.tokens[index - 1].text) == 1 or self._behind(index) is not None)
+            and (
+                self.tokens[index - 1].text in _GRADES
+                or len(self.tokens[index - 1].text) == 1
+                or self._behind(index) is not None
+            )
         ):
             return True  # "at B level", "level C"
         of_subject = self.subjects and (self.verb < 0 or not before_verb) and not self.objects
@@ -459,6 +464,14 @@ class ClauseReader(Claim):
         ):
             for said in self.state.subject or self.state.recent:
                 said.sign = -1
+        elif (
+            text in words.CODING and (behind := self._behind(index)) and behind.text in ("it", "them") and self.deny > 0
+        ):
+            for said in self.state.subject or self.state.recent:
+                said.sign = said.sign or 1  # "AU10 can be debated, but I'd include it"
+        elif text == "off" and index and self.tokens[index - 1].kind == "m" and "take" in self.spoken:
+            for said in adjacent(self.tokens, self.objects or self.subjects):
+                said.sign = -1  # "take AU26 off the list"
         elif text in ("code", "codes") and index and self.tokens[index - 1].text in ("no", "any", "a"):
             self._generic(index, token)
         elif text in words.COMPANY and self.negated:

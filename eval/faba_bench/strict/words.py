@@ -12,7 +12,7 @@ no|without|neither|nor|none of|none|nothing|lack of|a lack of|absence of|an abse
 in lieu of|as opposed to|as against|unlike|devoid of|free of|free from|far from|short of|anything but|little to no|
 little or no|little if any|hardly any|barely any|scarcely any|almost no|nearly no|virtually no|practically no|no longer any|
 zero|minus|sans|evidence against|far removed from|removed from|a far cry from|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
-loss of|inconsistent with|incompatible with|irreconcilable with|at odds with|atypical of|uncharacteristic of|unaccompanied by|unmixed with|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
+loss of|and against|to the exclusion of|inconsistent with|incompatible with|irreconcilable with|at odds with|atypical of|uncharacteristic of|unaccompanied by|unmixed with|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
 """.replace("\n", "").split("|")
 
 #: Of these, nouns that have a predicate of their own: "the lack of AU26 does not change that".
@@ -41,7 +41,7 @@ dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectab
 negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
 unsupported|unwarranted|lacked|omitted|precluded|resting|at baseline|at the baseline|at a baseline|at base level|at zero|at the baseline level|at baseline level|below the threshold|below threshold|under the threshold|below the coding threshold|less than the threshold|too weak to|too faint to|too subtle to|wanting|crossed out|
-ruled out completely|hard to score|hard to see|hard to code|hard to judge|hard to assess|hard to detect|hard to make out|difficult to score|difficult to see|difficult to code|difficult to judge|difficult to assess|difficult to detect|difficult to make out|impossible to score|impossible to see|impossible to code|impossible to judge|impossible to assess|impossible to detect|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less so|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
+ruled out completely|hard to score|hard to see|hard to code|hard to judge|hard to assess|hard to detect|hard to make out|difficult to score|difficult to see|difficult to code|difficult to judge|difficult to assess|difficult to detect|difficult to make out|impossible to score|impossible to see|impossible to code|impossible to judge|impossible to assess|impossible to detect|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture
 """.replace("\n", "").split("|")
 
 #: Predicates that say that something is there: they complete a clause and carry over to "AU4 is not".

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llava_faba.emola.online import priors_of_pictures
 from llava_faba.emola.settings import expert_name, prior_size
 from llava_faba.errors import UserError
-from llava_faba.experts import Picture, create_expert
+from llava_faba.experts import create_expert
 from llava_faba.inference.engines.kinds import settings_of
 from llava_faba.inference.engines.stores import check_store
 from llava_faba.priors.store import PriorStore
@@ -41,7 +42,7 @@ class PriorSource:
         if self._store is not None:
             return np.stack([self._store.get(name) for name in names]), [None] * len(names)
         with self._lock:
-            result = self._expert.extract([Picture.whole(np.asarray(picture)) for picture in pictures])
+            result = priors_of_pictures(self._expert, pictures)
         return result.features, [status.value for status in result.statuses]
 
 
