@@ -127,6 +127,20 @@ def test_hidden_files_and_other_suffixes_are_passed_over_and_named(tree: Tree, t
     assert report["rows"] == clean["rows"]
 
 
+@pytest.mark.parametrize("name", ["{stem} (1){suffix}", "Copy of {stem}{suffix}", "{stem}{suffix}.bak"])
+def test_a_copy_of_a_label_file_is_not_read_silently(tree: Tree, tmp_path: Path, name: str) -> None:
+    """Named, or read like the others and its rows counted; an older version of the labels must not go unseen."""
+    _, expected = run(tree, tmp_path / "clean")
+    copies = [table.with_name(name.format(stem=table.stem, suffix=table.suffix)) for table in tree.tables]
+    for table, copied in zip(tree.tables, copies, strict=True):
+        shutil.copy(table, copied)
+    report, found = run(tree, tmp_path / "out")
+    assert found == expected
+    said = "\n".join(report["notes"])
+    counted = report["left_out"].get("named twice, with the same label", 0) > 0
+    assert counted or any(copied.stem in said or copied.name in said for copied in copies)
+
+
 @pytest.mark.parametrize("suffix", [".JPG", ".PNG", ".Jpeg"])
 def test_images_with_other_suffixes_and_capitals_are_found(tree: Tree, tmp_path: Path, suffix: str) -> None:
     if tree.name == "affectnet" and suffix == ".Jpeg":

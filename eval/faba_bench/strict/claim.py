@@ -143,6 +143,11 @@ class Claim:
             return carried
         return 1
 
+    def _announces(self) -> bool:
+        """ "It's not clear that AU5 is": what follows is what it speaks of."""
+        following = self.outcome.clauses[self.number + 1 : self.number + 2]
+        return bool(following) and (following[0].opened in ("that", "whether", "if"))
+
     def _follows(self) -> bool:
         before = self.outcome.clauses[self.number - 1]
         return not before.has_mark and any(token.text in ("following", "ones") for token in before.tokens)
@@ -218,7 +223,8 @@ class Claim:
             said_of = self.stated or self.negated or elliptic
             if not self.stated and not elliptic and any(_is_content(token) for token in self.tokens[self.verb :]):
                 said_of = False  # "it hasn't been stretched"
-            if frames.is_pronoun(self.tokens, self.verb) and not self.objects and said_of and sign < 0:
+            announced = self.tokens[0].text == "it" and self._announces()
+            if frames.is_pronoun(self.tokens, self.verb) and not self.objects and said_of and sign < 0 and not announced:
                 return state.recent, sign
         elif (
             self.verb < 0

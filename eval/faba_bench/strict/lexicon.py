@@ -23,20 +23,20 @@ NOUNS: dict[str, str] = {
 }
 
 _NAMES: dict[str, str] = {
-    "Happiness": "happy happily happier happiest joyful joyous joyfully cheerful cheerfully delighted glad elated ecstatic amused "
+    "Happiness": "happy happily delights amuses happier happiest joyful joyous joyfully cheerful cheerfully delighted glad elated ecstatic amused "
     "overjoyed gleeful jubilant heureux heureuse joie glücklich freude feliz felicidad alegría felice gioia "
     "счастье радость 高兴 快乐 开心 幸福 喜悦 高興 快樂 嬉しい 喜び 幸せ 행복 기쁨 😀 😃 😄 😁 😊 🙂 😂 😆",
-    "Sadness": "sad sadder sadly unhappy unhappily sorrowful melancholic mournful grieving dejected tearful heartbroken despondent "
+    "Sadness": "sad saddens sadder sadly unhappy unhappily sorrowful melancholic mournful grieving dejected tearful heartbroken despondent "
     "miserable triste tristesse traurig traurigkeit trauer tristeza tristezza грусть печаль "
     "悲伤 伤心 难过 悲傷 悲しい 悲しみ 슬픔 😢 😭 😞 ☹ 🙁",
-    "Surprise": "surprised surprising astonished amazed startled stunned überrascht überraschung sorpresa sorprendido surpris "
+    "Surprise": "surprised surprises astonishes amazes startles surprising astonished amazed startled stunned überrascht überraschung sorpresa sorprendido surpris "
     "удивление 惊讶 吃惊 驚訝 驚き 驚いた 놀람 😮 😲 😯",
-    "Anger": "angry angrily angrier furious furiously enraged irate outraged livid wrathful colère wütend wut enojo ira enfado rabbia "
+    "Anger": "angry angers infuriates enrages angrily angrier furious furiously enraged irate outraged livid wrathful colère wütend wut enojo ira enfado rabbia "
     "гнев злость 愤怒 生气 憤怒 生氣 怒り 분노 😠 😡 🤬",
     "Neutral": "neutral neutrally expressionless emotionless impassive neutre neutralität neutralidad neutrale нейтральное "
     "нейтрально 中性 中立 平静 无表情 ニュートラル 無表情 중립 😐 😶",
-    "Disgust": "disgusted disgusting revolted repulsed grossed dégoût ekel asco disgusto nojo отвращение 厌恶 恶心 厭惡 嫌悪 혐오 🤢 🤮",
-    "Fear": "afraid fears feared fearing fearful fearfully scared frightened terrified frightful peur angst miedo paura medo страх "
+    "Disgust": "disgusted disgusts repulses disgusting revolted repulsed grossed dégoût ekel asco disgusto nojo отвращение 厌恶 恶心 厭惡 嫌悪 혐오 🤢 🤮",
+    "Fear": "afraid scares scare frightens frighten terrifies fears feared fearing fearful fearfully scared frightened terrified frightful peur angst miedo paura medo страх "
     "恐惧 害怕 恐懼 恐怖 恐れ 두려움 공포 😨 😱 😰",
     "Contempt": "contemptuous scornful contemptuously disdainful mépris verachtung desprecio 蔑视 轻蔑",
 }

@@ -16,7 +16,7 @@ _LEAD = re.compile(
     rf"[\"'*_`)\]]*(?:_(?P<source>[crCR])\b|\s+\(?(?P<source2>[crCR])\)?(?=\s*[:=]))?[\"'*_`)]*"
     rf"(?:\s*[(\[](?!\s*[\d.]+\s*%?\s*[)\]]\s*\|)\s*[^()\[\]\n]{{1,60}}[)\]](?=\s*(?:[:=|?]|->|→|-\s|[–—])))?"
     rf"(?:\s*(?P<noun>{_NOUN})\b)?[\"'*_`]*"
-    r"(?:\s*(?P<strong>\.{2,}:?|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~|@|,(?=\s*\d?\.\d+\s*\))|(?<=\s)(?:at|is|gets|scores|scored|reaches|as)(?=\s+(?:an?\s+)?[\d.]))|\s*(?P<bracket>[(\[{]|<(?=[^<>\n]{1,30}>))|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
+    r"(?:\s*(?P<strong>\.{2,}:?|\.(?=\s+(?:absent|present|yes|no|active|inactive|visible)\s*[.;]?\s*$)|/(?=\s)|:{1,2}=?|={1,2}>?|-+>|→|⇒|\?+|\||\t|(?<=\s)-{1,2}(?=\s)|\s?[–—]|~|@|,(?=\s*\d?\.\d+\s*\))|(?<=\s)(?:at|is|gets|scores|scored|reaches|as)(?=\s+(?:an?\s+)?[\d.]))|\s*(?P<bracket>[(\[{]|<(?=[^<>\n]{1,30}>))|(?P<cjk>\s*[はが]?)(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])|"
     r"(?P<mark>\s*)(?=[^\w\s,.;])|(?P<space>\s+))",
     re.IGNORECASE,
 )

@@ -27,6 +27,7 @@ _APART = frozenset(("apart", "apart from", "from"))
 _OF_WHICH = frozenset("of them these those which is are very particularly".split())
 _LIKELY = frozenset("likely plausible probable fitting convincing accurate appropriate apt".split())
 _GRADES = frozenset("low high medium moderate mild slight certain noticeable detectable lower higher".split())
+_HAVING = frozenset("has have had shows show gets get displays exhibits".split())
 _LEVELS = frozenset(("level", "intensity", "grade"))
 
 
@@ -126,6 +127,9 @@ class ClauseReader(Claim):
             if token.text == "nothing" and behind is not None and behind.text == "but":
                 self.deny = 1
                 return True
+        if token.kind == "deny" and behind is None and self._has_none(index):
+            self.deny, self.predicate, self.stated = 1, -1, True  # "AU23 has none"
+            return True
         if self.exception:
             return True
         before_verb = index < self.end_of_subject
@@ -139,6 +143,7 @@ class ClauseReader(Claim):
             token.kind == "deny"
             and token.text != "none of"
             and (behind is not None or self.count <= 2)
+            and not self._goes_on(index)
             and (behind is None or behind.text in (",", "(") or (behind.kind == "m" and token.text == "none"))
         ):
             self.deny = 1  # "none, i.e. neutral"
@@ -218,7 +223,8 @@ class ClauseReader(Claim):
             return False
         said = adjacent(self.tokens[:index], [*self.subjects, *self.objects])
         start = next((i for i, token in enumerate(self.tokens) if said and token is said[0].token), 0)
-        if not start or self.tokens[start - 1].text != "with":
+        opening = self.tokens[start - 1].text if start else self.clause.opened
+        if opening != "with" and not (opening == "," and behind.text == "being"):
             return False
         for item in said:
             item.sign = -abs(item.sign)
@@ -383,6 +389,8 @@ class ClauseReader(Claim):
         """Whether what is denied ends at a comma: "no anger there, ...", "no AU12, and AU4 ..."."""
         inside = self.tokens[self.denied_at + 1 : index]
         marks = [token for token in inside if token.kind == "m"]
+        if not marks and self.tokens[self.denied_at].text in ("nothing", "none") and behind.kind == "m":
+            return bool(inside) and inside[0].text in words.PREPOSITION  # "nothing in the brows, AU6 in the eyes"
         if not marks:
             later = any(token.text in ("or", "nor") for token in self.tokens[index:])
             return bool(inside) and inside[-1].kind == "bracket" and not later
@@ -415,6 +423,21 @@ class ClauseReader(Claim):
     def _adverb_denies(self, verb: int) -> bool:
         """ "He never shows AU4", "in no way is AU15 involved"."""
         return verb > 0 and self.tokens[verb - 1].kind == "not" and not self.subjects and self.deny < 0
+
+    def _lacks(self, index: int) -> bool:
+        """ "AU1 and AU2 lack evidence"."""
+        return self.verbs < 0 and index > 0 and self.tokens[index - 1].text in ("lack", "lacks", "lacked")
+
+    def _goes_on(self, index: int) -> bool:
+        """ "nothing, on the other hand, speaks for AU6": the subject of a verb behind what is inserted."""
+        if self.tokens[index].text != "nothing":
+            return False
+        close = next((i for i in range(index + 2, min(self.count, index + 9)) if self.tokens[i].text == ","), 0)
+        return bool(close) and self.verb == close + 1
+
+    def _has_none(self, index: int) -> bool:
+        verb = self.tokens[self.verb].text if self.verb >= 0 else ""
+        return bool(self.subjects) and not self.objects and index == self.verb + 1 and verb in _HAVING
 
     def _only_degree(self, index: int) -> bool:
         if self.tokens[index].text not in ("none", "none of"):
@@ -480,7 +503,7 @@ class ClauseReader(Claim):
             self.deny, self.less = 1, False
         elif text == "as" and self.so_much:
             self.deny, self.so_much, self.negated = 1, False, False
-        elif text in words.ACTIVITY and self.deny < 0:
+        elif text in words.ACTIVITY and (self.deny < 0 or self._lacks(index)):
             self.idle = True
             if self.verb < 0 and self.subjects and self.tokens[self.denied_at - 1].text in ("with", "at"):
                 self.stated = True  # "AU4 with zero intensity"

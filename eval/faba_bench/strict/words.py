@@ -36,9 +36,9 @@ fall short of|falls short of|wary of|reluctant to|hesitant to|unwilling to|loath
 
 #: Predicates that say that something is not there.
 ABSENT = """
-switched off|meaningless|irrelevant|inapplicable|redundant|superfluous|turned off|negated|insufficient|below it|under it|absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
+next to none|next to nothing|close to zero|near zero|close to none|switched off|meaningless|irrelevant|inapplicable|redundant|superfluous|turned off|negated|insufficient|below it|under it|absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
 dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
-negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
+negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|masked|covered|blocked|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
 nil|out of the question|nowhere to be seen|nowhere to be found|not-present|non-active|off the table|unapparent|
 unsupported|unwarranted|lacked|omitted|precluded|resting|at baseline|at the baseline|at a baseline|at base level|at zero|at the baseline level|at baseline level|below the threshold|below threshold|under the threshold|below the coding threshold|less than the threshold|too weak to|too faint to|too subtle to|wanting|crossed out|
 ruled out completely|hard to score|hard to see|hard to code|hard to judge|hard to assess|hard to detect|hard to make out|difficult to score|difficult to see|difficult to code|difficult to judge|difficult to assess|difficult to detect|difficult to make out|impossible to score|impossible to see|impossible to code|impossible to judge|impossible to assess|impossible to detect|negative|unmoved|unfounded|disconfirmed|refuted|excludable|less likely|less plausible|less probable|less convincing|less fitting|less apparent than|out of it|out of play|leave it out|leaves it out|leave them out|leaving it out|left it out|out of the picture

@@ -191,6 +191,7 @@ def _convert_lists(root: Path, options: Options, conversion: Conversion) -> None
         NAME,
         "image folder",
     )
+    conversion.census.beside(lists)
     for listing, part in zip(lists, ("train", "eval"), strict=True):
         before = conversion.ledger.read
         path_column, expression_column, width = _PATH_COLUMN, _EXPRESSION_COLUMN, 0

@@ -80,6 +80,7 @@ def convert(root: Path, options: Options) -> Conversion:
             conversion.ledger.skip("subject missing", 0)
             continue
         own = _Labels.read(labels, subject)
+        conversion.census.beside(own.tables, others=r"sn\d+_au\d+\.txt")
         if folder is None:
             conversion.ledger.skip("subject missing", len(own.codes))
             continue
@@ -182,14 +183,17 @@ class _Labels:
     codes: Mapping[int, Mapping[int, Sequence[int | None]]]
     first: int
     """The number of the first frame as the labels count: 1, or 0 in some copies."""
+    tables: Sequence[Path] = ()
 
     @classmethod
     def read(cls, labels: Path, subject: str) -> _Labels:
         codes: dict[int, dict[int, list[int | None]]] = {}
+        used: list[Path] = []
         for au in au_protocol("disfa").vocabulary:
             table = find_file(labels / subject, f"{subject}_au{au}.txt")
             if table is None:
                 raise UserError(f"{NAME}: missing label file {labels / subject / f'{subject}_au{au}.txt'}")
+            used.append(table)
             for line, cells in tables.rows(
                 table, lambda cells: len(cells) == 2 and tables.number(cells[0]) is not None
             ):
@@ -208,7 +212,7 @@ class _Labels:
             raise UserError(f"{NAME}: the label files of {subject} are empty")
         if min(codes) < 0:
             raise UserError(f"{NAME}: the label files of {subject} have a frame {min(codes)}")
-        return cls(codes, min(min(codes), 1))
+        return cls(codes, min(min(codes), 1), used)
 
 
 def _first_frame(folder: Path, frames: Mapping[int, Path], labels: _Labels) -> int:

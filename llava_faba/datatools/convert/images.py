@@ -68,6 +68,19 @@ class Census:
         self.unread[suffix] += 1
         self._examples.setdefault(suffix, path.name)
 
+    def beside(self, used: Iterable[Path], others: str = r"(?!)") -> None:
+        """Count the files that lie beside label files and are not among ``used``: a copy, an older version.
+
+        ``others``: pattern of the names, in small letters, of files that the dataset has there and nobody reads.
+        """
+        used = list(used)
+        for folder in sorted({path.parent for path in used}):
+            for path in visible(folder):
+                if path in used or path.suffix.lower() in IMAGE_SUFFIXES or re.fullmatch(others, path.name.lower()):
+                    continue
+                if path.is_file():
+                    self.other(path)
+
     def notes(self) -> list[str]:
         said = []
         if self.hidden:

@@ -61,6 +61,7 @@ def convert(root: Path, options: Options) -> Conversion:
     )
     conversion = Conversion("rafdb", NAME, "emotion", [Split("", [], [])], options)
     gallery = Gallery(images, conversion.census)
+    conversion.census.beside([listing])
     ledger = conversion.ledger
     for number, cells in tables.rows(listing, _fits):
         cells = tables.trimmed(cells) if len(cells) > 2 else cells
