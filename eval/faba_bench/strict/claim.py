@@ -224,7 +224,13 @@ class Claim:
             if not self.stated and not elliptic and any(_is_content(token) for token in self.tokens[self.verb :]):
                 said_of = False  # "it hasn't been stretched"
             announced = self.tokens[0].text == "it" and self._announces()
-            if frames.is_pronoun(self.tokens, self.verb) and not self.objects and said_of and sign < 0 and not announced:
+            if (
+                frames.is_pronoun(self.tokens, self.verb)
+                and not self.objects
+                and said_of
+                and sign < 0
+                and not announced
+            ):
                 return state.recent, sign
         elif (
             self.verb < 0

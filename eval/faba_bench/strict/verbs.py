@@ -57,7 +57,11 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
         return (
             index > 0
             and not word.endswith("ing")
-            and (before.kind in ("m", "g", "pronoun") or before.text.endswith("s") or before.text in ("all", "both", "each"))
+            and (
+                before.kind in ("m", "g", "pronoun")
+                or before.text.endswith("s")
+                or before.text in ("all", "both", "each")
+            )
         )
     if token.kind in FINITE:
         if token.text == "been" or token.text == "being" or token.text == "be":

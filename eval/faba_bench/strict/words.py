@@ -196,3 +196,5 @@ SEEMING = frozenset("apparent seeming supposed alleged putative".split())
 HABIT = frozenset("usually typically normally commonly often generally sometimes ordinarily".split())
 #: Beside a percentage: of strength, not of certainty.
 STRENGTH = frozenset("intensity strength strong maximum intense level".split())
+#: Behind "more" and "less": what is compared is how well a code fits.
+LIKELY = frozenset("likely plausible probable fitting convincing accurate appropriate apt".split())
