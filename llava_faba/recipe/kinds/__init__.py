@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llava_faba.recipe.kinds.base import Action, Kind, Path_, build
 from llava_faba.recipe.kinds.data import Align, Blank, Convert, Mix, Priors, PriorsExport, PriorsImport, Validate
-from llava_faba.recipe.kinds.demo import DemoData, DemoReal, DemoRecords, DemoReport, DemoUntrained
+from llava_faba.recipe.kinds.demo import DemoCosts, DemoData, DemoReal, DemoRecords, DemoReport, DemoUntrained
 from llava_faba.recipe.kinds.learning import Merge, ToTransformers, Train
 from llava_faba.recipe.kinds.scoring import Compare, Generate, Report, Score
 
@@ -28,6 +28,7 @@ KINDS: dict[str, type[Kind]] = {
     "demo-records": DemoRecords,
     "demo-untrained": DemoUntrained,
     "demo-real-weights": DemoReal,
+    "demo-costs": DemoCosts,
     "demo-report": DemoReport,
 }
 

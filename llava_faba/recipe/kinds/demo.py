@@ -77,6 +77,21 @@ class DemoReal(Kind):
 
 
 @dataclass(frozen=True)
+class DemoCosts(Kind):
+    """Tokens, parameters and time of models that differ in their prior: costs.json, costs.md.
+
+    ``names``: one for each checkpoint; where a step was done for several seeds, one for all of its runs.
+    """
+
+    checkpoints: tuple[Path_, ...]
+    names: tuple[str, ...]
+
+    def actions(self, out: str) -> list[Action]:
+        words = [*_PROGRAM, "costs", "--out", out, "--checkpoints", *self.checkpoints]
+        return [command(*words, "--names", *self.names)]
+
+
+@dataclass(frozen=True)
 class DemoReport(Kind):
     """The REGE table with floors and gain: report.json, report.html, report.txt."""
 
