@@ -34,6 +34,9 @@ COMMANDS = {
     "to-transformers": "checkpoint to-transformers --model-path checkpoint --out @/native",
     "from-transformers": "checkpoint from-transformers --model-path native --out @/llava",
     "merge checkpoint": "checkpoint merge --model-path checkpoint --out @/whole",
+    "import checkpoint": "checkpoint import --model-path checkpoint --out @/imported",
+    "validate": "data validate train.json --image-folder data --no-progress --output @/v.json",
+    "leaderboard": "faba-bench leaderboard results --out @/site --output @/l.json",
     "export checkpoint": "checkpoint export --model-path checkpoint --out @/reference",
 }
 # What may be there of a killed run: these go on from it, and hold nothing half in what they count as done.
@@ -65,6 +68,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, golden: Path) -> Path:
         rows = [np.random.default_rng(n).normal(size=136).astype(np.float32) for n in range(3)]
         writer.append(Row(f"{n}.png", row, "found", (40, 40)) for n, row in enumerate(rows))
     (folder / "checkpoint").symlink_to(golden / ADAPTER)
+    assert started(f"{SCORE} --output @/results/r.json", folder, folder).wait(600) == 0
     made = started("checkpoint to-transformers --model-path checkpoint --out @/native", folder, folder)
     assert made.wait(600) == 0
     return folder
