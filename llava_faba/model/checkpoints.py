@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,18 @@ class Checkpoint:
                 f"{self.folder}: {base.folder} is not its base, for config.json says {'; '.join(differing)}. Pass the "
                 "right one as model_base."
             )
+        self._check_tower_inside(
+            name for one in (self, base) for path in one.weights_files() for name in self.tensors(path)
+        )
         return base
+
+    def _check_tower_inside(self, names: Iterable[str]) -> None:
+        """LLaVA leaves the tower's folder unread, and the tower without numbers, where the config says so."""
+        if self.config.get("unfreeze_mm_vision_tower") and not any(".vision_tower." in name for name in names):
+            raise CheckpointError(
+                f"{self.folder}: config.json says that the vision tower was trained (unfreeze_mm_vision_tower), and "
+                "its weights are in no file; copy it again."
+            )
 
     def weights_file(self, stem: str) -> Path | None:
         """The file of these weights, safetensors first. Raises CheckpointError for one that leads out."""
@@ -252,9 +263,19 @@ class Checkpoint:
         if projector is not None:
             self._check_projector_file(projector)
 
+    def _plain(self, path: Path) -> structure.Shapes:
+        """Names in the plain model, and shapes. Raises CheckpointError for two tensors that are one weight: which of
+        them counts depends on who loads."""
+        found: structure.Shapes = {}
+        for name, shape in self.tensors(path).items():
+            if model_name(name) in found:
+                raise CheckpointError(f"{path}: two of its tensors are the weight '{model_name(name)}'; copy it again.")
+            found[model_name(name)] = shape
+        return found
+
     def _check_beside(self, path: Path) -> None:
         """The weights beside an adapter: all of them this model's, and its image projector whole."""
-        found = {model_name(name): shape for name, shape in self.tensors(path).items()}
+        found = self._plain(path)
         known = structure.whole_model(self.config)
         prior = {name for name in found if _PROJECTOR_KEY in name}  # told of by projector_weights, in its own words
         image = structure.image_projector(self.config)
@@ -265,7 +286,7 @@ class Checkpoint:
 
     def _check_projectors(self) -> None:
         path = self._image_projector_file()
-        found = {model_name(name): shape for name, shape in self.tensors(path).items()}
+        found = self._plain(path)
         wanted = structure.image_projector(self.config)
         embeddings = {name: shape for name, shape in structure.language_model(self.config).items() if name in found}
         _raise_for(path, structure.differences(found, {**wanted, **embeddings}, self.config))
@@ -301,6 +322,7 @@ class Checkpoint:
             _raise_for(self.folder, structure.differences(rest, wanted, self.config))
         elif self.family in ("llama", "mistral"):
             self._check_language_model(found)
+            self._check_tower_inside(found)
 
     def _check_language_model(self, found: dict[str, structure.Shape]) -> None:
         mine = {name.split(_PROJECTOR_KEY, 1)[1]: size for name, size in found.items() if _PROJECTOR_KEY in name}

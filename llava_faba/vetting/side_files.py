@@ -41,8 +41,8 @@ _PREPROCESSOR: dict[str, Check] = {
     "data_format": dropped,
     "do_center_crop": flag,
     "do_convert_rgb": optional(flag),
-    "do_normalize": flag,
-    "do_rescale": flag,
+    "do_normalize": one_of(True),
+    "do_rescale": one_of(True),
     "do_resize": flag,
     "feature_extractor_type": one_of(*_PROCESSORS),
     "image_mean": list_of(number(-1000, 1000), length=3),
@@ -50,7 +50,7 @@ _PREPROCESSOR: dict[str, Check] = {
     "image_std": list_of(number(1e-6, 1e6), length=3),
     "processor_class": dropped,
     "resample": whole(0, 5),
-    "rescale_factor": number(1e-9, 1e6),
+    "rescale_factor": number(0.9 / 255, 1.1 / 255),  # pictures of other brightness, without a word
     "size": _SIZE,
 }
 PICTURE_TABLE: Table = {

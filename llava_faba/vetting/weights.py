@@ -20,6 +20,8 @@ from llava_faba.compat.torch_versions import load_pickled
 from llava_faba.errors import CheckpointError
 
 Shape = tuple[int, ...]
+_PACKED = (torch.int8, torch.uint8)  # of a quantized model; bitsandbytes packs its weights so
+_WHOLE_NUMBERS = ("position_ids", "num_batches_tracked")  # buffers that count
 
 
 def read_weights(path: Path, only: str = "") -> dict[str, torch.Tensor]:
@@ -73,19 +75,24 @@ def _must_be_there(path: Path) -> None:
 def _checked(tensor: Any, name: str, path: Path) -> Shape:
     if not isinstance(tensor, torch.Tensor):
         raise CheckpointError(f"{path}: '{name}' is a {type(tensor).__name__}, not a tensor.")
-    if tensor.layout != torch.strided or tensor.is_quantized:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise CheckpointError(f"{path}: '{name}' is not a plain (dense) tensor.")
+    if not tensor.is_floating_point() and tensor.dtype not in _PACKED and not name.endswith(_WHOLE_NUMBERS):
+        raise CheckpointError(f"{path}: '{name}' holds {str(tensor.dtype).removeprefix('torch.')}, which no weight is.")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():  # one number, said to be a billion
         raise CheckpointError(f"{path}: '{name}' has the shape {tuple(tensor.shape)}, but the file holds less.")
     if tensor.is_floating_point() and tensor.numel() and not _is_finite(tensor):
-        raise CheckpointError(f"{path}: '{name}' holds NaN or infinity; the file is damaged, or its training diverged.")
+        raise CheckpointError(
+            f"{path}: '{name}' holds NaN or infinity, also as float32; the file is damaged, or its training "
+            "diverged."
+        )
     return tuple(tensor.shape)
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    """One pass and no copy: smallest and largest are NaN or infinite when anything is."""
+    """One pass and no copy: smallest and largest are NaN or infinite when anything is, as float32 too."""
     try:
-        ends = torch.stack(torch.aminmax(tensor))
+        ends = torch.stack(torch.aminmax(tensor)).float()
     except (RuntimeError, NotImplementedError):  # a type that this torch cannot compare
         ends = tensor.float()
     return bool(torch.isfinite(ends).all())

@@ -44,6 +44,10 @@ def with_number(part: str, number: float) -> Change:
     return change
 
 
+def each(change: Callable[[torch.Tensor], torch.Tensor]) -> Change:
+    return lambda state: {name: change(value) for name, value in state.items()}
+
+
 def with_extra(name: str) -> Change:
     return lambda state: {**state, name: torch.ones(2, 2)}
 
@@ -74,6 +78,28 @@ LORA, BESIDE, OWN = f"{ADAPTER}/adapter_model.bin", f"{ADAPTER}/non_lora_trainab
 TOWER, PROJECTOR = "clip-tiny/pytorch_model.bin", f"{ADAPTER}/landmark_feature_projector.bin"
 CONFIG = f"{ADAPTER}/adapter_config.json"
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "weights without numbers": (lambda f: edit(f / BESIDE, each(lambda value: value.to("meta"))), "not a plain"),
+    "complex weights": (lambda f: edit(f / BESIDE, each(lambda value: value.to(torch.complex64))), "holds complex64"),
+    "whole numbers": (lambda f: edit(f / LORA, each(lambda value: value.to(torch.int64))), "holds int64"),
+    "beyond float32": (lambda f: edit(f / BESIDE, each(lambda value: value.double() * 1e300)), "also as float32"),
+    "one weight twice": (
+        lambda f: edit(
+            f / BESIDE, lambda s: {**s, **{n.removeprefix("base_model.model."): 0 * v for n, v in s.items()}}
+        ),
+        "two of its tensors are the weight",
+    ),
+    "a trained tower that is not there": (
+        lambda f: [edit_config(f / name, unfreeze_mm_vision_tower=True) for name in (ADAPTER, "base")],
+        "unfreeze_mm_vision_tower",
+    ),
+    "another brightness": (
+        lambda f: edit_json(f / "clip-tiny/preprocessor_config.json", rescale_factor=1.0),
+        "rescale_factor must be",
+    ),
+    "no brightness": (
+        lambda f: edit_json(f / "clip-tiny/preprocessor_config.json", do_rescale=False),
+        "do_rescale must be",
+    ),
     "lora without one tensor": (
         lambda f: edit(f / LORA, without("layers.1.mlp.up_proj.lora_B")),
         "1 missing: .*up_proj",
