@@ -83,8 +83,7 @@ def _checked(tensor: Any, name: str, path: Path) -> Shape:
         raise CheckpointError(f"{path}: '{name}' has the shape {tuple(tensor.shape)}, but the file holds less.")
     if tensor.is_floating_point() and tensor.numel() and not _is_finite(tensor):
         raise CheckpointError(
-            f"{path}: '{name}' holds NaN or infinity, also as float32; the file is damaged, or its training "
-            "diverged."
+            f"{path}: '{name}' holds NaN or infinity, also as float32; the file is damaged, or its training diverged."
         )
     return tuple(tensor.shape)
 
