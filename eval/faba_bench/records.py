@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from faba_bench.errors import InputProblems, quote_ids, short
 from faba_bench.files import FileProblem
-from faba_bench.files.jsonfiles import is_lone_object, iter_json_lines, read_items
+from faba_bench.files.jsonfiles import is_lone_object, iter_items, iter_json_lines
 from faba_bench.protocol import AUTask, EmotionTask, Protocol, Rules, ScaleTask, load_protocol, protocol_names
 from faba_bench.scale_reader import parse_scale_label
 
@@ -63,12 +64,16 @@ def load_annotations(
     """
     rules = protocol.require(task)
     where, raw = _raw_annotations(source)
+    count = 0
     problems: list[str] = []
     records: list[Record] = []
     bad_labels: list[object] = []
     first_seen: dict[str, int] = {}
-    without_text: list[str] = []
-    for position, item in enumerate(raw):
+    without_text: list[tuple[int, str | int]] = []
+    targets: dict[Any, Any] = {}  # equal ones are one object
+    texts: dict[str, str] = {}  # so are equal texts, which a converter writes by the thousand
+    for position, item in enumerate(_problems_at_the_end(raw, problems)):
+        count += 1
         if not isinstance(item, Mapping):
             problems.append(f"{where}, record {position}: not an object but {type(item).__name__}")
             continue
@@ -84,9 +89,10 @@ def load_annotations(
             continue
         first_seen[key] = position
         target = _target(item, name, rules, problems, bad_labels)
+        target = targets.setdefault(target, target) if isinstance(target, str | tuple) else target
         reference = item.get("gpt4")
         if reference is None:
-            without_text.append(name)
+            without_text.append((position, question_id))
         elif not isinstance(reference, str):
             problems.append(f"{name}: 'gpt4' must be a text, not {type(reference).__name__}")
         if target is not None and (reference is None or isinstance(reference, str)):
@@ -96,17 +102,20 @@ def load_annotations(
                     question_id,
                     image if isinstance(image, str) else None,
                     target,
-                    reference,
+                    texts.setdefault(reference, reference) if reference is not None else None,
                     _field(item, "subject", name, problems),
                     tuple(_field(item, field, name, problems) for field in fields),
                 )
             )
-    if without_text and (protocol.reference_texts == "required" or len(without_text) < len(raw)):
-        problems += [f"{name}: no reference text ('gpt4')" for name in without_text]
-    if not raw:
+    if without_text and (protocol.reference_texts == "required" or len(without_text) < count):
+        problems += [
+            f"{where}, record {position} (id {short(name)}): no reference text ('gpt4')"
+            for position, name in without_text
+        ]
+    if not count and not problems:
         problems.append(f"{where}: no records")
     if problems:
-        raise InputProblems("annotations", problems, _hint(raw, bad_labels, task, protocol))
+        raise InputProblems("annotations", problems, _hint(source, bad_labels, task, protocol))
     return records
 
 
@@ -215,9 +224,15 @@ def _target(
         return None
 
 
-def _hint(raw: Sequence[Any], bad_labels: Sequence[object], task: str, protocol: Protocol) -> str:
+def _hint(
+    source: Path | str | Sequence[Mapping[str, Any]], bad_labels: Sequence[object], task: str, protocol: Protocol
+) -> str:
     """Name the protocols that all labels would fit, when this one is wrong for them."""
     if not bad_labels:
+        return ""
+    try:
+        raw = list(_raw_annotations(source)[1])
+    except (FileProblem, InputProblems):
         return ""
     labels = [item["label"] for item in raw if isinstance(item, Mapping) and "label" in item]
     fitting = []
@@ -240,16 +255,26 @@ def _all_fit(labels: Iterable[object], rules: Rules) -> bool:
     return True
 
 
-def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+def _raw_annotations(source: Path | str | Sequence[Mapping[str, Any]]) -> tuple[str, Iterable[Any]]:
+    """What to call the source, and its items; of a file they are read as they are asked for."""
     if not isinstance(source, str | Path):
-        return "annotations", list(source)
+        return "annotations", source
     try:
-        items = read_items(source)
+        items = iter_items(source)
+        head = list(itertools.islice(items, 2))
     except FileProblem as error:
         raise InputProblems("annotations", str(error).split("\n  ")) from error
-    if is_lone_object(source, items) and "image" not in items[0]:
+    if is_lone_object(source, head) and "image" not in head[0]:
         raise InputProblems("annotations", [f"{source}: the file must hold a list of records, not an object"])
-    return str(source), items
+    return str(source), itertools.chain(head, items)
+
+
+def _problems_at_the_end(items: Iterable[Any], problems: list[str]) -> Iterator[Any]:
+    """The items; a fault that makes the file unreadable behind some of them takes the place of all other problems."""
+    try:
+        yield from items
+    except FileProblem as error:
+        problems[:] = str(error).split("\n  ")
 
 
 def _file_answers(path: Path, problems: list[str], aside: dict[str, Any] | None) -> Iterator[tuple[str, str, str]]:

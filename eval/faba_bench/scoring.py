@@ -7,10 +7,11 @@ sample, so memory grows with the number of annotations and not with the length o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from faba_bench import aggregate, clusters
 from faba_bench import bootstrap as resampling
@@ -115,7 +116,12 @@ def score(
         draws=0 if people.is_single else bootstrap,
         seed=seed,
     )
-    modes = {mode: _mode_body(task, mode, rules, records, parsed[mode]) for mode in MODES}
+    with_thoughts = sum(item.had_thoughts for item in parsed["strict"])
+    reading_warnings = _reading_warnings(records, parsed["strict"])
+    modes = {
+        mode: _mode_body(task, mode, rules, records, parsed[mode] if groups else _given_away(parsed[mode]))
+        for mode in MODES
+    }
     _add_intervals(task, rules, modes, bootstrap, seed, people)
     by_group, group_notes = fairness.measure(
         groups,
@@ -141,7 +147,7 @@ def score(
         "bootstrap": bootstrap,
         "cluster": people.field,
         "n_clusters": people.count if people.field else None,
-        "n_with_thoughts": sum(item.had_thoughts for item in parsed["strict"]),
+        "n_with_thoughts": with_thoughts,
         "n_cut": len(cut),
         "answered_by": sorted(models),
         "warnings": [
@@ -149,7 +155,7 @@ def score(
             *_models_warning(models),
             *([_TEMPLATES] if templates else []),
             *people.warnings,
-            *_reading_warnings(records, parsed["strict"]),
+            *reading_warnings,
             *_warnings(rules_of, task, modes, empty, missing),
             *notes,
             *group_notes,
@@ -177,11 +183,12 @@ def _reference_au(rules: AUTask) -> Reader:
     from faba_bench.reference.rouge import rouge_l_reference
 
     vocabulary = frozenset(rules.vocabulary)
+    shared: dict[tuple[int, ...], list[int]] = {}
 
     def read(text: str, reference: str | None) -> Parsed:
         found = read_aus(text, vocabulary)
         rouge = None if reference is None else rouge_l_reference(text, reference)
-        return Parsed(list(found.value), False, found.evidence, rouge)
+        return Parsed(_shared(found.value, shared), False, found.evidence, rouge)
 
     return read
 
@@ -203,15 +210,23 @@ def _strict_au(rules: AUTask) -> Reader:
     from faba_bench.strict.rouge import has_rouge, rouge_l_strict
 
     vocabulary = frozenset(rules.vocabulary)
+    shared: dict[tuple[int, ...], list[int]] = {}
 
     def read(text: str, reference: str | None) -> Parsed:
         answer = strip_thoughts(text)
         found = read_aus(answer.text, vocabulary)
         rouge = None if reference is None or not has_rouge(reference) else rouge_l_strict(answer.text, reference)
         evidence = _UNFINISHED if answer.unfinished else found.evidence
-        return Parsed(list(found.value), not found.parsed, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
+        value = _shared(found.value, shared)
+        return Parsed(value, not found.parsed, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
 
     return read
+
+
+def _shared(value: Iterable[int], known: dict[tuple[int, ...], list[int]]) -> list[int]:
+    """`value` as a list, one for all equal ones: nobody changes them in place."""
+    numbers = tuple(value)
+    return known.setdefault(numbers, list(numbers))
 
 
 def _strict_emotion(rules: EmotionTask) -> Reader:
@@ -239,8 +254,9 @@ def _read_all(
 ) -> tuple[dict[str, list[Parsed]], list[str], list[str]]:
     """Parsed answers per mode in the annotations' order, and the ids of empty and missing answers."""
     position = {str(record.question_id): index for index, record in enumerate(records)}
-    places: list[str | None] = [None] * len(records)
+    numbers, before = array("q", bytes(8 * len(records))), ""  # of the line that answers a record, from 1; 0: none
     slots: dict[str, list[Parsed | None]] = {mode: [None] * len(records) for mode in readers}
+    alike: dict[Any, Parsed] = {}
     problems: list[str] = []
     unknown: list[str] = []
     empty: list[str] = []
@@ -255,18 +271,20 @@ def _read_all(
             unknown.append(key)
             problems.append(f"{place}: unknown question id {short(key)}, no annotation has it")
             continue
-        if places[index] is not None:
-            problems.append(f"{place}: duplicate question id {short(key)}, first answered at {places[index]}")
+        if numbers[index]:
+            first = f"{before} {numbers[index] - 1}"
+            problems.append(f"{place}: duplicate question id {short(key)}, first answered at {first}")
             continue
-        places[index] = place
+        before, _, number = place.rpartition(" ")  # "FILE, line 7" or "answer 7"
+        numbers[index] = int(number) + 1
         if not text.strip():
             empty.append(key)
         if probabilities is not None:
             probabilities.add(index, aside["scores"], place, problems)
         if not problems:  # with a problem there will be no result: only look for more problems
             for mode, read in readers.items():
-                slots[mode][index] = read(text, records[index].reference)
-    missing = [str(record.question_id) for record, place in zip(records, places, strict=True) if place is None]
+                slots[mode][index] = _kept(read(text, records[index].reference), alike)
+    missing = [str(record.question_id) for record, number in zip(records, numbers, strict=True) if not number]
     if missing and not allow_missing:
         count = "1 record has" if len(missing) == 1 else f"{len(missing)} records have"
         problems.append(f"{count} no answer, question ids missing: {quote_ids(missing, 100)}")
@@ -276,8 +294,16 @@ def _read_all(
         for key in missing:
             index = position[key]
             slots[mode][index] = read("", records[index].reference)
-    filled = {mode: [item for item in items if item is not None] for mode, items in slots.items()}
-    return filled, empty, missing
+    return cast("dict[str, list[Parsed]]", slots), empty, missing  # every slot is filled: all answered, or read as ""
+
+
+def _kept(item: Parsed, alike: dict[Any, Parsed]) -> Parsed:
+    """`item`, or the one that is like it: without a text to compare with, most answers are read alike."""
+    if item.rouge_l is not None:
+        return item
+    value = tuple(item.value) if isinstance(item.value, list) else item.value
+    key = (value, item.unparsed, item.evidence, item.had_thoughts, item.ambiguous)
+    return alike.setdefault(key, item)
 
 
 def _answers_hint(unknown: Sequence[str], missing: Sequence[str], records: Sequence[Record]) -> str:
@@ -290,21 +316,14 @@ def _answers_hint(unknown: Sequence[str], missing: Sequence[str], records: Seque
 
 
 def _mode_body(
-    task: str, mode: str, rules: AUTask | EmotionTask, records: Sequence[Record], parsed: Sequence[Parsed]
+    task: str, mode: str, rules: AUTask | EmotionTask, records: Sequence[Record], parsed: Iterable[Parsed]
 ) -> dict[str, Any]:
     shared: dict[Any, list[Any]] = {}  # equal targets are one list: nobody changes them in place
     samples = [
-        {
-            "question_id": record.question_id,
-            "parsed": item.value,
-            "target": shared.setdefault(record.target, list(record.target)) if task == "au" else record.target,
-            "rouge_l": item.rouge_l,
-            "unparsed": item.unparsed,
-            "evidence": sys.intern(item.evidence),
-        }
+        _row(record, item, shared.setdefault(record.target, list(record.target)) if task == "au" else record.target)
         for record, item in zip(records, parsed, strict=True)
     ]
-    unparsed = sum(item.unparsed for item in parsed)
+    unparsed = sum(sample["unparsed"] for sample in samples)
     body: dict[str, Any] = {
         "n_scored": len(samples) - (unparsed if mode == "reference" else 0),
         "n_unparsed": unparsed,
@@ -323,6 +342,31 @@ def _mode_body(
     s_ge = aggregate.percent(aggregate.mean_or_none([sample["rouge_l"] for sample in samples]))
     body |= {"s_re": s_re, "s_ge": s_ge, "s_rege": None if s_re is None or s_ge is None else s_re + s_ge}
     return body | table | {"samples": samples}
+
+
+def _given_away(items: list[Parsed]) -> Iterator[Parsed]:
+    """The items, each let go when it was given."""
+    items.reverse()
+    while items:
+        yield items.pop()
+
+
+class _Row:
+    """Its attributes' dict shares its keys with all others of its kind: half the memory of one written out."""
+
+    question_id: Any
+    parsed: Any
+    target: Any
+    rouge_l: float | None
+    unparsed: bool
+    evidence: str
+
+
+def _row(record: Record, item: Parsed, target: Any) -> dict[str, Any]:
+    row = _Row()
+    row.question_id, row.parsed, row.target = record.question_id, item.value, target
+    row.rouge_l, row.unparsed, row.evidence = item.rouge_l, item.unparsed, sys.intern(item.evidence)
+    return row.__dict__
 
 
 def _strangers(mode: str, rules: EmotionTask) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +62,11 @@ def save(args: argparse.Namespace, result: object) -> None:
 def show(args: argparse.Namespace, result: object, text: Callable[[], str] | str) -> None:
     """The second half of `emit`: print the result as JSON or as `text`."""
     if args.json:
-        print(json.dumps(result, indent=1, allow_nan=False))  # ASCII, so that nothing in it steers a terminal
+        from faba_bench.files.atomic import json_parts
+
+        for part in json_parts(result, ensure_ascii=True, indent=1):  # ASCII, so that nothing in it steers a terminal
+            sys.stdout.write(part)
+        sys.stdout.write("\n")
     else:
         say(text if isinstance(text, str) else text())
 

@@ -152,8 +152,24 @@ def write_text(target: str | Path, text: str) -> None:
 
 def write_json(target: str | Path, value: Any, *, indent: int | None = 1) -> None:
     """Write JSON so that equal values give equal bytes. Raises ValueError where `value` holds NaN or infinity."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
-    write_text(target, text + "\n")
+    with replacing(target) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+        for part in json_parts(value, ensure_ascii=False, indent=indent):
+            stream.write(part)
+        stream.write("\n")
+
+
+def json_parts(value: Any, *, ensure_ascii: bool, indent: int | None) -> Iterator[str]:
+    """What ``json.dumps`` makes of `value`, in parts: results of a million samples are longer than memory is large.
+
+    Raises ValueError where `value` holds NaN or infinity.
+    """
+    parts: list[str] = []
+    for part in json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, allow_nan=False).iterencode(value):
+        parts.append(part)
+        if len(parts) >= 1 << 14:
+            yield "".join(parts)
+            parts.clear()
+    yield "".join(parts)
 
 
 def sync_folder(folder: str | Path) -> None:

@@ -5,10 +5,11 @@ Every function takes `error`, the exception to raise, so that callers keep their
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from faba_bench.files.paths import regular_file
 from faba_bench.files.problem import FileProblem
@@ -133,6 +134,20 @@ def read_items(path: str | Path, *, error: type[Exception] = FileProblem) -> lis
     return value
 
 
+def iter_items(path: str | Path, *, error: type[Exception] = FileProblem) -> Iterator[Any]:
+    """The items of `read_items`, one after the other, without holding the file or the items before.
+
+    Raises `error` as `read_items` does, behind the items that stand before the fault.
+    """
+    path, given = regular_file(path, error=error), 0
+    try:
+        for item in streamed_items(path):
+            given += 1
+            yield item
+    except Unstreamable:  # whatever it is, the reader of whole files says what and where
+        yield from itertools.islice(read_items(path, error=error), given, None)
+
+
 def is_lone_object(path: str | Path, items: list[Any]) -> bool:
     """Is a file that `read_items` has read one object, such as ``{"records": [...]}``, and not called ``.jsonl``?
 
@@ -143,6 +158,91 @@ def is_lone_object(path: str | Path, items: list[Any]) -> bool:
         return False
     with path.open("rb") as stream:
         return stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
+class Unstreamable(Exception):
+    """A file that is no sound JSON list or JSON lines."""
+
+
+def streamed_items(path: Path) -> Iterator[Any]:
+    """The items of a JSON list or of JSON lines, one held at a time. Raises `Unstreamable` for anything amiss."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if head.startswith(b"["):
+            with path.open(encoding="utf-8-sig") as text:
+                yield from _list_items(text)
+        elif not head.startswith(b"{") and path.suffix != ".jsonl":
+            raise Unstreamable("neither a list nor lines of objects")
+        else:
+            yield from (value for _, value in iter_json_lines(path, error=Unstreamable))
+    except (OSError, ValueError, RecursionError) as reason:
+        raise Unstreamable(str(reason)) from reason
+
+
+def _list_items(stream: TextIO) -> Iterator[Any]:
+    decoder = json.JSONDecoder(object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
+    buffer = _Buffer(stream)
+    buffer.take("[")
+    if buffer.peek() == "]":
+        buffer.take("]")
+    else:
+        while True:
+            value = buffer.value(decoder)
+            if isinstance(value, dict | list) and _deeper_than(value, DEPTH_LIMIT - 1):
+                raise Unstreamable("nested too deeply")
+            yield value
+            if buffer.peek() == "]":
+                buffer.take("]")
+                break
+            buffer.take(",")
+    if buffer.peek():
+        raise Unstreamable("more behind the list")
+
+
+class _Buffer:
+    """A window on a text that moves on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._text, self._at, self._ended = stream, "", 0, False
+
+    def peek(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in " \t\r\n":
+                    return self._text[self._at]
+                self._at += 1
+            if self._ended:
+                return ""
+            self._more()
+
+    def take(self, sign: str) -> None:
+        if self.peek() != sign:
+            raise Unstreamable(f"no {sign!r} where one belongs")
+        self._at += 1
+
+    def value(self, decoder: json.JSONDecoder) -> Any:
+        """The next JSON value, which may reach beyond what was read so far."""
+        self.peek()
+        while True:
+            try:
+                value, end = decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError:
+                if self._ended:
+                    raise
+            else:
+                if end < len(self._text) or self._ended:  # a number at the very end may go on
+                    self._at = end
+                    return value
+            self._more()
+
+    def _more(self) -> None:
+        """As much again as is waiting, so that a long value is not parsed over and over."""
+        rest = self._text[self._at :]
+        read = self._stream.read(max(1 << 20, len(rest)))
+        self._ended = not read
+        self._text, self._at = rest + read, 0
 
 
 def kind_of(value: object) -> str:
