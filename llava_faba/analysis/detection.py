@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from faba_bench.files.arrays import read_array
 from faba_bench.files.atomic import replacing
 from faba_bench.files.digests import sha256_file, sha256_json
 from faba_bench.files.jsonfiles import iter_json_lines
@@ -28,6 +30,7 @@ from llava_faba.errors import UserError
 from llava_faba.images import open_image
 
 CROPS = "crops"
+POINTS = "points"
 
 
 @dataclass
@@ -138,6 +141,7 @@ class Detector:
             name = f"{key}-{at}.png"
             with replacing(self.work / CROPS / name) as partial:
                 face.crop(image, self.settings.size).save(partial, format="PNG", compress_level=1)
+            save_points(self.work, name, face.points)
         points = face.points.round(2).tolist() if keep_points else None
         box = tuple(round(edge, 1) for edge in face.box)
         return FoundRow(box, round(face.confidence, 4), face.pose, name, at, points)  # type: ignore[arg-type]
@@ -159,6 +163,22 @@ class Detector:
             stream.write(line.encode("utf-8", "backslashreplace"))
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def save_points(work: Path, crop: str, points: Any) -> None:
+    """Keep a face's landmarks on disk for the page: those of 20,000 pictures do not belong into memory."""
+    with replacing(work / POINTS / f"{crop}.npy") as partial, partial.open("wb") as stream:
+        np.save(stream, np.asarray(points, dtype=np.float32)[:, :2], allow_pickle=False)
+
+
+def load_points(work: Path, crop: str) -> np.ndarray | None:
+    """Landmarks (points, 2) of a crop in pixels of its picture; None where an earlier version kept none, or the file
+    is damaged."""
+    try:
+        points = read_array(work / POINTS / f"{crop}.npy", limit=1 << 20, error=UserError)
+    except UserError:
+        return None
+    return points if points.ndim == 2 and points.shape[1] == 2 and np.isfinite(points).all() else None
 
 
 def _read(path: Path, key: str) -> tuple[list[FrameRow], bool, str | None]:

@@ -13,6 +13,7 @@ from typing import Any
 from faba_bench.files.atomic import write_text
 from faba_bench.report.html import Section, escape, note, page, tiles
 
+from llava_faba.analysis.detection import load_points
 from llava_faba.analysis.table import Row
 from llava_faba.errors import UserError
 from llava_faba.images import open_image
@@ -36,7 +37,9 @@ _STYLE = """<style>.pick{display:flex;flex-wrap:wrap;gap:.3rem .9rem;margin:.4re
 .1rem} .face details{color:var(--soft)}.line text{font-size:10px;fill:var(--soft)}.line rect{fill:var(--one)}
 .line circle{fill:var(--two)}
 .boxes{margin:0}.boxes svg{width:100%;display:block}.boxes rect{fill:none;stroke:#e6550d;stroke-width:2;
-vector-effect:non-scaling-stroke}.boxes text{fill:#e6550d;font-weight:bold;paint-order:stroke;stroke:#fff;
+vector-effect:non-scaling-stroke}.boxes path{fill:none;stroke:#31a354;stroke-width:2;stroke-linecap:round;
+vector-effect:non-scaling-stroke}
+.boxes text{fill:#e6550d;font-weight:bold;paint-order:stroke;stroke:#fff;
 stroke-width:2}</style>"""
 
 
@@ -53,7 +56,7 @@ def write_report(rows: Sequence[Row], out: Path, work: Path, title: str, warning
     ]
     pictures = [row for row in faces if row["frame"] is None]
     if pictures:
-        sections.append(Section("Pictures", _pictures(pictures)))
+        sections.append(Section("Pictures", _pictures(pictures, work)))
     videos = sorted({row["source"] for row in rows if row["frame"] is not None})
     for source in videos:
         sections.append(Section(f"Timeline: {source}", _timeline([row for row in faces if row["source"] == source])))
@@ -93,19 +96,19 @@ def _filters(emotions: Mapping[str, int], aus: Mapping[str, int]) -> str:
     return f'<fieldset class="pick"><legend>Show faces with</legend>{boxes}</fieldset><p class="note" id="shown"></p>'
 
 
-def _pictures(faces: Sequence[Row]) -> str:
-    """Each picture with the boxes of its faces; a box leads to what was read of it by its number."""
+def _pictures(faces: Sequence[Row], work: Path) -> str:
+    """Each picture with the boxes and landmarks of its faces; a box leads to what was read of it by its number."""
     by_source: dict[str, list[Row]] = {}
     for row in faces:
         by_source.setdefault(row["source"], []).append(row)
     step = max(1, -(-len(by_source) // _MOST_PICTURES))
     shown = list(by_source.items())[::step]
-    markup = "".join(_boxes(source, rows) for source, rows in shown)
+    markup = "".join(_boxes(source, rows, work) for source, rows in shown)
     missing = "" if len(shown) == len(by_source) else note(f"{len(shown)} of {len(by_source)} pictures, evenly taken.")
     return f'{missing}<div class="faces">{markup}</div>'
 
 
-def _boxes(source: str, rows: Sequence[Row]) -> str:
+def _boxes(source: str, rows: Sequence[Row], work: Path) -> str:
     try:
         image = open_image(source, upright=True).convert("RGB")
     except UserError:
@@ -117,6 +120,7 @@ def _boxes(source: str, rows: Sequence[Row]) -> str:
         f'<text x="{row["x"]}" y="{row["y"]}" font-size="{max(width, height) / 18:.0f}">{row["face"]}</text>'
         for row in rows
     )
+    marks += "".join(_dots(load_points(work, row["crop"])) for row in rows if row["crop"])
     said = "; ".join(f"face {row['face']}: {row['emotion'] or 'no emotion read'}, {_aus(row)}" for row in rows)
     return (
         f'<figure class="face boxes"><svg role="img" aria-label="{escape(f"{source}: {said}")}" '
@@ -124,6 +128,13 @@ def _boxes(source: str, rows: Sequence[Row]) -> str:
         f"{marks}</svg>"
         f"<figcaption>{escape(source)}<br>{escape(said)}</figcaption></figure>"
     )
+
+
+def _dots(points: Any) -> str:
+    """Landmarks as one path of lines without length, which round caps make dots."""
+    if points is None:
+        return ""
+    return f'<path d="{"".join(f"M{x:.1f} {y:.1f}h0" for x, y in points.tolist())}"/>'
 
 
 def jpeg_uri(image: Any) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -141,6 +142,12 @@ def test_the_page_shows_every_face_and_refers_to_nothing_outside(analysed: Path)
     text = (analysed / "report.html").read_text(encoding="utf-8")
     assert text.count('class="face"') == 4 and text.count('class="face boxes"') == 3
     assert text.count("data:image/jpeg;base64,") == 4 + 3, "each face, and each picture that has one"
+    landmarks = re.findall(r'<path d="((?:M[\d.]+ [\d.]+h0)+)"/>', text)
+    assert [one.count("M") for one in landmarks] == [68] * 4, "dlib's, of each face"
+    one = next(row for row in table(analysed) if row["source"].endswith("one.png"))
+    x, y = (float(value) for value in re.findall(r"M([\d.]+) ([\d.]+)h0", landmarks[0])[30])  # the tip of the nose
+    left, top = float(one["x"]), float(one["y"])
+    assert left < x < left + float(one["width"]) and top < y < top + float(one["height"])
     assert "http://" not in text and "https://" not in text
 
 
