@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -29,8 +30,7 @@ class HogDetector:
     def __init__(self, user: str, upsample: int = 0, retry_upsample: int = 1) -> None:
         self.dlib = import_dlib(user)
         self._upsample, self._retry_upsample = upsample, retry_upsample
-        self._detector = self.dlib.get_frontal_face_detector()
-        self._lock = threading.Lock()  # dlib's detector keeps scratch memory between calls
+        self._detector, self._lock = _shared_detector(self.dlib)
 
     def __call__(self, pixels: np.ndarray) -> list[Any]:
         """dlib rectangles in uint8 RGB pixels (h, w, 3), the main face first: the largest product of area and
@@ -54,6 +54,13 @@ class HogDetector:
         with self._lock:
             faces, scores, _ = self._detector.run(np.ascontiguousarray(pixels), upsample, 0.0)
         return list(zip(faces, scores, strict=True))
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_detector(dlib: Any) -> tuple[Any, threading.Lock]:
+    """The one detector of a process, which takes half a second to make, and its lock: it keeps scratch memory between
+    calls."""
+    return dlib.get_frontal_face_detector(), threading.Lock()
 
 
 def box_of(face: Any, picture: Picture) -> Box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,8 @@ class Dlib68Expert(LandmarkExpert):
         self._detector = HogDetector(f"facial prior expert '{self.name}'", upsample, retry_upsample)
         path = self._weights.path
         try:
-            self._predictor = self._detector.dlib.shape_predictor(str(path))
+            status = path.stat()
+            self._predictor = _predictor(self._detector.dlib, str(path), status.st_size, status.st_mtime_ns)
         except RuntimeError as error:
             raise ExpertError(f"facial prior expert '{self.name}': {path} is no shape predictor: {error}") from error
 
@@ -100,6 +102,12 @@ class Dlib68Expert(LandmarkExpert):
         shape = self._predictor(image, face)
         points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
         return points + 0.5  # dlib counts pixel centres
+
+
+@functools.lru_cache(maxsize=2)
+def _predictor(dlib: Any, path: str, size: int, modified: int) -> Any:
+    """The shape predictor of a file of 100 MB, read once in a process; nothing of a call stays in it."""
+    return dlib.shape_predictor(path)
 
 
 def _in_the_package() -> list[Path]:

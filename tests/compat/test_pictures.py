@@ -24,9 +24,13 @@ def encoded(image: Image.Image, form: str = "PNG") -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
+MODES = ["P", "L", "LA", "1", "RGBA", "I;16", "CMYK", "RGB"]
+
+
 @pytest.mark.newest
-@pytest.mark.parametrize("size", [(40, 20), (20, 40), (20, 20)], ids=str)
-@pytest.mark.parametrize("mode", ["P", "L", "LA", "1", "RGBA", "I;16", "CMYK", "RGB"])
+@pytest.mark.parametrize(
+    ("mode", "size"), [*((mode, (40, 20)) for mode in MODES), ("P", (20, 40)), ("P", (20, 20))], ids=str
+)
 def test_the_worker_pads_what_predict_pads(mode, size, registered, tmp_path):
     from llava.mm_utils import expand2square, load_image_from_base64
 

@@ -78,7 +78,7 @@ def native(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("habit", ANSWERS)
-@pytest.mark.parametrize("end", ["", "\r\n"])
+@pytest.mark.parametrize("end", [pytest.param("", marks=pytest.mark.slow), "\r\n"])
 def test_no_way_of_repeating_the_key_shows_it(
     habit: str, end: str, echo: Echo, native: Path, monkeypatch: Any, capsys: Any, caplog: Any
 ) -> None:

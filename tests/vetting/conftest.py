@@ -14,6 +14,22 @@ import llava_faba
 Load = Callable[..., Any]
 
 
+LONG = {
+    "test_a_damaged_checkpoint_says_what_is_wrong": "damage",
+    "test_damaged_shards_say_what_is_wrong": "damage",
+    "test_no_file_of_a_folder_runs_code": "attack",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of these lists each case is fast through one of the two loaders, in turn; through the other it is slow."""
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        case = LONG.get(getattr(item, "originalname", ""))
+        if spec is not None and case in spec.indices and (spec.indices[case] + spec.indices["load"]) % 2:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=["load_model", "upstream"])
 def load(request: pytest.FixtureRequest, registered: None) -> Load:
     if request.param == "load_model":
