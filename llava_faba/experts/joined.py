@@ -79,10 +79,10 @@ class JoinedExpert(PriorExpert):
             return None
 
     def landmarks(self, feature: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+        """Those of the first part that has any, of one layout for all pictures; None where that part has no face."""
         for part, values in zip(self.parts, self.split(feature), strict=True):
-            found = part.landmarks(values, size)
-            if found is not None:
-                return found
+            if part.landmarks(np.ones(part.size, dtype=np.float32), (1, 1)) is not None:
+                return part.landmarks(values, size)
         return None
 
     def find_all(self, picture: Picture) -> list[FoundFace] | None:

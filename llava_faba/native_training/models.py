@@ -107,11 +107,11 @@ def _attached(settings: TrainSettings, data: TrainingData, model: Any, processor
     store, chosen = data.store, settings.attach
     assert store is not None and chosen is not None  # the configuration was checked
     fitted = None if chosen.normalization == "none" else chosen.normalization
-    faces = report_priors(data, fitted=fitted)
     from llava_faba.emola.normalization import fit_statistics
     from llava_faba.native.shared_experts import shared_expert
 
     sizes = shared_expert(store.expert, store.settings, store.size).sizes
+    faces = report_priors(data, fitted=fitted, sizes=sizes)
     torch.manual_seed(int(settings.trainer.get("seed", 42)))
     model, processor = attach(
         model,

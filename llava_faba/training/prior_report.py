@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +26,11 @@ _FACES = ("found", "several_faces")
 class PriorReport:
     """How many records have which kind of prior. ``counts``: "found", "several_faces", "not_found", "unreadable",
     "no_prior" (a picture without one) and "no_picture"; ``faces``: the priors that hold a face, where they were asked
-    for, float32 (n, size)."""
+    for, float32 (n, size); ``partial``: of several experts' priors, those that lack the numbers of one."""
 
     counts: Counter[str] = field(default_factory=Counter)
     knows_several: bool = False
+    partial: int = 0
     faces: list[np.ndarray] = field(default_factory=list)
 
     @property
@@ -47,8 +48,9 @@ class PriorReport:
         several = f", {counts['several_faces']} with several faces" if self.knows_several else ""
         unreadable = f", {counts['unreadable']} unreadable" if counts["unreadable"] else ""
         text_only = f" ({counts['no_picture']} more are text only)" if counts["no_picture"] else ""
+        partial = f", {self.partial} without the numbers of one of the experts" if self.partial else ""
         return (
-            f"Facial priors of {self.pictures} records{text_only}: {self.with_face} have one{several}; "
+            f"Facial priors of {self.pictures} records{text_only}: {self.with_face} have one{several}{partial}; "
             f"{counts['not_found']} without a face (not found){unreadable}; {counts['no_prior']} without a prior."
         )
 
@@ -61,6 +63,11 @@ class PriorReport:
                 f"{without} of {self.pictures} records ({without / self.pictures:.0%}) have no facial prior, and are "
                 "trained on as pictures without a face: see 'llava-faba priors show', or extract with another expert."
             )
+        if self.partial > _WARNED_SHARE * self.pictures:
+            found.append(
+                f"{self.partial} of {self.pictures} records ({self.partial / self.pictures:.0%}) have zeros for one of "
+                "the experts, which found no face or another one: extract with experts that find the same faces."
+            )
         several = self.counts["several_faces"]
         if several > _WARNED_SHARE * self.pictures:
             found.append(
@@ -70,8 +77,18 @@ class PriorReport:
         return found
 
 
-def count_priors(records: Iterable[Mapping[str, Any]], priors: PriorSource, *, keep_faces: bool) -> PriorReport:
-    """Read the prior of every record. A prior of zeros holds no face, whatever its status says."""
+def count_priors(
+    records: Iterable[Mapping[str, Any]],
+    priors: PriorSource,
+    *,
+    keep_faces: bool,
+    sizes: Sequence[int] | None = None,
+) -> PriorReport:
+    """Read the prior of every record. A prior of zeros holds no face, whatever its status says.
+
+    ``sizes``: numbers of each of several experts.
+    """
+    borders = np.cumsum(sizes)[:-1] if sizes else []
     store = priors.store if isinstance(priors, StoredPriors) else None
     report = PriorReport(knows_several=store is not None)
     for record in records:
@@ -86,18 +103,19 @@ def count_priors(records: Iterable[Mapping[str, Any]], priors: PriorSource, *, k
             if has_face != (status in _FACES):
                 status = "found" if has_face else "not_found"
             report.counts[status] += 1
+            report.partial += has_face and not all(part.any() for part in np.split(prior, borders))
             if has_face and keep_faces:
                 report.faces.append(prior)
     return report
 
 
-def report_priors(dataset: Any, *, fitted: str | None) -> np.ndarray:
+def report_priors(dataset: Any, *, fitted: str | None, sizes: Sequence[int] | None = None) -> np.ndarray:
     """Say what priors the records have; returns those that hold a face, float32 (n, size), where ``fitted`` names a
-    normalization that is to be fitted to them.
+    normalization that is to be fitted to them. ``sizes``: numbers of each of several experts.
 
     Raises PriorError where no record has a face, and where too few have to fit anything.
     """
-    report = count_priors(dataset.list_data_dict, dataset.priors, keep_faces=fitted is not None)
+    report = count_priors(dataset.list_data_dict, dataset.priors, keep_faces=fitted is not None, sizes=sizes)
     if int(os.environ.get("RANK", 0)) == 0:
         say(report, flush=True)
         for text in report.warnings():

@@ -146,9 +146,10 @@ def _prepare_prior(model: Any, dataset: Any, resumed: dict[str, Any]) -> None:
     _record_store(config, getattr(dataset.priors, "store", None), origin)
     method = config.facial_prior_normalization
     needs_fit = method != "none" and getattr(config, "facial_prior_statistics", None) is None
-    faces = report_priors(dataset, fitted=method if needs_fit else None)
+    sizes = getattr(config, SIZES_KEY, None)
+    faces = report_priors(dataset, fitted=method if needs_fit else None, sizes=sizes)
     if needs_fit:
-        config.facial_prior_statistics = fit_statistics(method, faces, getattr(config, SIZES_KEY, None))
+        config.facial_prior_statistics = fit_statistics(method, faces, sizes)
 
 
 def _record_store(config: Any, store: Any, origin: PriorOrigin | None) -> None:

@@ -127,3 +127,14 @@ def test_what_cannot_be_joined_is_told(name: str, settings: dict[str, str], word
 
 def test_the_classes_of_the_parts_are_known_without_making_them() -> None:
     assert [cls.name for cls in part_classes(BOTH)] == [MESH, SHAPES]
+
+
+def test_points_of_a_store_have_one_layout_whichever_part_found_the_face(tmp_path: Path) -> None:
+    """In one picture the first expert alone found a face, in the other the second."""
+    joined = create_expert(f"{DLIB}+{MESH}")
+    whole = joined.extract([Picture.whole(_portrait())]).features[0]
+    for zeros, count in ((slice(136, None), 68), (slice(0, 136), None)):
+        prior = whole.copy()
+        prior[zeros] = 0
+        found = joined.landmarks(prior, (250, 250))
+        assert (None if found is None else len(found)) == count

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from support import PICTURES
 from training_runs import LORA, Run, finish, kill_after, largest_difference, write_mixed
 
 import llava_faba
 from llava_faba.experts.regions import POINTS_106
 from llava_faba.model.checkpoints import read_weights
+from llava_faba.priors.store import PriorStore
+from llava_faba.priors.writer import PriorStoreWriter, Row
 
 # 212 numbers: 106 points. insightface-106's lie in the padded picture, which the guided kind needs.
 EXPERTS = {"regions": "emola-106", "regions+global": "emola-106", "guided_cross_attention": "insightface-106"}
@@ -80,3 +84,30 @@ def test_a_guided_model_of_cropped_pictures_is_refused_before_training(train, ca
     flags = _flags("guided_cross_attention")
     assert train("out", *STEPS, *flags, "--image_aspect_ratio", "square") == 2
     assert "image_aspect_ratio must be 'pad'" in capsys.readouterr().err
+
+
+def test_a_store_of_two_experts_is_trained_with_a_token_each(train, copied, capsys):
+    """Of one picture the second expert found no face: said, kept as zeros, and left out of its statistics."""
+    random, name = np.random.default_rng(0), "dlib-68+blendshapes-52"
+    described = {"expert": name, "version": "1+1", "settings": {"dlib-68.upsample": 0}, "size": 188}
+    with PriorStoreWriter(copied / "store", **described) as writer:
+        for number in range(8):
+            prior = random.normal(size=188).astype(np.float32)
+            prior[136:] *= number > 0
+            writer.append([Row(f"img/{number}.png", prior, "found", PICTURES)])
+    flags = (*STEPS, "--facial_prior_expert", name, "--facial_prior_store", "store", "--facial_prior_tokens", "experts")
+    assert train("out", *flags) == 0
+    said = capsys.readouterr()
+    assert "8 have one, 0 with several faces, 1 without the numbers of one of the experts" in said.out
+    assert "1 of 8 records (12%) have zeros for one of the experts" in said.err
+    config = json.loads((copied / "out" / "config.json").read_text())
+    assert config["facial_prior_normalization"] == "pose+standardize" and config["facial_prior_sizes"] == [136, 52]
+    assert config["facial_prior_expert_version"] == "1+1"
+    assert config["facial_prior_expert_settings"] == {"dlib-68.upsample": 0}
+    with PriorStore.open(copied / "store") as store:
+        shapes = np.stack([store.get(f"img/{number}.png")[136:] for number in range(1, 8)])
+    assert np.allclose(config["facial_prior_statistics"]["mean"][136:], shapes.mean(axis=0), atol=1e-6)
+    model = llava_faba.load_model(copied / "out", copied / "base").model
+    assert model.encode_facial_priors(torch.ones(1, 188)).shape[:2] == (1, 2)
+    assert train("other", *flags[:-5], "blendshapes-52+dlib-68", *flags[-4:]) == 2
+    assert "was made by expert 'dlib-68+blendshapes-52', not by 'blendshapes-52+dlib-68'" in capsys.readouterr().err
