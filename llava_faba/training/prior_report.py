@@ -88,7 +88,7 @@ def count_priors(
 
     ``sizes``: numbers of each of several experts.
     """
-    borders = np.cumsum(sizes)[:-1] if sizes else []
+    borders = np.cumsum(sizes or [0])[:-1]
     store = priors.store if isinstance(priors, StoredPriors) else None
     report = PriorReport(knows_several=store is not None)
     for record in records:
