@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -185,3 +186,51 @@ def test_several_experts_are_recorded_with_their_sizes_and_methods(parse, given:
 def test_several_experts_that_do_not_go_together_are_refused(parse, expert: str, given: list[str], words: str) -> None:
     with pytest.raises(UserError, match=words):
         parse("--version", "v1", "--facial_prior_expert", expert, *given)
+
+
+def test_a_template_is_trained_as_it_is_asked(registered: None) -> None:
+    """The text that LLaVA's trainer writes begins with the prompt that the same template makes of a question, for
+    every version that is taken; ``llava_v0`` learned '### Human: ' and was asked '###Human: ' without a word."""
+    from llava import conversation
+    from llava.train import train
+
+    from llava_faba.training.template import check_version
+
+    seen: list[str] = []
+
+    class Tokenizer:
+        """Keeps the text that is to be tokenized."""
+
+        bos_token_id, model_max_length, pad_token_id, legacy = 1, 2048, 0, True
+
+        def __call__(self, text: Any, **_: Any) -> Any:
+            seen.extend([text] if isinstance(text, str) else text)
+            raise _Enough
+
+    arguments = types.SimpleNamespace(is_multimodal=True, mm_use_im_start_end=False)
+    before = conversation.default_conversation
+    refused = set()
+    try:
+        for name, template in conversation.conv_templates.items():
+            turns = [{"from": "human", "value": "<image>\nWhich AUs?"}, {"from": "gpt", "value": "AU4."}]
+            conversation.default_conversation = train.conversation_lib.default_conversation = template
+            seen.clear()
+            with pytest.raises(_Enough):
+                train.preprocess(train.preprocess_multimodal([turns], arguments), Tokenizer(), has_image=False)
+            asked = template.copy()
+            asked.messages = [[asked.roles[0], "<image>\nWhich AUs?"], [asked.roles[1], None]]
+            is_plain = template.sep_style == conversation.SeparatorStyle.PLAIN
+            same = is_plain or seen[0].startswith(asked.get_prompt())
+            try:
+                check_version(name)
+            except UserError as error:
+                assert "otherwise than a question is asked" in str(error)
+                refused.add(name)
+            assert same or name in refused or name == "v0", (name, seen[0], asked.get_prompt())
+    finally:
+        conversation.default_conversation = train.conversation_lib.default_conversation = before
+    assert refused == {"default", "llava_v0", "v0_mmtag", "v1_mmtag"}  # of v0 LLaVA's trainer makes vicuna_v1
+
+
+class _Enough(Exception):
+    pass
