@@ -295,10 +295,11 @@ def _sentence(
                 ledger.affirmed.pop(number, None)
                 ledger.denied[number] = None
     away = elsewhere(outcome.clauses, line) if outcome.said else frozenset()
+    holds = any(token.text in ("both", "all", "exception") for token in tokens)  # "... usually ..., and both are here"
     for said in outcome.said:
         if said.sign > 0 and said.token.payload.how == "named" and _rests(said, outcome.clauses[said.clause].tokens):
             said.sign = -1
-        if said.clause in away or frames.is_habitual(outcome.clauses[said.clause]):
+        if said.clause in away or (frames.is_habitual(outcome.clauses[said.clause]) and not holds):
             continue
         _enter(said, ledger, item)
     if outcome.said:

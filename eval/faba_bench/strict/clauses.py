@@ -154,6 +154,8 @@ def clauses(tokens: Sequence[Token], text: str, depth: int = 0) -> list[Clause]:
         elif token.text == "why" and index and tokens[index - 1].kind == "copula":
             current.tokens.append(token)
             current = _next(found, current, "so")  # "which is why AU24 is excluded"
+        elif token.text == "why" and current.has_mark:
+            current = _next(found, current, "why")  # "AU43 explains why AU5 cannot be coded"
         elif token.text == "so" and index + 1 < count and (not current.tokens or tokens[index - 1].text == ","):
             current = _next(found, current, "so")
         elif token.text == "as" and index + 1 < count and clause_as(tokens, index, current):

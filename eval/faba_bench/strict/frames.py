@@ -85,12 +85,20 @@ def is_habitual(clause: Clause) -> bool:
     for index, token in enumerate(clause.tokens):
         if token.text in words.HABIT:
             verb = main_verb(clause.tokens)
-            return (
-                verb >= 0
-                and (abs(verb - index) <= 1)
-                and not any(item.text in ("here", "this") for item in clause.tokens)
-            )
+            return verb >= 0 and (abs(verb - index) <= 1) and not _of_this_face(clause.tokens)
     return False
+
+
+def _of_this_face(tokens: Sequence[Token]) -> bool:
+    """Whether a clause says "here" or "in this picture", as against "this pattern"."""
+    for index, token in enumerate(tokens):
+        behind = tokens[index + 1].text if index + 1 < len(tokens) else ""
+        if token.text == "here" or (token.text == "this" and behind not in _KINDS):
+            return True
+    return False
+
+
+_KINDS = frozenset("pattern combination expression emotion movement configuration action".split())
 
 
 def is_degree(tokens: Sequence[Token], index: int) -> bool:

@@ -107,6 +107,8 @@ def splits(tokens: Sequence[Token], index: int, current: Clause) -> bool:
     if not comma and tokens[ahead].kind == "m" and (_resultative(current.tokens) or _between(current.tokens)):
         return False
     behind = tokens[ahead]
+    if comma and behind.kind == "m" and current.tokens[0].text == "with" and _list_with_state(tokens, ahead, current):
+        return False  # "with AU6, AU7 and AU25 missing"
     if comma and behind.kind == "m" and _lists_candidates(tokens, ahead, current):
         return False  # "of the fear units AU4, AU7 and AU20 none is"
     leads = current.tokens[0].text.split(" ")[0] in words.FRONTED or current.tokens[0].kind == "unreal"
@@ -161,7 +163,11 @@ def _resultative(tokens: Sequence[Token]) -> bool:
 
 
 def _denied_at_end(tokens: Sequence[Token], index: int) -> bool:
-    return index + 1 < len(tokens) and tokens[index + 1].text == "nowhere" and _ends_here(tokens, index + 1)
+    if index + 1 < len(tokens) and tokens[index + 1].text == "nowhere":
+        return _ends_here(tokens, index + 1)
+    if index + 2 >= len(tokens) or tokens[index + 1].kind != "not" or not _ends_here(tokens, index + 2):
+        return False
+    return tokens[index + 2].kind == "word" and tokens[index + 2].text.endswith("ed")  # "AU4 not lowered"
 
 
 def _between(tokens: Sequence[Token]) -> bool:
@@ -173,6 +179,14 @@ def _lists_candidates(tokens: Sequence[Token], ahead: int, current: Clause) -> b
         return False
     behind = tokens[ahead + 1] if ahead + 1 < len(tokens) else None
     return behind is not None and behind.kind not in ("copula", "modal", "verb")
+
+
+def _list_with_state(tokens: Sequence[Token], ahead: int, current: Clause) -> bool:
+    if not all(token.kind == "m" or token.text in (",", "and", "or") for token in current.tokens[1:]):
+        return False
+    while ahead < len(tokens) and (tokens[ahead].kind == "m" or tokens[ahead].text in (",", "and", "or")):
+        ahead += 1
+    return ahead < len(tokens) and tokens[ahead].kind in STATES
 
 
 _MAKING = frozenset("make makes made leave leaves left render renders deem consider find keep keeps".split())

@@ -50,7 +50,11 @@ class ClauseReader(Turns):
                 # What denied the subject does not deny what follows the verb, but "nothing suggests AU4" does.
                 self.subject_deny = self.deny
                 none = self.deny < 0 and not self.subjects and frames.none_subject(self.tokens, self.verb)
-                none = none or (index > 0 and self.tokens[index - 1].text == "neither") or self._adverb_denies(index)
+                none = (
+                    none
+                    or (index > 0 and self.tokens[index - 1].text in ("neither", "nor"))
+                    or self._adverb_denies(index)
+                )
                 self.deny = -1 if none else 1
                 self.exception = ""
                 self.nothing = 1
@@ -101,7 +105,7 @@ class ClauseReader(Turns):
             if token.text == "nothing" and behind is not None and behind.text == "but":
                 self.deny = 1
                 return True
-        if token.kind == "deny" and behind is None and self._has_none(index):
+        if token.kind == "deny" and behind is None and (self._has_none(index) or self._on_none(index)):
             self.deny, self.predicate, self.stated = 1, -1, True  # "AU23 has none"
             return True
         if self.exception:
@@ -178,6 +182,8 @@ class ClauseReader(Turns):
             self.deny, self.denied_at = -1, index
         elif before_verb and self.verb >= 0 and index + 1 == self.verb and self.subjects:
             self.negated = True
+        elif self.verb < 0 and self.subjects and index + 2 == self.count and self._participle(behind):
+            self.negated = self.stated = True  # "AU4 not lowered"
         elif (
             (before_verb and self.verb >= 0)
             or ((self.objects or self.stated) and not (behind and behind.kind == "present" and not self.objects))
@@ -227,6 +233,10 @@ class ClauseReader(Turns):
             return behind.kind in ("g", "word")  # "a sign of negative affect", "no negative AUs"
         if self.predicate > 0 and not self.negated and self._other_side(index):
             return True  # "present on the left and absent on the right"
+        if behind is not None and index > 1 and behind.text == "one" and tokens[index - 2].kind == "m":
+            for said in adjacent(tokens, self.objects or self.subjects):
+                said.sign = -1  # "AU5 is the strongest here, AU26 the missing one"
+            return True
         if (
             behind is not None
             and self.subjects

@@ -28,7 +28,7 @@ _INTENSITY_HEAD = re.compile(
 )
 _CONFIDENCE_HEAD = re.compile(r"(?i)\b(?:confidence|certainty|conf)\b")
 _NUMERIC = re.compile(r"-?\d*\.?\d+%?")
-_RANK_HEAD = re.compile(r"(?i)^\W*(?:rank(?:ing)?|place|position|order)\W*$")
+_RANK_HEAD = re.compile(r"(?i)^\W*(?:rank(?:ing)?|place|position|order|#)\W*$")
 _SIDE_HEAD = re.compile(r"(?i)^\W*(?:left|right|l|r)(?:\s+(?:side|half|face))?\W*$")
 _UNIT_HEAD = re.compile(
     r"(?i)^\W*(?:aus?|action\s*units?|units?|code|number|no\.?|#|facs(?:\s*code)?|au\s*(?:number|code|no\.?|#|id))\W*$"

@@ -108,6 +108,13 @@ class Turns(Claim):
         close = next((i for i in range(index + 2, min(self.count, index + 9)) if self.tokens[i].text == ","), 0)
         return bool(close) and self.verb == close + 1
 
+    def _participle(self, token: Token | None) -> bool:
+        return token is not None and token.kind == "word" and token.text.endswith("ed")
+
+    def _on_none(self, index: int) -> bool:
+        """ "Dimpler on one side, lip corner puller on none"."""
+        return self.verb < 0 and bool(self.subjects) and self.tokens[index - 1].text in words.PREPOSITION
+
     def _has_none(self, index: int) -> bool:
         verb = self.tokens[self.verb].text if self.verb >= 0 else ""
         return bool(self.subjects) and not self.objects and index == self.verb + 1 and verb in _HAVING

@@ -74,6 +74,8 @@ def finite(tokens: Sequence[Token], index: int) -> bool:
     if token.text in _NEVER_NOUNS and tokens[index - 1].text != "to":
         return True
     before = tokens[index - 1]
+    if before.text in _ADVERBS and index > 1:
+        before = tokens[index - 2]
     if before.text in ("its", "his", "theirs"):
         return False
     if before.kind in ("m", "g", "pronoun") and before.text not in ("that", "this", "there", "no"):

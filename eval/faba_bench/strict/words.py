@@ -12,7 +12,7 @@ no|without|neither|nor|none of|none|nothing|lack of|a lack of|absence of|an abse
 in lieu of|as opposed to|as against|unlike|devoid of|free of|free from|far from|short of|anything but|little to no|
 little or no|little if any|hardly any|barely any|scarcely any|almost no|nearly no|virtually no|practically no|no longer any|
 zero|minus|sans|evidence against|far removed from|removed from|a far cry from|not a|not any|not an|no sign of|not a trace of|not a sign of|never any|nobody|no one|and not|nowhere near|
-loss of|and against|to the exclusion of|inconsistent with|incompatible with|irreconcilable with|at odds with|atypical of|uncharacteristic of|unaccompanied by|unmixed with|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
+loss of|and away from|and against|to the exclusion of|inconsistent with|incompatible with|irreconcilable with|at odds with|atypical of|uncharacteristic of|unaccompanied by|unmixed with|not one of|not so much|beyond mere|beyond|less|more than just|over and above|short on|bare of|bereft of|void of|in the absence of|for want of|not a single|not a single one
 """.replace("\n", "").split("|")
 
 #: Of these, nouns that have a predicate of their own: "the lack of AU26 does not change that".
