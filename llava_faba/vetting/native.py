@@ -34,7 +34,7 @@ def vet_folder(folder: str | Path) -> None:
     folder = Path(folder)
     if not folder.is_dir():
         return
-    if os.path.lexists(folder / ADAPTER):
+    if os.path.lexists(folder / ADAPTER) and os.path.lexists(folder / "config.json"):
         raise CheckpointError(
             f"{folder}: {ADAPTER} beside a whole model: transformers would take the model that it names instead. Keep "
             "adapters in folders of their own."
