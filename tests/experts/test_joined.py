@@ -138,3 +138,25 @@ def test_points_of_a_store_have_one_layout_whichever_part_found_the_face(tmp_pat
         prior[zeros] = 0
         found = joined.landmarks(prior, (250, 250))
         assert (None if found is None else len(found)) == count
+
+
+def test_odd_pictures_have_a_row_each_and_finite_numbers(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    odd = {
+        "one.png": np.zeros((1, 1, 3), np.uint8),
+        "strip.png": np.zeros((2, 3000, 3), np.uint8),
+        "noise.png": random.integers(0, 256, (200, 300, 3), dtype=np.uint8),
+        "sixteen.png": random.integers(0, 65536, (64, 64), dtype=np.uint16),
+        "edge.png": _portrait()[:, :120],
+        "two.png": np.concatenate([_portrait(), _portrait()[::-1, ::-1], _portrait()], axis=1),
+    }
+    for name, pixels in odd.items():
+        Image.fromarray(pixels).save(tmp_path / name)
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    for expert in (BOTH, f"{DLIB}+{SHAPES}"):
+        out = tmp_path / expert
+        summary = extract([*odd, "cut.jpg", "gone.jpg"], tmp_path, out, expert=expert, workers=1)
+        assert sum(summary.counts.values()) == 8 and summary.counts["unreadable"] == 2
+        with PriorStore.open(out) as store:
+            assert np.isfinite(store.features).all() and store.status("two.png") == "several_faces"
+            assert not store.get("noise.png").any() and not store.get("one.png").any()

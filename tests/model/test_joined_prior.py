@@ -14,6 +14,8 @@ from support import edit_config
 from tiny import make_emola, make_faces
 
 import llava_faba
+from llava_faba.conversion.from_transformers import from_transformers
+from llava_faba.conversion.to_transformers import to_transformers
 from llava_faba.emola.normalization import PriorNormalizer, fit_statistics
 from llava_faba.errors import CheckpointError, PriorError, UserError
 from llava_faba.model.prior_origin import PriorOrigin
@@ -125,3 +127,16 @@ def test_a_joined_prior_of_too_few_numbers_is_told(adapter: Path) -> None:
     model = llava_faba.load_model(adapter).model
     with pytest.raises(PriorError, match="188"):
         model.encode_facial_priors(torch.zeros(1, 136))
+
+
+def test_it_goes_to_transformers_home_and_back(adapter: Path, tmp_path: Path) -> None:
+    to_transformers(adapter, tmp_path / "native")
+    native = json.loads((tmp_path / "native" / "config.json").read_text())
+    assert (native["facial_prior_expert"], native["facial_prior_sizes"]) == (NAME, SIZES)
+    assert native["facial_prior_normalization"] == "pose+standardize"
+    processor = json.loads((tmp_path / "native" / "processor_config.json").read_text())
+    assert processor["facial_prior"]["sizes"] == SIZES
+    from_transformers(tmp_path / "native", tmp_path / "back")
+    ours, back = (llava_faba.load_model(folder).model for folder in (adapter, tmp_path / "back"))
+    priors = torch.from_numpy(_rows()[:4])
+    assert torch.allclose(ours.encode_facial_priors(priors), back.encode_facial_priors(priors), atol=1e-5)

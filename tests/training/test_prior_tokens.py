@@ -111,3 +111,17 @@ def test_a_store_of_two_experts_is_trained_with_a_token_each(train, copied, caps
     assert model.encode_facial_priors(torch.ones(1, 188)).shape[:2] == (1, 2)
     assert train("other", *flags[:-5], "blendshapes-52+dlib-68", *flags[-4:]) == 2
     assert "was made by expert 'dlib-68+blendshapes-52', not by 'blendshapes-52+dlib-68'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(EXPERTS))
+def test_zero_3_trains_what_zero_2_trains(copied: Path, kind: str) -> None:
+    write_mixed(copied)
+    short = ("--max_steps", "2", "--save_strategy", "no", "--lora_dropout", "0")
+    for stage in (2, 3):
+        run = Run(processes=2, stage=stage, flags=(*LORA, *_flags(kind), *short))
+        finish(copied, f"zero{stage}", run.command(f"zero{stage}"))
+    assert largest_difference(copied / "zero3", copied / "zero2") <= 1e-5
+    written = read_weights(copied / "zero3" / "non_lora_trainables.bin")
+    assert any("landmark_feature_projector" in name for name in written)
+    assert llava_faba.load_model(copied / "zero3", copied / "base").model.config.facial_prior_tokens == kind
