@@ -72,6 +72,7 @@ def cases() -> Iterator[Case]:
 
 #: Texts that are still read otherwise, each with its reason: one that is read right must leave the list.
 UNREAD = {
+    "AU1 as well as AU15; AU4 as little as AU17.": "a rare turn of phrase",
     "Jaw drop. Lips part follows from it, but I only code AU26 as the lips are out of view.": "a choice among what was named",
     "As to whether it's AU12 or AU14: it's both.": "what was left open, taken up by a word",
     "On a closer look it's AU12; from a distance it looked like AU20.": "a tense that takes back",

@@ -227,7 +227,8 @@ def _end_of_what(tokens: Sequence[Token]) -> int:
 _NOMINAL_UNREAL = frozenset(
     ("confused with", "mistaken for", "mistaken as", "misread as", "misread for", "misinterpreted as", "mistook for",
      "taken for", "not to be confused with", "might be confused with", "mimic", "mimics", "resemble", "resembles",
-     "reminiscent of")
+     "reminiscent of", "remind you of", "remind one of", "remind me of", "reminds one of", "reminds me of",
+     "reminds you of")
 )  # fmt: skip
 
 

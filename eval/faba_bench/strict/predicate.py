@@ -26,7 +26,7 @@ _GRADES = frozenset("low high medium moderate mild slight certain noticeable det
 
 #: Words that `_word` has a rule for.
 _SPEAKING = (
-    frozenset("and tell distinguish for about between from out off code codes than as only two three".split())
+    frozenset("rests and tell distinguish for about between from out off code codes than as only two three".split())
     | words.TENTATIVE
     | words.SUSPECTING
     | words.CODING
@@ -69,7 +69,8 @@ class ClauseReader(Turns):
             if self.verb < 0:
                 sign *= self.verbs * (-1 if self.negated and self.deny == 1 else 1)
         else:
-            sign = self.verbs * self.nothing * (-1 if self.negated or self.deny < 0 else 1)
+            hidden = self.negated and self.clause.opened != "so that"  # "so that the red is hardly visible (AU24)"
+            sign = self.verbs * self.nothing * (-1 if hidden or self.deny < 0 else 1)
             sign *= 1 if self.released else self.predicate
         if sign < 0 and not self.negated and self._has_level(index):
             sign = self.deny = 1
@@ -170,6 +171,9 @@ class ClauseReader(Turns):
     def _not(self, index: int, token: Token) -> bool:
         tokens, behind = self.tokens, self._behind(index)
         before_verb = index < self.end_of_subject
+        if token.text == "anything but" and (self.negated or self.deny < 0):
+            self.negated, self.deny = False, 1  # "there isn't anything but AU12"
+            return True
         if frames.is_degree(tokens, index) or self._not_doing(index, behind):
             return True
         if index and tokens[index - 1].text == "," and behind is not None and behind.text in words.PREPOSITION:
@@ -198,7 +202,7 @@ class ClauseReader(Turns):
                 self.deny, self.denied_at = -1, index
         else:
             self.negated = True
-        if behind is not None and (behind.text in words.COMPANY or behind.text in words.CAUSED):
+        if behind is not None and (behind.text in words.COMPANY | words.CAUSED or self._to_do_with(index)):
             self.company = True
         return True
 
@@ -247,6 +251,7 @@ class ClauseReader(Turns):
             self.deny, self.denied_at = -1, index  # "three active AUs (...) and three inactive ones (...)"
             return True
         left = index > 1 and tokens[index - 1].text in _THEM and tokens[index - 2].text in words.LEAVING
+        left = left and not any(item.kind == "m" for item in tokens[index:])
         if left or token.text.startswith(("leav", "left")) or (behind is not None and behind.text in _THEM):
             self._deny_them()
         elif (
@@ -384,6 +389,8 @@ class ClauseReader(Turns):
             self.tentative = True
         elif text in words.SUSPECTING and index and before in ("i", "we"):
             self.nothing = 0  # "I suspected AU9, but ..."
+        elif text == "rests" and index == self.count - 1 and self.subjects:
+            self.predicate, self.stated = -self.predicate, True  # "AU6 rests"
         elif text in ("out", "off") and index == self.count - 1 and index and self._behind_copula(index):
             self.predicate, self.stated = -self.predicate, True  # "AU12 is out"
         elif (

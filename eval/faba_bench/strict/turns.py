@@ -111,6 +111,11 @@ class Turns(Claim):
     def _participle(self, token: Token | None) -> bool:
         return token is not None and token.kind == "word" and token.text.endswith("ed")
 
+    def _to_do_with(self, index: int) -> bool:
+        """ "AU20 hasn't got anything to do with AU12"."""
+        ahead = [token.text for token in self.tokens[index + 1 : index + 7]]
+        return any(pair == ("do", "with") for pair in itertools.pairwise(ahead))
+
     def _on_none(self, index: int) -> bool:
         """ "Dimpler on one side, lip corner puller on none"."""
         return self.verb < 0 and bool(self.subjects) and self.tokens[index - 1].text in words.PREPOSITION

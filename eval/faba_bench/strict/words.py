@@ -36,6 +36,7 @@ fall short of|falls short of|wary of|reluctant to|hesitant to|unwilling to|loath
 
 #: Predicates that say that something is not there.
 ABSENT = """
+least likely|least plausible|least probable|impossible to confirm|impossible to verify|impossible to tell|impossible to determine|impossible to evaluate|hard to confirm|hard to verify|hard to determine|hard to evaluate|difficult to confirm|difficult to verify|difficult to determine|difficult to evaluate|
 next to none|next to nothing|close to zero|near zero|close to none|switched off|meaningless|irrelevant|inapplicable|redundant|superfluous|turned off|negated|insufficient|below it|under it|absent|missing|lacking|inactive|unlikely|impossible|improbable|implausible|doubtful|excluded|ruled out|ruled-out|rejected|
 dismissed|discarded|discounted|eliminated|invisible|unseen|undetected|undetectable|unobserved|unobservable|imperceptible|
 negligible|nonexistent|non-existent|gone|at rest|a state of rest|uncoded|unscored|concealed|masked|covered|blocked|occluded|obscured|unmarked|unlisted|inactivated|deactivated|unengaged|disengaged|uninvolved|unactivated|
@@ -59,7 +60,7 @@ REST = "silent idle inert quiet motionless passive quiescent dormant slack relax
 UNREAL = """
 if|be it|unless|whether|as if|as though|even if|were it|had it|in case|should there|provided that|assuming|supposing|
 might be confused with|confused with|mistaken for|mistaken as|misread as|misread for|misinterpreted as|mistook for|taken for|
-not to be confused with|mimic|mimics|resemble|resembles|reminiscent of
+not to be confused with|remind you of|remind one of|remind me of|reminds one of|reminds me of|reminds you of|mimic|mimics|resemble|resembles|reminiscent of
 """.replace("\n", "").split("|")
 
 #: Exceptions: their sign is the opposite of what they are an exception to.
@@ -180,7 +181,9 @@ CHOOSING = frozenset("choose pick guess decide name select forced asked pressed 
 #: Verbs of coding, for "I do not list it".
 CODING = frozenset("list code score count include mark report note record".split())
 #: Before "it absent", "it uncoded".
-LEAVING = frozenset("leave leaves left consider keep deem rate mark call code score regard".split())
+LEAVING = frozenset(
+    "makes make made renders leave leaves left consider keep deem rate mark call code score regard".split()
+)
 #: With "for": what was looked for need not be there.
 SEEKING = frozenset(
     "look looked looking search searched searching scan scanned scanning check checked checking test tested testing screened".split()
