@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_packages() -> None:
     from llava_faba.emola.versions import check_transformers
-    from llava_faba.packages import command, is_installed
+    from llava_faba.packages import install_command, is_installed
 
     check_transformers()
     missing = [name for name in ("trl", "datasets", "peft") if not is_installed(name)]
     if missing:
-        raise UserError(f"training here needs {', '.join(missing)}: {command(*missing)}")
+        raise UserError(f"training here needs {', '.join(missing)}: {install_command('native')} peft")

@@ -17,7 +17,7 @@ from llava_faba.errors import RecordError, UserError
 from llava_faba.images import MISSING, ImageFolder
 from llava_faba.inference.conversations import choose_template
 from llava_faba.inference.engines.base import Result
-from llava_faba.inference.engines.kinds import choose_engine, native_config
+from llava_faba.inference.engines.kinds import choose_engine, native_config, native_folders
 from llava_faba.inference.journal import AnswerJournal
 from llava_faba.inference.keys import answer_key
 from llava_faba.inference.label_scores import LabelQuestions
@@ -170,7 +170,7 @@ def _results(job: Job, questions: Sequence[dict[str, Any]], log: Path) -> Iterat
 
 def _folders(model_path: str, model_base: str | None) -> list[Path]:
     if native_config(model_path) is not None:
-        return [Path(model_path)]
+        return native_folders(model_path)
     return model_folders(model_path, model_base)
 
 

@@ -14,8 +14,9 @@ from llava_faba.errors import UserError
 from llava_faba.model.loaded import LoadedModel
 from llava_faba.vetting.kinds import read
 
-NATIVE_TYPE = "emola"  # native.EmolaConfig.model_type, without importing transformers
-_NATIVE_FILES = ["*.json", "*.safetensors", "*.jinja"]
+# model_type of native.EmolaConfig and native.FacialPriorConfig, without importing transformers.
+NATIVE_TYPES = ("emola", "facial_prior")
+_NATIVE_FILES = ["*.json", "*.safetensors", "*.jinja"]  # in folders inside as well
 
 
 def load_model(
@@ -28,12 +29,12 @@ def load_model(
     """Load a checkpoint, whatever its folder is called and whichever home it belongs to.
 
     ``model_path``: folder or hub id of an EmoLA checkpoint of LLaVA's home (LoRA folder or merged, the authors' format
-    or ours), of one that ``checkpoint to-transformers`` made (needs no LLaVA), or of a plain LLaVA one. ``model_base``:
-    the base of a folder that holds LoRA weights or projectors alone; left out, the one that the folder names.
+    or ours), of one that ``checkpoint to-transformers`` or ``attach`` made (needs no LLaVA), or of a plain LLaVA one.
+    ``model_base``: the base of a folder that holds LoRA weights or projectors alone; left out, the one that it names.
     ``device``: also "auto", a GPU if there is one. ``dtype``: a torch type, its name, or "auto": float32 on a CPU,
     bfloat16 on a GPU (float16 on one older than Ampere).
     LoRA weights are merged. Returns ``(tokenizer, model, image_processor, context_len)`` like LLaVA's builder, with
-    these names; of transformers' home the third is the whole ``EmolaProcessor``.
+    these names; of transformers' home the third is the whole ``EmolaProcessor`` or ``FacialPriorProcessor``.
 
     Raises CheckpointError for folders that are incomplete, contradictory or unsafe to read, UpstreamError when LLaVA is
     needed and does not import, UserError for a device that is not there.
@@ -52,13 +53,14 @@ def load_model(
     from llava_faba.native.loading import load_native
 
     loaded = LoadedModel(*load_native(folder, device, choose_dtype(dtype, device)))
-    check_template(loaded.image_processor.chat_template, str(folder))
+    if loaded.model.config.model_type == NATIVE_TYPES[0]:  # attached models keep a template of their own
+        check_template(loaded.image_processor.chat_template, str(folder))
     return loaded
 
 
 def is_native(model: Any) -> bool:
     """Whether a loaded model is one of transformers' home."""
-    return getattr(getattr(model, "config", None), "model_type", None) == NATIVE_TYPE
+    return getattr(getattr(model, "config", None), "model_type", None) in NATIVE_TYPES
 
 
 def native_folder(model_path: str | Path) -> Path | None:
@@ -84,4 +86,4 @@ def native_folder(model_path: str | Path) -> Path | None:
 
 
 def _is_native(path: Path) -> bool:
-    return read(path).get("model_type") == NATIVE_TYPE
+    return read(path).get("model_type") in NATIVE_TYPES

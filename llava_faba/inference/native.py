@@ -10,6 +10,7 @@ import torch
 from transformers import TextStreamer
 
 from llava_faba.errors import UserError
+from llava_faba.inference.engines.asking import prompt_of, tokenizing
 from llava_faba.inference.prediction import Prediction, box_around
 from llava_faba.records.vocabulary import IMAGE_TOKEN
 
@@ -61,10 +62,14 @@ class NativeChat:
         temperature: float,
         on_text: Callable[[str], None] | None,
     ) -> str:
-        prompt = self._processor.apply_chat_template(turns, add_generation_prompt=True)
-        inputs = self._processor(images=self._picture, text=prompt, facial_priors=self._prior, return_tensors="pt").to(
-            self._model.device, self._model.dtype
-        )
+        prompt = prompt_of(self._processor, turns)
+        inputs = self._processor(
+            images=[[self._picture]],
+            text=[prompt],
+            facial_priors=self._prior,
+            return_tensors="pt",
+            **tokenizing(self._processor, prompt),
+        ).to(self._model.device, self._model.dtype)
         sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
         streamer = None if on_text is None else _Streamer(self._tokenizer, on_text)
         with torch.inference_mode():

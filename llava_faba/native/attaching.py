@@ -20,6 +20,7 @@ from llava_faba.native.attached import FacialPriorConfig, FacialPriorModel, Prio
 from llava_faba.native.pictures import PriorsOfPictures
 from llava_faba.native.processing import EmolaFeatures
 from llava_faba.native.shared_experts import shared_expert
+from llava_faba.vetting.native import vet_folder
 
 PRIOR_TOKEN = "<facial_prior>"
 BASE = "base_processor"  # the subfolder that holds the model's own processor
@@ -96,6 +97,8 @@ class FacialPriorProcessor(PriorsOfPictures, ProcessorMixin):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *_args: Any, **_kwargs: Any) -> Any:
         folder = Path(pretrained_model_name_or_path)
         path = folder / "processor_config.json"
+        vet_folder(folder)
+        vet_folder(folder / BASE)
         try:
             said = read_object(path, error=CheckpointError)
             return cls(AutoProcessor.from_pretrained(folder / BASE), said["image_token"], said["facial_prior"])

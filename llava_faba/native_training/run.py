@@ -19,6 +19,7 @@ from llava_faba.native_training.config import TrainSettings
 from llava_faba.native_training.data import Collator, TrainingData
 from llava_faba.native_training.encoding import Encoder
 from llava_faba.native_training.models import load, load_base, lora_config
+from llava_faba.native_training.processes import prepare_processes
 from llava_faba.native_training.trainer import NativeTrainer
 from llava_faba.native_training.validation import Validation
 from llava_faba.training.full_disk import saying_full_disk
@@ -81,6 +82,7 @@ def prepare(settings: TrainSettings, arguments: Any) -> tuple[NativeTrainer, Val
 
 def trainer_arguments(settings: TrainSettings) -> Any:
     """TRL's SFTConfig of a training. Raises UserError for names and values that it does not take."""
+    prepare_processes(settings)
     from transformers import HfArgumentParser
     from trl import SFTConfig
 
@@ -159,8 +161,10 @@ def merge(settings: TrainSettings) -> Path:
     """The adapter put into its base, as a folder that needs no PEFT."""
     from faba_bench.files.folders import new_folder
     from peft import PeftConfig, PeftModel
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     out = Path(settings.out)
+    unset_hf_deepspeed_config()  # ZeRO-3 would share out what this process alone loads
     place = str(PeftConfig.from_pretrained(str(out)).base_model_name_or_path)
     model, processor = load(place, settings.dtype)
     merged = PeftModel.from_pretrained(model, str(out)).merge_and_unload()

@@ -6,11 +6,9 @@ import argparse
 import contextlib
 import functools
 import importlib.util
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 
 from transformers import set_seed
 
@@ -18,13 +16,12 @@ from llava_faba.compat.engine import replaced
 from llava_faba.model.dispatch import training_base
 from llava_faba.model.handing_over import only_vetted_folders
 from llava_faba.training.arguments import NO_PRIOR
+from llava_faba.training.cpu_processes import prepare_cpu
 from llava_faba.training.flag_checks import check_flags
 from llava_faba.training.full_disk import saying_full_disk
 from llava_faba.training.identity import remembering_arguments
 from llava_faba.training.peers import groups_waiting, naming_lost_processes
 from llava_faba.training.run_lock import releasing_output
-from llava_faba.training.shared_buffers import free_with_processes
-from llava_faba.training.stale_locks import remove_stale_locks
 from llava_faba.training.stopping import stoppable
 
 
@@ -40,7 +37,7 @@ def wrap_train(original: Callable[..., None]) -> Callable[..., None]:
         check_flags(sys.argv[1:])
         request = _parse_request(sys.argv[1:])
         with stoppable(request.ddp_timeout), releasing_output(), remembering_arguments():
-            _prepare_cpu(request.deepspeed, request.ddp_timeout)
+            prepare_cpu(request.deepspeed, request.ddp_timeout)
             implementation = request.attn_implementation or _available(attn_implementation)
             waiting = groups_waiting(request.ddp_timeout)
             with naming_lost_processes(request.output_dir), waiting, saying_full_disk(request.output_dir):
@@ -98,26 +95,3 @@ def _tensorboard_unless_told(report_to: list[str] | None) -> Iterator[None]:
     told = report_to is not None or importlib.util.find_spec("tensorboard") is None
     with replaced(sys, "argv", sys.argv if told else [*sys.argv, "--report_to", "tensorboard"]):
         yield
-
-
-def _prepare_cpu(deepspeed_config: str | None, timeout: int | None) -> None:
-    """Let DeepSpeed run where there is no GPU: accelerate 0.21 would start NCCL.
-
-    ``timeout``: seconds that a process waits for the others, as transformers passes it on where there is a GPU.
-    """
-    import torch
-
-    if torch.cuda.is_available() or deepspeed_config is None:
-        return
-    import deepspeed
-    from accelerate import PartialState
-
-    if not hasattr(PartialState, "_prepare_backend"):  # newer ones find the CPU's backend themselves
-        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
-    if not torch.distributed.is_initialized():
-        for lock in remove_stale_locks():
-            warnings.warn(f"removed {lock}, which a killed compilation had left", stacklevel=3)
-        deepspeed.init_distributed(
-            dist_backend="gloo", timeout=timedelta(seconds=timeout or 1800)
-        )  # transformers' default
-        free_with_processes()

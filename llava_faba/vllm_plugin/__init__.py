@@ -27,6 +27,8 @@ def register() -> None:
     from vllm import ModelRegistry
 
     import llava_faba.native  # noqa: F401 - transformers' Auto classes learn the names
+    from llava_faba.vllm_plugin.rendering import register_renderer
 
+    register_renderer()
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(ARCHITECTURE, f"llava_faba.vllm_plugin.model:{ARCHITECTURE}")

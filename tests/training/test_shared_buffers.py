@@ -15,9 +15,9 @@ from llava_faba.training.shared_buffers import FOLDER
 PROGRAM = """
 import os, signal, sys
 import deepspeed, torch
-from llava_faba.training import session
+from llava_faba.training import cpu_processes
 
-session._prepare_cpu("zero2.json", None)
+cpu_processes.prepare_cpu("zero2.json", None)
 values = torch.full((1000,), 1.0 + torch.distributed.get_rank())
 deepspeed.comm.inference_all_reduce(values)
 torch.distributed.barrier()

@@ -36,7 +36,7 @@ def test_preparing_a_cpu_removes_them_first(tmp_path: Path, monkeypatch) -> None
     import deepspeed
     import torch
 
-    from llava_faba.training import session
+    from llava_faba.training import cpu_processes
 
     lock = tmp_path / "py311_cpu" / "deepspeed_shm_comm" / "lock"
     lock.parent.mkdir(parents=True)
@@ -46,7 +46,7 @@ def test_preparing_a_cpu_removes_them_first(tmp_path: Path, monkeypatch) -> None
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
     there = []
     monkeypatch.setattr(deepspeed, "init_distributed", lambda **options: there.append(lock.exists()))
-    monkeypatch.setattr(session, "free_with_processes", lambda: None)  # nothing was started
+    monkeypatch.setattr(cpu_processes, "free_with_processes", lambda: None)  # nothing was started
     with pytest.warns(UserWarning, match="which a killed compilation had left"):
-        session._prepare_cpu("zero2_cpu.json", 60)
+        cpu_processes.prepare_cpu("zero2_cpu.json", 60)
     assert there == [False]

@@ -101,6 +101,32 @@ def test_the_same_picture_with_another_prior_is_another_answer(client: Any, aske
     assert len(texts) > 1
 
 
+def test_a_chat_without_a_picture_begins_as_in_training(client: Any, asked: Any) -> None:
+    """LLaVA's templates leave BOS to the tokenizer, and vLLM's chat tells it to add nothing."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    import llava_faba.native  # noqa: F401 - the Auto classes learn the names
+
+    processor = AutoProcessor.from_pretrained(asked.model)
+    model = AutoModelForImageTextToText.from_pretrained(asked.model).eval()
+    question = "What emotions are there?"
+    turns = [{"role": "user", "content": [{"type": "text", "text": question}]}]
+    inputs = processor(text=processor.apply_chat_template(turns, add_generation_prompt=True), return_tensors="pt")
+    with torch.inference_mode():
+        made = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :].tolist()
+    for more in ({}, {"add_special_tokens": True}):
+        found = client.chat.completions.create(
+            model="emola",
+            messages=[{"role": "user", "content": question}],
+            temperature=0,
+            max_tokens=12,
+            extra_body={"return_token_ids": True, **more},
+        )
+        assert found.prompt_token_ids == inputs["input_ids"][0].tolist()
+        assert found.choices[0].token_ids == made
+
+
 def test_the_printed_lines_work(server: Serving, asked: Any, tmp_path: Path) -> None:
     lines = [line for line in server.said.splitlines() if line.startswith(("printf ", "python -c "))]
     assert len(lines) == 2

@@ -51,3 +51,14 @@ def message(question: str, image: dict[str, Any]) -> dict[str, Any]:
     if IMAGE_TOKEN in question:
         raise UserError(f"'{IMAGE_TOKEN}' in the question: the picture is put before every question, so leave it out.")
     return {"role": "user", "content": [image, {"type": "text", "text": question}]}
+
+
+def prompt_of(processor: Any, turns: Sequence[dict[str, Any]]) -> str:
+    """The text before the next answer, by the chat template of a native folder's processor."""
+    return str(processor.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False))
+
+
+def tokenizing(processor: Any, prompt: str) -> dict[str, bool]:
+    """How a processor is called for a prompt: some templates write the first token themselves."""
+    first = processor.tokenizer.bos_token
+    return {"add_special_tokens": not (first and prompt.startswith(first))}

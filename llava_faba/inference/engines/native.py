@@ -12,7 +12,7 @@ import torch
 from llava_faba.emola.versions import check_transformers
 from llava_faba.errors import UserError
 from llava_faba.images import open_image
-from llava_faba.inference.engines.asking import PriorSource, message
+from llava_faba.inference.engines.asking import PriorSource, message, prompt_of, tokenizing
 from llava_faba.inference.engines.base import Answer, BatchEngine, Question, Statuses
 from llava_faba.inference.engines.kinds import settings_of
 from llava_faba.inference.engines.native_reader import NativeReader
@@ -63,15 +63,16 @@ class NativeEngine(BatchEngine[Prepared]):
 
     def prepare(self, questions: Sequence[Question]) -> Prepared:
         pictures = [open_image(self.folder / question["image"]) for question in questions]
-        prompts = [
-            self.processor.apply_chat_template(
-                [message(question["text"], {"type": "image"})], add_generation_prompt=True
-            )
-            for question in questions
-        ]
+        prompts = [prompt_of(self.processor, [message(question["text"], {"type": "image"})]) for question in questions]
         priors, statuses = self.priors.of([question["image"] for question in questions], pictures)
         inputs = self.processor(
-            images=pictures, text=prompts, facial_priors=priors, return_tensors="pt", padding=True, padding_side="left"
+            images=[[picture] for picture in pictures],
+            text=prompts,
+            facial_priors=priors,
+            return_tensors="pt",
+            padding=True,
+            padding_side="left",
+            **tokenizing(self.processor, prompts[0]),
         )
         return Prepared(inputs, statuses)
 

@@ -175,7 +175,11 @@ def started_server(model_path: str, settings: GenerateSettings, log: Path) -> It
     ]
     with messages.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=out, env={**environment(settings.device), KEY: key}, start_new_session=True
+            command,
+            stdout=out,
+            stderr=out,
+            env={**environment(settings.device, settings.tensor_parallel * settings.data_parallel), KEY: key},
+            start_new_session=True,
         )
     server = Server(f"http://127.0.0.1:{port}", alias_of(model_path), key, process, messages)
     try:
@@ -191,8 +195,11 @@ def vllm_arguments(model_path: str, dtype: str, device: str, host: str = "127.0.
     return [*arguments, "--enforce-eager"] if device == "cpu" else arguments
 
 
-def environment(device: str) -> dict[str, str]:
-    """Of a vLLM process: on a CPU it would take most of the memory for its cache, here a gigabyte unless told."""
+def environment(device: str, processes: int = 1) -> dict[str, str]:
+    """Of a vLLM process: on a CPU it would take most of the memory for its cache, here a gigabyte unless told.
+
+    Several processes (copies times parts) share this machine's cores there, for which vLLM wants a NUMA node each.
+    """
     found = {**os.environ, "VLLM_NO_USAGE_STATS": os.environ.get("VLLM_NO_USAGE_STATS", "1")}
     key = key_of_environment()  # with a line end behind it, no client's key would be equal
     found |= {KEY: key} if key else {}
@@ -200,7 +207,15 @@ def environment(device: str) -> dict[str, str]:
         found.pop(KEY, None)
     if device == "cpu":
         found.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        if processes > 1:
+            found.setdefault("VLLM_CPU_OMP_THREADS_BIND", _shares(sorted(os.sched_getaffinity(0)), processes))
     return found
+
+
+def _shares(cores: list[int], processes: int) -> str:
+    """The cores of each process as vLLM reads them: ``0,2|1,3``; with too few, several share one."""
+    shares = [cores[number::processes] or [cores[number % len(cores)]] for number in range(processes)]
+    return "|".join(",".join(str(core) for core in share) for share in shares)
 
 
 def _wait(server: Server) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llava_faba.devices import choose_device
 from llava_faba.errors import UserError
-from llava_faba.inference.engines.kinds import native_config
+from llava_faba.inference.engines.kinds import check_vllm, native_config
 from llava_faba.inference.engines.running import KEY, alias_of, environment, key_of_environment, vllm_arguments
 from llava_faba.packages import is_installed
 from llava_faba.vetting.native import vet_folder
@@ -45,6 +45,7 @@ def serve_command(model_path: str, settings: ServeSettings) -> tuple[list[str], 
             f"{model_path}: 'serve' takes a folder that 'llava-faba checkpoint to-transformers --model-path "
             f"{model_path} --out DIR' makes; LLaVA's own servers take its checkpoints (docs/serving.md)."
         )
+    check_vllm(model_path)
     vet_folder(model_path)
     if not is_installed("vllm"):
         raise UserError("'serve' needs vLLM, which is not installed here: pip install vllm")
@@ -61,7 +62,8 @@ def serve_command(model_path: str, settings: ServeSettings) -> tuple[list[str], 
         *(["--trust-request-mm-kwargs"] if settings.trust_priors else []),
         *settings.more,
     ]
-    return [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *arguments], environment(device)
+    processes = settings.tensor_parallel * settings.data_parallel
+    return [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", *arguments], environment(device, processes)
 
 
 def ways_to_ask(model_path: str, settings: ServeSettings) -> tuple[str, str]:

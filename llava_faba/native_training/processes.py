@@ -1,0 +1,32 @@
+"""The processes of a training, which must know each other before a model is loaded."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from llava_faba.native_training.config import TrainSettings
+from llava_faba.training.cpu_processes import prepare_cpu
+
+_ALONE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+
+
+def prepare_processes(settings: TrainSettings) -> None:
+    """Start DeepSpeed's communication where a training uses it, without a launcher in this process alone.
+
+    DeepSpeed would look for MPI when no launcher has told it who is there, and ZeRO-3 shares out a model while it is
+    loaded.
+    """
+    config = settings.trainer.get("deepspeed")
+    if config is None and os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() != "true":
+        return
+    if "RANK" not in os.environ:
+        os.environ.update({**_ALONE, "MASTER_PORT": str(_free_port())})
+    timeout = settings.trainer.get("ddp_timeout")
+    prepare_cpu(str(config or "accelerate's"), None if timeout is None else int(timeout))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
