@@ -49,3 +49,15 @@ def test_a_requirements_file_names_each_package_once(path):
     lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
     names = Counter(re.sub(r"[-_.]+", "-", re.split(r"[=<>;\s]", line)[0]).lower() for line in lines if ";" not in line)
     assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", ["torch", "transformers", "accelerate", "peft"])
+def test_the_override_file_allows_what_the_newest_tests_run_and_no_later_series(name):
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    pins = "".join((ROOT / "requirements" / file).read_text() for file in ("torch-newest.txt", "newest.txt"))
+    tested = Version(re.search(rf"^{name}==(\S+)$", pins, re.MULTILINE)[1])
+    lines = (ROOT / "requirements" / "llava-newest.txt").read_text().splitlines()
+    (allowed,) = (Requirement(line) for line in lines if re.match(rf"{name}\W", line))
+    assert tested in allowed.specifier and f"{tested.major}.{tested.minor + 1}" not in allowed.specifier
