@@ -119,6 +119,8 @@ class Claim:
         """The sign that a clause starts with: of the claim that it is part of, or of the heading that it stands under."""
         clause, state = self.clause, self.state
         if clause.opened == "that":
+            if self.number and self.outcome.clauses[self.number - 1].tokens[0].text == "that":
+                return 1  # "That he doesn't show teeth means AU25 isn't active": it denies its own
             return state.running or 1
         if self.verb >= 0:
             return 1

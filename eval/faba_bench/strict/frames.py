@@ -66,7 +66,8 @@ def is_unreal(clause: Clause) -> bool:
                 ):
                     return True
             elif token.text == "had":
-                if index == 0 and len(tokens) > 1 and tokens[1].kind not in ("not",):
+                first = index == 0 or (index == 1 and tokens[0].text in ("and", "but"))
+                if first and index + 1 < len(tokens) and tokens[index + 1].kind not in ("not",):
                     return True
             elif token.text in ("could", "might", "may") and index + 1 < len(tokens):
                 if tokens[index + 1].text == "have":

@@ -368,7 +368,7 @@ class ClauseReader(Turns):
         if self.partitive and (token.kind == "pronoun" or text in ("only", "two", "three")):
             self.nothing, self.partitive = 1, False
         before = self.tokens[index - 1].text if index else ""
-        if (text == "for" and before in words.SEEKING) or (text in ("about", "between") and before in words.DOUBTING):
+        if (text == "for" and self._sought(index)) or (text in ("about", "between") and before in words.DOUBTING):
             self.nothing = 0  # "I looked for AU4"
         elif text == "from" and index and self.tokens[index - 1].kind == "absent" and self.subjects:
             self.released = True  # "AU2 is missing from this face (AU1, AU5)"

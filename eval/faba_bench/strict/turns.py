@@ -116,6 +116,13 @@ class Turns(Claim):
         ahead = [token.text for token in self.tokens[index + 1 : index + 7]]
         return any(pair == ("do", "with") for pair in itertools.pairwise(ahead))
 
+    def _sought(self, index: int) -> bool:
+        """ "I looked for AU5", "I looked at the lids for AU5"."""
+        before = [token.text for token in self.tokens[max(0, index - 5) : index]]
+        return any(word in words.SEEKING for word in before[-1:]) or (
+            any(word in words.SEEKING for word in before) and "at" in before
+        )
+
     def _on_none(self, index: int) -> bool:
         """ "Dimpler on one side, lip corner puller on none"."""
         return self.verb < 0 and bool(self.subjects) and self.tokens[index - 1].text in words.PREPOSITION
