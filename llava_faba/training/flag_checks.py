@@ -11,6 +11,7 @@ from typing import Any
 
 from llava_faba.compat.flags import only_cpu
 from llava_faba.errors import CheckpointError, UserError
+from llava_faba.training.flag_ranges import check_numbers, check_output
 
 _NO_EVALUATION = (
     "LLaVA's train() has no evaluation set, so that transformers would evaluate nothing; validate with "
@@ -61,7 +62,7 @@ def check_flags(argv: Sequence[str]) -> None:
         value = values.get(name)
         if name in values and not _is_default(value, parser.get_default(name)):
             raise UserError(f"--{name} {_text(value)} is not possible: {why}. Leave the flag out.")
-    for check in (_half, _vision_tower, _aspect_ratio, _resume, _overwrite):
+    for check in (check_numbers, check_output, _half, _vision_tower, _aspect_ratio, _resume, _overwrite):
         check(values)
     _base_model(values)
 

@@ -58,6 +58,17 @@ def emola_trainer(original: Any) -> Any:
                 optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
             return optimizer
 
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            """As in transformers, which logs a loss that is no number as 0 and goes on to save the weights."""
+            loss = super().training_step(*args, **kwargs)
+            if not self.args.fp16 and not bool(torch.isfinite(loss).all()):  # fp16 scales its loss by trial
+                raise UserError(
+                    f"the loss of step {self.state.global_step + 1} is NaN or infinite, and so would the weights be. "
+                    f"Nothing is saved of it; whole checkpoints in {self.args.output_dir} stay. Lower --learning_rate, "
+                    "or look for strange priors with 'llava-faba priors stats'."
+                )
+            return loss
+
         def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
             # Under DeepSpeed transformers casts floats to bf16, too coarse for landmark coordinates.
             priors = inputs.pop("facial_priors", None)

@@ -57,6 +57,57 @@ def test_what_would_not_be_followed_is_refused(refused, flags, told):
     assert told in refused(*flags)
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *((flag, value) for flag in ("--learning_rate", "--mm_projector_lr") for value in ("nan", "-1", "inf")),
+        *(("--weight_decay", value) for value in ("nan", "-0.1")),
+        *(("--lora_r", value) for value in ("0", "-3")),
+        *(("--lora_dropout", value) for value in ("1.0", "2.0", "nan")),
+        *(("--seed", value) for value in ("-1", str(2**40))),
+        ("--lora_alpha", "0"),
+        ("--num_train_epochs", "0"),
+        ("--num_train_epochs", "nan"),
+        ("--per_device_train_batch_size", "0"),
+        ("--gradient_accumulation_steps", "0"),
+        ("--save_steps", "0"),
+        ("--model_max_length", "0"),
+        ("--warmup_ratio", "5"),
+        ("--adam_beta1", "1.5"),
+        ("--adam_epsilon", "0"),
+        ("--max_grad_norm", "nan"),
+    ],
+)
+def test_numbers_that_no_training_has(refused, flag, value):
+    """Tracebacks from PEFT, NumPy and torch; with a decay of NaN a loss of 0.0, with a dropout of 1 nothing learned,
+    and exit code 0."""
+    told = refused("--max_steps", "-1", "--save_strategy", "steps", flag, value)
+    assert f"{flag} {float(value):g}" in told.replace(".0:", ":") or f"{flag} {value}" in told, told
+    assert "is wanted" in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("folder", ["base", "clip-tiny", "data", "link"])
+def test_an_output_that_is_an_input(train, copied, capsys, folder):
+    """The base's config.json was written over, without a word."""
+    (copied / "link").symlink_to("base")
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    assert train(folder, *LORA) == 2
+    assert "which the run would write over" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
+
+
+def test_a_loss_that_is_no_number_ends_the_run(train, copied, monkeypatch, capsys):
+    """transformers logs it as 0.0, goes on, and saves NaN."""
+    import torch
+    from llava.train.llava_trainer import LLaVATrainer
+
+    original = LLaVATrainer.training_step
+    monkeypatch.setattr(LLaVATrainer, "training_step", lambda *a, **k: original(*a, **k) * torch.tensor(float("nan")))
+    assert train("out", *LORA) == 2
+    assert "the loss of step 1 is NaN or infinite" in capsys.readouterr().err
+    assert not list((copied / "out").glob("adapter_model.*"))
+
+
 @pytest.mark.parametrize("spelling", ["--evaluation_strategy", "--eval_strategy"])
 def test_evaluation_by_transformers(refused, spelling):
     """The names before and since transformers 4.41; the one that the installed release does not know is told too."""
