@@ -237,11 +237,17 @@ def found_in(file: str) -> dict[str, int]:
     for node in ast.walk(ast.parse((TESTS / file).read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             calls = [call for call in node.decorator_list if isinstance(call, ast.Call) and len(call.args) > 1]
-            # Values that are computed count as three: a list of names, a table that a test file fills.
-            sets = [len(one.args[1].elts) if isinstance(one.args[1], ast.List | ast.Tuple) else 3 for one in calls]
+            sets = [_length(one.args[1]) for one in calls]
             named = any(argument.arg == "tree" for argument in node.args.args)
             found[node.name] = max([_CONVERTERS if named else 1, *sets])
     return found
+
+
+def _length(values: ast.expr) -> int:
+    """How many parameter sets a list names; one that is computed, or unpacked, counts as three."""
+    if not isinstance(values, ast.List | ast.Tuple):
+        return 3
+    return sum(3 if isinstance(one, ast.Starred) else 1 for one in values.elts)
 
 
 @pytest.mark.parametrize("case", CASES)
