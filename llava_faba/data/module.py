@@ -38,8 +38,11 @@ class FabaDataset(LazySupervisedDataset):
     """
 
     def __init__(self, data_path: str, tokenizer: Any, data_args: Any) -> None:
-        records = read_records(data_path)  # says which file and line is broken; upstream's json.load does not
-        super().__init__(data_path=data_path, tokenizer=tokenizer, data_args=data_args)
+        # Not upstream's own __init__, which would read the file a second time and hold both for a moment; nor does its
+        # json.load say which file and line is broken.
+        torch.utils.data.Dataset.__init__(self)
+        self.tokenizer, self.data_args = tokenizer, data_args
+        records = read_records(data_path)
         folder = Path(data_args.image_folder or ".")
         store = getattr(data_args, "facial_prior_store", None)
         well_formed = [record for record in records if isinstance(record, dict)]

@@ -85,6 +85,20 @@ def test_ids_labels_pixels_and_priors_equal_the_authors(make, golden, number):
     assert torch.equal(item["facial_prior"], stored_prior(golden, number))
 
 
+def test_the_file_is_read_once_and_nothing_that_upstream_sets_is_left_out(make, golden, parts, monkeypatch):
+    """Two copies of two million records are 5 GB more in every process."""
+    from llava.train import train
+
+    reads = []
+    original = json.load
+    monkeypatch.setattr(train.json, "load", lambda *args, **kwargs: reads.append(1) or original(*args, **kwargs))
+    dataset = make()["train_dataset"]
+    assert not reads
+    upstream = train.LazySupervisedDataset(str(golden / "data" / "train.json"), parts[0], dataset.data_args)
+    assert reads and vars(upstream).keys() <= vars(dataset).keys()
+    assert dataset.list_data_dict == upstream.list_data_dict and dataset.tokenizer is upstream.tokenizer
+
+
 def test_a_batch_through_the_model_gives_the_authors_loss(make, parts, golden):
     with np.load(golden / "expected.npz") as expected:
         for number in (0, 5):
