@@ -15,7 +15,6 @@ from training_runs import losses
 
 import llava_faba
 from llava_faba.model.checkpoints import read_weights
-from llava_faba.training.trainer import _place_quantized
 
 
 def test_the_prior_projector_is_not_quantized(golden, registered, monkeypatch):
@@ -44,6 +43,8 @@ def test_the_prior_projector_is_not_quantized(golden, registered, monkeypatch):
 )
 def test_the_prior_projector_computes_in_the_compute_type(golden, flags, dtype):
     model = llava_faba.load_model(golden / ADAPTER)[1]
+    from llava_faba.training.trainer import _place_quantized  # LLaVA's trainer imports once it was made to
+
     _place_quantized(model, SimpleNamespace(device="cpu", **flags))
     assert {parameter.dtype for parameter in model.get_model().landmark_feature_projector.parameters()} == {dtype}
 
@@ -63,6 +64,8 @@ def test_without_bitsandbytes_it_is_said_what_to_install(train, capsys, monkeypa
     ("bits", "precision", "layers"), [("4", "bf16", "Linear4bit uint8"), ("8", "float32", "Linear8bitLt int8")]
 )
 def test_qlora_trains_on_a_quantized_base_resumes_and_loads(train, copied, monkeypatch, bits, precision, layers):
+    from llava_faba.training.trainer import _place_quantized  # see above
+
     seen = []
 
     def placed(model: Any, args: Any) -> None:
