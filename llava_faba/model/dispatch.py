@@ -13,7 +13,7 @@ from typing import Any
 
 from llava_faba.building import building_modules
 
-_training: contextvars.ContextVar[str | None] = contextvars.ContextVar("training", default=None)
+_as_emola: contextvars.ContextVar[bool] = contextvars.ContextVar("as_emola", default=False)
 _OUTPUT, _IMAGE_PROJECTOR = "lm_head", "mm_projector"
 
 
@@ -23,11 +23,11 @@ def training_base(*, as_emola: bool) -> Iterator[None]:
 
     ``as_emola``: a plain LLaVA base is built as EmoLA: training adds the projector that it does not have yet.
     """
-    token = _training.set("emola" if as_emola else "llava")
+    token = _as_emola.set(as_emola)
     try:
         yield
     finally:
-        _training.reset(token)
+        _as_emola.reset(token)
 
 
 def llava_or_emola(original: Any) -> Any:
@@ -44,7 +44,7 @@ def llava_or_emola(original: Any) -> Any:
             with building_modules():
                 private = hand_over_path(path, cache_dir=kwargs.get("cache_dir"))
                 values = read(private / "config.json") if config is None else config.to_dict()
-                if not has_prior(values) and _training.get() != "emola":
+                if not has_prior(values) and not _as_emola.get():
                     if config is not None:
                         kwargs["config"] = config
                     model = original.from_pretrained(str(private), *args, **kwargs)
