@@ -2,12 +2,16 @@
 
 Landmarks are brought to one position, size and rotation (Procrustes), then compared with the track's neutral face, the
 median over the half of the frames that lie closest to each other. What head rotation out of the plane does to the
-points is not removed.
+points is not removed. Of dlib's 68 points the jaw's outline (0 to 16) is left out: it is where that landmarker is least
+sure, and a frame in which it slips looked like an expression (``tests/benchmarks/bench_peaks.py``).
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+_JAW = {68: 17}
+"""Number of points to how many of them, the first ones, are the outline of the jaw."""
 
 
 def distances(points: np.ndarray) -> np.ndarray:
@@ -15,7 +19,8 @@ def distances(points: np.ndarray) -> np.ndarray:
 
     ``points``: (frames, points, 2). One frame is at distance 0.
     """
-    shapes = _aligned(np.asarray(points, dtype=np.float64)[..., :2])
+    points = np.asarray(points, dtype=np.float64)[..., :2]
+    shapes = _aligned(points[:, _JAW.get(points.shape[1], 0) :])
     middle = np.median(shapes, axis=0)
     away = np.linalg.norm(shapes - middle, axis=(1, 2))
     calm = shapes[np.argsort(away)[: max(1, len(shapes) // 2)]]

@@ -312,7 +312,10 @@ def test_the_peak_is_where_the_face_moved_most() -> None:
         shapes.append(
             moved @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * (1 + number / 60)
         )
-    assert abs(peak(np.array(shapes) + generator.normal(0, 0.2, (30, 68, 2))) - 19) <= 1
+    seen = np.array(shapes) + generator.normal(0, 0.2, (30, 68, 2))
+    assert abs(peak(seen) - 19) <= 1
+    seen[4, :17] += generator.normal(0, 9, (17, 2))  # the outline of the jaw slips, as dlib's does
+    assert abs(peak(seen) - 19) <= 1
 
 
 @pytest.fixture(scope="module")
