@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 SCORE = "faba-bench score --task au --annotations eval.json --answers a.jsonl --bootstrap 0 --protocol"
+ASK = "faba-bench ask --base-url http://127.0.0.1:1/v1 --model m --image-folder data --attempts 1"
 COMMANDS = {
     "protocol": f"{SCORE} @.json",
     "annotations": "faba-bench score --task au --protocol faba --annotations @ --answers a.jsonl",
@@ -26,6 +27,10 @@ COMMANDS = {
     "records": "data validate @ --no-images --no-progress",
     "described": "data stats @",
     "named images": "priors extract --expert dlib-68 --annotations @ --image-folder data --out new --no-progress",
+    "recipe": "recipe plan @.yaml",
+    "training": "train @.yaml --check",
+    "matrix": "faba-bench table @",
+    "asked": f"{ASK} --question-file @ --out a9.jsonl",
     "questions": "bench questions @ --task au --out q.jsonl",
 }
 CONTENTS = {
@@ -46,7 +51,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / "data" / "0.png")
     (folder / "eval.json").write_text(json.dumps([{"id": "0", "image": "0.png", "label": "1, 4", "gpt4": "AU1"}]))
     (folder / "a.jsonl").write_text(json.dumps({"question_id": "0", "text": "AU1"}) + "\n")
-    for suffix in ("", ".json", ".txt"):
+    for suffix in ("", ".json", ".txt", ".yaml"):
         os.mkfifo(folder / f"pipe{suffix}")
         (folder / f"zero{suffix}").symlink_to("/dev/zero")
         for name, content in CONTENTS.items():
