@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from faba_bench.bootstrap import paired_bootstrap
-from faba_bench.compare import compare, render, write_comparison
+from faba_bench.compare import METRICS, compare, field_figures, render, write_comparison
 from faba_bench.console.program import run
 from faba_bench.errors import ResultError
 from faba_bench.files.atomic import write_json, write_text
@@ -50,15 +50,31 @@ def _write(args: argparse.Namespace) -> int:
         group[name] = result
     tables = [compare(group) for group in groups.values()]
     means = [_means(args.names, group) for group in groups.values()] if runs > 1 else []
-    write_json(args.out / "report.json", {"title": args.title, "tables": tables, "means": means})
+    field = [_field(task, protocol) for task, protocol in groups]
+    write_json(args.out / "report.json", {"title": args.title, "tables": tables, "means": means, "field": field})
     for form, suffix in (("markdown", "md"), ("text", "txt")):
         parts = [render(table, form) for table in tables]
+        parts += [_field_text(rows) for rows in field if rows]
         parts += [_means_text(mean) for mean in means]
         head = f"# {args.title}" if form == "markdown" else args.title
         write_text(args.out / f"report.{suffix}", "\n\n".join([head, *parts]) + "\n")
     for table in tables:
         write_comparison(table, args.out / f"{table['task']}.html")
     return 0
+
+
+def _field(task: str, protocol: str) -> list[dict[str, Any]]:
+    """The literature's figures of this task and protocol, but for those of single AUs."""
+    wanted = [row for row in field_figures() if (row["task"], row["protocol"]) == (task, protocol)]
+    return [row for row in wanted if row["metric"] in METRICS]
+
+
+def _field_text(rows: Sequence[dict[str, Any]]) -> str:
+    lines = ["Published figures, none computed here (faba-bench published: source, split and conditions of each)", ""]
+    for row in rows:
+        flags = f" ({', '.join(row['flags'])})" if row["flags"] else ""
+        lines.append(f"- {row['name']}: {row['metric']} {row['value']:.1f}{flags}, {row['split']}, {row['date']}")
+    return "\n".join(lines)
 
 
 def _means(names: Sequence[str], group: dict[str, Any]) -> dict[str, Any]:

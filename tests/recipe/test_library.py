@@ -67,6 +67,7 @@ def check(report: dict, task: str, protocol: str, names: list[str]) -> None:
     assert (table["task"], table["protocol"]) == (task, protocol)
     assert [row["name"] for row in table["rows"]] == names
     assert table["n"] > 0
+    assert report["field"][0], "the published figures stand beside ours"
 
 
 OURS = ["EmoLA, this run"]

@@ -56,3 +56,27 @@ def test_names_that_do_not_fit_are_a_sentence(tmp_path, results):
 def test_one_name_for_two_models_is_refused(tmp_path, results):
     done = table(tmp_path / "out", results, ["a", "a", "a", "a"])
     assert done.returncode == 2 and "two results of task emotion are called 'a'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "protocol"), [("emotion", "raf-db"), ("au", "bp4d"), ("au", "disfa"), ("au", "gft"), ("au", "faba")]
+)
+def test_every_set_of_the_paper_has_its_published_figures_intervals_and_noise_beside_ours(tmp_path, task, protocol):
+    labels = {"emotion": ("0", "1"), "au": ("4", "1, 4" if protocol == "disfa" else "4, 12")}[task]
+    said = {"emotion": "The emotion is Happiness.", "au": "AU4 and AU12 are active."}[task]
+    records = [
+        {"id": str(i), "image": f"s{i}/1.jpg", "label": labels[i % 2], "gpt4": "x", "subject": f"s{i}"}
+        for i in range(12)
+    ]
+    answers = [{"question_id": str(i), "text": said} for i in range(12)]
+    write_json(tmp_path / "one" / "result.json", faba_bench.score(task, protocol, records, answers))
+    done = table(tmp_path / "out", [tmp_path / "one"], ["ours"])
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    text = (tmp_path / "out" / "report.txt").read_text()
+    assert report["field"][0] and all(
+        f"- {row['name']}: {row['metric']} {row['value']:.1f}" in text for row in report["field"][0]
+    )
+    assert "EmoLA" in {row["name"].split(",")[0].split(" (")[0] for row in report["field"][0]}
+    assert report["tables"][0]["rows"][0]["modes"]["reference"]["s_re_ci"] is not None
+    assert ("Fold assignment alone moves" in text) == (protocol in ("bp4d", "disfa"))
