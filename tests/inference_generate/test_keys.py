@@ -90,6 +90,15 @@ def test_settings_that_change_texts_change_keys(bench):
     assert keys(bench, batch_size=3, workers=5, device="cuda") == known
 
 
+def test_an_answer_by_the_towers_prior_is_not_taken_over(bench):
+    """Before decision 63 LLaVA's engine computed priors from what the tower sees, and its answers had this key."""
+    settings = GenerateSettings(max_new_tokens=8, device="cpu", dtype="float32")
+    question = bench.questions[0]
+    parts = [question["text"], print_of(bench.model), *settings.key_parts()]
+    before = answer_key(bench.images / question["image"], parts)
+    assert _keys(print_of(bench.model), [question], bench.images, settings) != {question["question_id"]: before}
+
+
 def test_image_and_question_change_their_own_key_only(bench, tmp_path):
     known = keys(bench)
     shutil.copytree(bench.images, tmp_path / "images")
