@@ -25,6 +25,7 @@ from llava_faba.images import open_image
 from llava_faba.inference.engines.native import NativeEngine
 from llava_faba.inference.generate import generate_answers
 from llava_faba.inference.label_scores import Asking, LabelQuestions, label_scores
+from llava_faba.inference.sampling import seeds_of
 from llava_faba.inference.settings import GenerateSettings
 
 
@@ -86,3 +87,19 @@ def test_they_are_in_the_answers_file(engine: NativeEngine, tmp_path: Path) -> N
     with pytest.raises(UserError, match="take --engine transformers"):
         vllm = GenerateSettings(max_new_tokens=2, label_scores="faba", engine="vllm")
         generate_answers(model, questions, engine.folder, tmp_path / "b.jsonl", vllm)
+
+
+def test_sampled_answers_depend_on_no_batch(engine: NativeEngine) -> None:
+    questions = [
+        {"question_id": name, "image": name, "text": QUESTIONS[task]}
+        for name, task in (("face00.jpg", "emotion"), ("face01.jpg", "au"), ("face02.jpg", "emotion"))
+    ]
+    seeds = seeds_of([question["question_id"] for question in questions], 1)
+    together = [answer.token_ids for answer in engine.decode(engine.prepare(questions), seeds=seeds)[0]]
+    alone = [
+        engine.decode(engine.prepare([question]), seeds=[seed])[0][0].token_ids
+        for question, seed in zip(questions, seeds, strict=True)
+    ]
+    assert together == alone
+    others = engine.decode(engine.prepare(questions), seeds=[seed + 1 for seed in seeds])[0]
+    assert [answer.token_ids for answer in others] != together
