@@ -23,6 +23,9 @@ from typing import Any, BinaryIO
 
 from faba_bench.files.atomic import write_bytes, write_json
 from faba_bench.files.jsonfiles import read_json
+from faba_bench.files.oserrors import sentence
+from faba_bench.files.paths import regular_file
+from faba_bench.files.problem import FileProblem
 
 from llava_faba.recipe.kinds.base import FREE_PORT
 from llava_faba.recipe.logs import marker
@@ -38,6 +41,8 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _raise)
     lock = Path(job["lock"])
     lock.parent.mkdir(parents=True, exist_ok=True)
+    if lock.exists():
+        regular_file(lock)  # a pipe would be waited for
     with lock.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)  # another job of this step, of a run that was killed, ends first
         start = time.monotonic()
@@ -139,5 +144,16 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def _main() -> int:
+    """``main``; what the file system refuses is a sentence, whose place the run's own message follows."""
+    try:
+        return main(sys.argv[1:])
+    except OSError as error:
+        print(f"llava-faba recipe: {sentence(error)}", file=sys.stderr)
+    except FileProblem as error:
+        print(f"llava-faba recipe: {error}", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_main())

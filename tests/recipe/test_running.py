@@ -34,6 +34,25 @@ def times(bench) -> list[int]:
     return [bench.times(step) for step in "abc"]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "deep"])
+@pytest.mark.parametrize("name", ["begun/a.json", "begun/a.lock", "jobs/a.result.json", "digests.json", "done/a.json"])
+def test_a_root_that_somebody_has_prepared(chain, name, kind, capfd):
+    """A pipe in the place of a step's lock was waited for; others ended in a job's traceback."""
+    path = chain.root / ".recipe" / name
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path) if kind == "pipe" else path.mkdir() if kind == "folder" else path.write_text("[" * 100_000)
+    signal.alarm(60)
+    try:
+        chain.run()
+        assert chain.made("c") == "CBA!"
+    except (RecipeError, OSError) as error:
+        assert kind != "deep" or name == "done/a.json", error
+    finally:
+        signal.alarm(0)
+    said = capfd.readouterr()
+    assert "Traceback" not in said.out + said.err
+
+
 def test_every_step_is_done_once(chain):
     chain.run()
     chain.run()
