@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support import PICTURES
-from training_runs import LORA, Run, finish, kill_after, largest_difference, write_mixed
+from training_runs import LORA, Run, finish, kill_after, largest_difference, losses, write_mixed
 
 import llava_faba
 from llava_faba.experts.regions import POINTS_106
@@ -121,7 +121,9 @@ def test_zero_3_trains_what_zero_2_trains(copied: Path, kind: str) -> None:
     for stage in (2, 3):
         run = Run(processes=2, stage=stage, flags=(*LORA, *_flags(kind), *short))
         finish(copied, f"zero{stage}", run.command(f"zero{stage}"))
-    assert largest_difference(copied / "zero3", copied / "zero2") <= 1e-5
+    # Adam's first steps are as long for a gradient of rounding noise as for any other: a twentieth of one step.
+    assert largest_difference(copied / "zero3", copied / "zero2") <= 1e-4
+    assert losses(copied / "zero3") == pytest.approx(losses(copied / "zero2"), abs=1e-4)
     written = read_weights(copied / "zero3" / "non_lora_trainables.bin")
     assert any("landmark_feature_projector" in name for name in written)
     assert llava_faba.load_model(copied / "zero3", copied / "base").model.config.facial_prior_tokens == kind
