@@ -5,7 +5,7 @@ Layout of the public repository zfkarl/UniFER, read on 2026-11-28 (commit 1f1950
     eval_rafdb/data/rafdb_qa.json      a list of {"image_path": "/RAF-DB/aligned/test_3068_aligned.jpg",
                                        "true_label": "neutral", "prompt", "candidate_labels"}
     eval_ferplus/data/ferplus_qa.json  the same, "/FERPlus/test/happy/fer0032269.png", "happy"
-    eval_affectnet/, eval_sfew_2.0/    the same
+    eval_affectnet/, eval_sfew_2.0/    the same by its README; their files were not read
 
 and of the set at huggingface.co/datasets/Karl28/UniFER as its README describes it (the files were not at hand):
 ``UniFER_CoT_230K.json``, a list of {"image_path", "question", "response"}, the response with <think> and <answer>. The
