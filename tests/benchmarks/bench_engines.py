@@ -226,7 +226,7 @@ def main() -> int:
     parser.add_argument("--llava-python", type=Path, default=ROOT / ".venv/bin/python")
     parser.add_argument("--vllm-python", type=Path, default=ROOT / ".venv-vllm/bin/python")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench-engines.json")
-    parser.add_argument("--questions", type=int, default=64, help="(default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=128, help="(default: %(default)s)")
     parser.add_argument("--alone", type=int, default=8, help="of each block, asked alone (default: %(default)s)")
     parser.add_argument("--blocks", type=int, default=2, help="turns that each takes (default: %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=128, help="(default: %(default)s)")

@@ -62,7 +62,7 @@ def engine(converted: Path) -> Iterator[Any]:
     in_this_process()
     from vllm import LLM
 
-    made = LLM(str(converted), dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=8)
+    made = LLM(str(converted), dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=8, block_size=32)
     yield made
     made.llm_engine.engine_core.shutdown()
 
