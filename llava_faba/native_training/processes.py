@@ -26,6 +26,21 @@ def prepare_processes(settings: TrainSettings) -> None:
     prepare_cpu(str(config or "accelerate's"), None if timeout is None else int(timeout))
 
 
+def end_together() -> None:
+    """Wait for the other processes, and end the communication with them.
+
+    The first process to end brings the launcher to end the others, one that merges included; and threads of a
+    communication that nobody has ended can end a process with SIGABRT.
+    """
+    import torch
+
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return
+    if torch.distributed.get_world_size() > 1:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

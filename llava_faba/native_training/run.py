@@ -19,7 +19,7 @@ from llava_faba.native_training.config import TrainSettings
 from llava_faba.native_training.data import Collator, TrainingData
 from llava_faba.native_training.encoding import Encoder
 from llava_faba.native_training.models import load, load_base, lora_config
-from llava_faba.native_training.processes import prepare_processes
+from llava_faba.native_training.processes import end_together, prepare_processes
 from llava_faba.native_training.trainer import NativeTrainer
 from llava_faba.native_training.validation import Validation
 from llava_faba.training.full_disk import saying_full_disk
@@ -44,6 +44,7 @@ def train(settings: TrainSettings) -> Path:
         trainer, validation = prepare(settings, arguments)
         trainer.train()
         _finish(trainer, validation, settings)
+        end_together()
     return Path(settings.out)
 
 
