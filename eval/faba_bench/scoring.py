@@ -8,39 +8,23 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from faba_bench import aggregate, clusters
+from faba_bench import aggregate, cautions, clusters
 from faba_bench import bootstrap as resampling
 from faba_bench import groups as fairness
 from faba_bench.errors import BenchError, InputProblems, quote_ids, short
 from faba_bench.label_scores import LabelScores, measure
 from faba_bench.protocol import SCALE_TASKS, AUTask, EmotionTask, Protocol, load_protocol
+from faba_bench.reading import Parsed, Reader, reader_of
 from faba_bench.records import Record, iterate_answers, load_annotations
 from faba_bench.result import MODES, SCHEMA_VERSION
 from faba_bench.templates import are_templates
-from faba_bench.thoughts import strip_thoughts
 
 _TEMPLATES = "the reference texts are a converter's sentences about the labels: no S_ge and no REGE against them"
-_UNFINISHED = "thoughts that never end: no answer"
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """What one mode read out of one answer."""
-
-    value: Any
-    unparsed: bool
-    evidence: str
-    rouge_l: float | None
-    had_thoughts: bool = False
-    ambiguous: bool = False
-
-
-Reader = Callable[[str, str | None], Parsed]
 
 
 def score(
@@ -102,7 +86,7 @@ def score(
     templates = rules_of.reference_texts != "required" and are_templates(records)
     if templates:
         records = [replace(record, reference=None) for record in records]
-    readers = {mode: _reader(mode, rules) for mode in MODES}
+    readers = {mode: reader_of(mode, rules) for mode in MODES}
     probabilities = LabelScores(rules, len(records))
     cut: list[str] = []
     models: set[str] = set()
@@ -117,7 +101,7 @@ def score(
         seed=seed,
     )
     with_thoughts = sum(item.had_thoughts for item in parsed["strict"])
-    reading_warnings = _reading_warnings(records, parsed["strict"])
+    reading_warnings = cautions.of_reading(records, parsed["strict"])
     modes = {
         mode: _mode_body(task, mode, rules, records, parsed[mode] if groups else _given_away(parsed[mode]))
         for mode in MODES
@@ -151,12 +135,12 @@ def score(
         "n_cut": len(cut),
         "answered_by": sorted(models),
         "warnings": [
-            *_cut_warning(cut, len(records)),
-            *_models_warning(models),
+            *cautions.of_cut_answers(cut, len(records)),
+            *cautions.of_models(models),
             *([_TEMPLATES] if templates else []),
             *people.warnings,
             *reading_warnings,
-            *_warnings(rules_of, task, modes, empty, missing),
+            *cautions.of_scores(rules_of, task, modes, empty, missing),
             *notes,
             *group_notes,
         ],
@@ -170,77 +154,6 @@ def score_rules(protocol: Protocol, task: str) -> tuple[Any, ...]:
     """The labels that a task's table holds: scored AU numbers, or class names."""
     rules = protocol.require(task)
     return rules.scored if isinstance(rules, AUTask) else rules.classes
-
-
-def _reader(mode: str, rules: AUTask | EmotionTask) -> Reader:
-    if mode == "reference":
-        return _reference_au(rules) if isinstance(rules, AUTask) else _reference_emotion()
-    return _strict_au(rules) if isinstance(rules, AUTask) else _strict_emotion(rules)
-
-
-def _reference_au(rules: AUTask) -> Reader:
-    from faba_bench.reference.au import read_aus
-    from faba_bench.reference.rouge import rouge_l_reference
-
-    vocabulary = frozenset(rules.vocabulary)
-    shared: dict[tuple[int, ...], list[int]] = {}
-
-    def read(text: str, reference: str | None) -> Parsed:
-        found = read_aus(text, vocabulary)
-        rouge = None if reference is None else rouge_l_reference(text, reference)
-        return Parsed(_shared(found.value, shared), False, found.evidence, rouge)
-
-    return read
-
-
-def _reference_emotion() -> Reader:
-    from faba_bench.reference.emotion import read_emotion
-    from faba_bench.reference.rouge import rouge_l_reference
-
-    def read(text: str, reference: str | None) -> Parsed:
-        found = read_emotion(text)
-        rouge = None if reference is None else rouge_l_reference(text, reference)
-        return Parsed(found.value, found.value is None, found.evidence, rouge)
-
-    return read
-
-
-def _strict_au(rules: AUTask) -> Reader:
-    from faba_bench.strict.au import read_aus
-    from faba_bench.strict.rouge import has_rouge, rouge_l_strict
-
-    vocabulary = frozenset(rules.vocabulary)
-    shared: dict[tuple[int, ...], list[int]] = {}
-
-    def read(text: str, reference: str | None) -> Parsed:
-        answer = strip_thoughts(text)
-        found = read_aus(answer.text, vocabulary)
-        rouge = None if reference is None or not has_rouge(reference) else rouge_l_strict(answer.text, reference)
-        evidence = _UNFINISHED if answer.unfinished else found.evidence
-        value = _shared(found.value, shared)
-        return Parsed(value, not found.parsed, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
-
-    return read
-
-
-def _shared(value: Iterable[int], known: dict[tuple[int, ...], list[int]]) -> list[int]:
-    """`value` as a list, one for all equal ones: nobody changes them in place."""
-    numbers = tuple(value)
-    return known.setdefault(numbers, list(numbers))
-
-
-def _strict_emotion(rules: EmotionTask) -> Reader:
-    from faba_bench.strict.emotion import read_emotion
-    from faba_bench.strict.rouge import has_rouge, rouge_l_strict
-
-    def read(text: str, reference: str | None) -> Parsed:
-        answer = strip_thoughts(text)
-        found = read_emotion(answer.text, rules.classes)
-        rouge = None if reference is None or not has_rouge(reference) else rouge_l_strict(answer.text, reference)
-        evidence = _UNFINISHED if answer.unfinished else found.evidence
-        return Parsed(found.value, found.value is None, evidence, rouge, answer.had_thoughts, bool(found.ambiguous))
-
-    return read
 
 
 def _read_all(
@@ -409,88 +322,3 @@ def _add_intervals(
         if people.field:
             for sample, person in zip(body["samples"], people.values, strict=True):
                 sample["cluster"] = person
-
-
-def _warnings(
-    protocol: Protocol,
-    task: str,
-    modes: Mapping[str, Mapping[str, Any]],
-    empty: Sequence[str],
-    missing: Sequence[str],
-) -> list[str]:
-    found: list[str] = []
-    if missing:
-        found.append(f"{_count(missing, 'record')} without an answer, scored as empty: {quote_ids(missing)}")
-    if empty:
-        found.append(f"{_count(empty, 'answer')} without a word: {quote_ids(empty)}")
-    for mode, body in modes.items():
-        lost = [sample["question_id"] for sample in body["samples"] if sample["unparsed"]]
-        if lost:
-            wrong = "counted as wrong" if task == "emotion" else "counted with nothing recognised"
-            fate = "left out of S_re" if mode == "reference" else wrong
-            found.append(f"{mode}: {_count(lost, 'answer')} unparsed, {fate}: {quote_ids(lost)}")
-        textless = sum(sample["rouge_l"] is None for sample in body["samples"])
-        if 0 < textless < len(body["samples"]):
-            found.append(f"{mode}: {textless} of {len(body['samples'])} samples have no ROUGE and are left out of S_ge")
-        for label in body.get("labels_left_out", ()):
-            row = body["per_label"][str(label)]
-            extra = f", {row['false_positives']} false positives" if row["false_positives"] else ""
-            found.append(f"{mode}: AU{label} is {row['status']} (support {row['support']}{extra}), not in the mean")
-    if all(sample["rouge_l"] is None for mode in MODES for sample in modes[mode]["samples"]):
-        found.append("the annotations hold no reference texts: S_ge and REGE have no value")
-    if task == "emotion" and protocol.emotion:
-        from faba_bench.reference.emotion import CLASSES
-
-        never = [name for name in protocol.emotion.classes if name not in CLASSES]
-        if never:
-            found.append(
-                f"the reference mode cannot predict {', '.join(never)}: the authors' word lists have no such class"
-            )
-    return found
-
-
-def _cut_warning(cut: Sequence[str], count: int) -> list[str]:
-    if not cut:
-        return []
-    return [
-        f"{len(cut)} of {count} answers were cut by the token limit and may lack labels: {quote_ids(cut)}; generate "
-        "them again with a higher --max-new-tokens"
-    ]
-
-
-def _models_warning(models: Collection[str]) -> list[str]:
-    if len(models) < 2:
-        return []
-    named = ", ".join(digest[:12] for digest in sorted(models))
-    return [f"the answers were given by {len(models)} different models (SHA-256 {named}): one model's score is of one"]
-
-
-def _reading_warnings(records: Sequence[Record], strict: Sequence[Parsed]) -> list[str]:
-    """What strict mode met while reading: thoughts, and structures that it could not tell."""
-    found: list[str] = []
-    held = sum(item.had_thoughts for item in strict)
-    if held:
-        endless = sum(item.evidence == _UNFINISHED for item in strict)
-        text = (
-            f"{held} of {len(strict)} answers held a model's thoughts; strict mode leaves them out, reference mode not"
-        )
-        found.append(f"{text}; in {endless} they never end, which is no answer" if endless else text)
-    foreign = sum(
-        record.reference is not None and item.rouge_l is None for record, item in zip(records, strict, strict=True)
-    )
-    if foreign:
-        found.append(
-            f"strict: {foreign} reference texts are not in Latin letters, which ROUGE-L's words are made of: no value "
-            "for them; the reference mode's value counts white space as the end of a word"
-        )
-    unclear = [record.question_id for record, item in zip(records, strict, strict=True) if item.ambiguous]
-    if unclear:
-        found.append(
-            f"strict: {_count(unclear, 'answer')} with a list, table or JSON that is unclear: several classes or none, "
-            f"or neither yes nor no; unparsed: {quote_ids(unclear)}"
-        )
-    return found
-
-
-def _count(items: Sequence[Any], noun: str) -> str:
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
