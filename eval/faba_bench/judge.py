@@ -30,6 +30,7 @@ from faba_bench.chat.pacing import Pace
 from faba_bench.chat.persisting import persist
 from faba_bench.errors import BenchError, InputProblems, quote_ids
 from faba_bench.files import FileProblem
+from faba_bench.files.appending import end_last_line
 from faba_bench.files.digests import sha256_bytes, sha256_file, sha256_json
 from faba_bench.files.jsonfiles import parse_json
 from faba_bench.files.paths import regular_file
@@ -128,7 +129,7 @@ def judge(
     failures = _ask(judge, list(left.values()), verdicts, progress) if left else {}
     if failures:
         name, reason = next(iter(failures.items()))
-        raise BenchError(f"{len(failures)} answers were not judged, such as {name}: {reason}; the same command goes on")
+        raise BenchError(f"{len(failures)} answers were not judged, such as {name}: {reason}; the same command resumes")
     known = _read(verdicts)
     return _result(judge, cases, known, task, bootstrap, seed)
 
@@ -205,7 +206,7 @@ def _ask(
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BenchError(f"{verdicts}: another process is writing to this file") from error
-        _end_last_line(verdicts, stream)
+        end_last_line(verdicts)
 
         def one(case: _Case) -> None:
             reply = persist(lambda: client.ask(case.prompt), pace, judge.attempts, judge.first_pause, case.question_id)
@@ -234,15 +235,6 @@ def _ask(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return failures
-
-
-def _end_last_line(path: Path, stream: Any) -> None:
-    """What a crash cut short must not swallow the next verdict."""
-    with path.open("rb") as whole:
-        if whole.seek(0, os.SEEK_END):
-            whole.seek(-1, os.SEEK_END)
-            if whole.read(1) != b"\n":
-                stream.write(b"\n")
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from faba_bench.files.appending import end_last_line
 from faba_bench.files.atomic import replacing
 from faba_bench.files.jsonfiles import read_json
 from faba_bench.files.locks import exclusive
@@ -65,7 +66,8 @@ def _align_all(
     own = os.path.realpath(out) + os.sep
     images = [name for name in images_below(folder) if not os.path.realpath(folder / name).startswith(own)]
     _check_same(out / SETTINGS, {"expert": model.name, "settings": model.settings, "size": size})
-    _end_last_line(out / LOG)
+    if (out / LOG).exists():
+        end_last_line(out / LOG)
     with (out / LOG).open("a", encoding="utf-8") as log:
         for number, image in enumerate(images, 1):
             content = Content.of(folder / image)
@@ -106,13 +108,6 @@ def _check_same(path: Path, made: dict[str, Any]) -> None:
             f"{json.dumps(made)}. Choose another folder for --out."
         )
     write_atomically(path, text.encode())
-
-
-def _end_last_line(path: Path) -> None:
-    """What a crash cut short must not swallow the line that comes next."""
-    if path.exists() and not path.read_bytes().endswith(b"\n"):
-        with naming(path), path.open("a", encoding="utf-8") as log:
-            log.write("\n")
 
 
 def _read_log(path: Path) -> tuple[dict[str, str], dict[str, str]]:

@@ -45,7 +45,7 @@ class FaceAnswers:
     prior_status: str | None
     cut: tuple[str, ...]
     errors: dict[str, str]
-    confidence: Confidence = field(default_factory=lambda: Confidence())
+    confidence: Confidence = field(default_factory=Confidence)
 
 
 def answer_crops(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faba_bench.files.appending import end_last_line
 from faba_bench.files.arrays import read_array
 from faba_bench.files.atomic import replacing
 from faba_bench.files.digests import sha256_file, sha256_json
@@ -153,7 +154,7 @@ class Detector:
         path = self.work / "pictures.jsonl"
         if not path.exists():
             return {}
-        _end_last_line(path)
+        end_last_line(path)
         return {key: row for key, row, _ in _lines(path) if row is not None and self._has_crops(row)}
 
     def _append(self, path: Path, key: str, row: FrameRow | None, error: str | None = None) -> None:
@@ -185,7 +186,7 @@ def _read(path: Path, key: str) -> tuple[list[FrameRow], bool, str | None]:
     """The rows of a video's journal, whether its end was reached, and what was wrong there."""
     if not path.exists():
         return [], False, None
-    _end_last_line(path)
+    end_last_line(path)
     rows, ended, error = [], False, None
     for found, row, reason in _lines(path):
         if found == key and row is not None:
@@ -207,12 +208,3 @@ def _lines(path: Path) -> Iterator[tuple[str, FrameRow | None, str | None]]:
             yield str(value["key"]), row, value["error"]
         except (KeyError, TypeError):
             continue
-
-
-def _end_last_line(path: Path) -> None:
-    """What a crash cut short must not swallow the line that comes next."""
-    with path.open("r+b") as stream:
-        if stream.seek(0, os.SEEK_END):
-            stream.seek(-1, os.SEEK_END)
-            if stream.read(1) != b"\n":
-                stream.write(b"\n")

@@ -56,13 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overlay", action="store_true", help="also write pictures and videos with what was read drawn over them"
     )
-    parser.add_argument(
-        "--samples",
-        type=options.whole,
-        default=0,
-        metavar="N",
-        help="draw N more answers for each, whose agreement is a confidence per AU and emotion (default: %(default)s)",
-    )
+    options.add_samples(parser, "draw N more answers for each, whose agreement is a confidence per AU and emotion")
     parser.add_argument(
         "--label-scores",
         action="store_true",

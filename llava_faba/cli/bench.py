@@ -64,13 +64,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
         help="also write 'scores': how likely each emotion's words are, and yes rather than no to each AU, of this "
         "protocol's labels (default: faba)",
     )
-    generate.add_argument(
-        "--samples",
-        type=options.whole,
-        default=0,
-        metavar="N",
-        help="also write 'samples': N answers drawn by the model's probabilities (default: %(default)s)",
-    )
+    options.add_samples(generate, "also write 'samples': N answers drawn by the model's probabilities")
     generate.add_argument("--overwrite", action="store_true", help="start the answers file anew")
     generate.set_defaults(run=run_generate)
 

@@ -17,6 +17,7 @@ from llava_faba.inference.engines.kinds import NAMES
 
 __all__ = [
     "add_output",
+    "add_samples",
     "add_workers",
     "conversation",
     "device",
@@ -115,6 +116,11 @@ def engine_settings(args: Any) -> dict[str, Any]:
         "data_parallel": args.data_parallel_size,
         "endpoint": args.endpoint,
     }
+
+
+def add_samples(parser: Any, what: str) -> None:
+    """``--samples N``; ``what`` it does, for the help."""
+    parser.add_argument("--samples", type=whole, default=0, metavar="N", help=f"{what} (default: %(default)s)")
 
 
 def progress() -> Parser:

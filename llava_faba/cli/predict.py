@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from llava_faba.cli import options
+
+if TYPE_CHECKING:
+    from llava_faba.inference.prediction import Prediction
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -35,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
     from faba_bench.console.output import emit, tell
 
     from llava_faba.inference.engines.kinds import choose_engine
-    from llava_faba.inference.prediction import strongest
 
     args.engine = choose_engine(args.engine, args.model_path)
     if args.engine == "vllm":
@@ -60,11 +63,6 @@ def run(args: argparse.Namespace) -> int:
 
         template_of(loaded.model.config, args.conv_mode, lambda note: tell(f"[note: {note}]"))
     landmarks = None if prediction.landmarks is None else prediction.landmarks.tolist()
-    remark = "" if prediction.status in ("found", "no_prior") else f"\n[facial prior: {prediction.status}]"
-    if prediction.about_faces:
-        remark = f"\n[{prediction.about_faces}]"
-    shown = strongest(prediction.named_values)
-    remark += f"\n[{shown}]" if shown else ""
     emit(
         args,
         {
@@ -74,9 +72,20 @@ def run(args: argparse.Namespace) -> int:
             "face": prediction.face,
             "named_values": prediction.named_values,
         },
-        prediction.text + remark,
+        _with_remarks(prediction),
     )
     return 0
+
+
+def _with_remarks(prediction: Prediction) -> str:
+    """The answer, and what must be known of the face behind it."""
+    from llava_faba.inference.prediction import strongest
+
+    remark = "" if prediction.status in ("found", "no_prior") else f"\n[facial prior: {prediction.status}]"
+    if prediction.about_faces:
+        remark = f"\n[{prediction.about_faces}]"
+    shown = strongest(prediction.named_values)
+    return prediction.text + remark + (f"\n[{shown}]" if shown else "")
 
 
 def _run_vllm(args: argparse.Namespace) -> int:
@@ -96,8 +105,5 @@ def _run_vllm(args: argparse.Namespace) -> int:
         max_new_tokens=args.max_new_tokens, dtype=args.dtype, device=args.device, **options.engine_settings(args)
     )
     prediction = predict_native(args.model_path, args.image, args.question, settings)
-    remark = "" if prediction.status == "found" else f"\n[facial prior: {prediction.status}]"
-    if prediction.about_faces:
-        remark = f"\n[{prediction.about_faces}]"
-    emit(args, asdict(prediction), prediction.text + remark)
+    emit(args, asdict(prediction), _with_remarks(prediction))
     return 0

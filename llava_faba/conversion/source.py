@@ -25,7 +25,7 @@ from llava_faba.model.checkpoints import (
     model_name,
 )
 from llava_faba.model.handing_over import find_tower
-from llava_faba.vetting.prior_tokens import GLOBAL, TOKENS_KEY, kind_of
+from llava_faba.vetting.prior_tokens import check_one_token
 from llava_faba.vetting.weights import read_weights, shapes
 
 _TOWER_INSIDE = "model.vision_tower.vision_tower."
@@ -82,12 +82,7 @@ def open_source(model_path: str | Path, model_base: str | None = None) -> Source
     checkpoint = inspect_checkpoint(model_path)
     if not checkpoint.is_emola:
         raise CheckpointError(f"{checkpoint.folder}: a plain LLaVA checkpoint; it has no facial prior to convert.")
-    tokens = kind_of(checkpoint.config)
-    if tokens != GLOBAL:
-        raise CheckpointError(
-            f"{checkpoint.folder}: {TOKENS_KEY} is '{tokens}', and the native model has one token for a prior; use the "
-            "checkpoint in LLaVA's home (llava_faba.load_model)."
-        )
+    check_one_token(checkpoint.config, checkpoint.folder)
     checkpoint.check_weights()
     base = checkpoint.checked_base(model_base) if checkpoint.needs_base else None
     whole = base or checkpoint

@@ -15,7 +15,7 @@ import torch
 
 from llava_faba.emola.projector import build_projector
 from llava_faba.errors import PriorError
-from llava_faba.vetting.prior_tokens import ATTENTION, GUIDED, HEADS, REGIONS_KEY, TOKENS_KEY, has_whole
+from llava_faba.vetting.prior_tokens import ATTENTION, GUIDED, HEADS, REGIONS_KEY, TOKENS_KEY, has_whole, kind_of
 
 BRANCH = 0.1
 """What the attended tokens are multiplied by before they are added to the picture's."""
@@ -23,14 +23,9 @@ BRANCH = 0.1
 _REGION = "region_"
 
 
-def kind_of(config: Any) -> str:
-    """The kind of tokens that a config (an object) names; "global" where it names none."""
-    return getattr(config, TOKENS_KEY, None) or "global"
-
-
 def attends(config: Any) -> bool:
     """Whether the picture's tokens attend to the prior, which then has no tokens of its own."""
-    return kind_of(config) in ATTENTION
+    return kind_of(vars(config)) in ATTENTION
 
 
 class RegionTokens(torch.nn.Module):
@@ -92,7 +87,7 @@ class PriorAttention(torch.nn.Module):
 def build_tokens(config: Any, kind: str, size: int) -> torch.nn.Module:
     """The module that makes tokens of priors of ``size`` numbers, as a config asks; ``kind`` of projector: the whole
     prior's. For "global" it is that projector, under the authors' names."""
-    wanted, regions, hidden = kind_of(config), getattr(config, REGIONS_KEY, None) or [], int(config.hidden_size)
+    wanted, regions, hidden = kind_of(vars(config)), getattr(config, REGIONS_KEY, None) or [], int(config.hidden_size)
     if wanted in ATTENTION:
         return PriorAttention(regions, hidden)
     whole = build_projector(kind, size, hidden) if has_whole(wanted) else None
@@ -105,7 +100,7 @@ def nearness(config: Any, priors: torch.Tensor, tokens: int) -> torch.Tensor | N
     ``priors`` (n, size) as the expert made them, not normalized. Raises PriorError where the tokens are no square of
     patches.
     """
-    if kind_of(config) != GUIDED:
+    if kind_of(vars(config)) != GUIDED:
         return None
     regions = getattr(config, REGIONS_KEY)
     whole = getattr(config, "mm_vision_select_feature", "patch") == "cls_patch"

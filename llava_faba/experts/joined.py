@@ -14,9 +14,9 @@ import numpy as np
 
 from llava_faba.errors import ExpertError
 from llava_faba.experts.base import FoundFace, Frames, Picture, PriorExpert, PriorResult, PriorStatus
+from llava_faba.vetting.prior_parts import MOST_PARTS
 
 JOINT = "+"
-MOST_PARTS = 8
 _FACE = (PriorStatus.FOUND, PriorStatus.SEVERAL_FACES)
 
 

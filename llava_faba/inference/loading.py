@@ -11,11 +11,10 @@ import torch
 from llava_faba.conversion.conversations import check_template
 from llava_faba.devices import choose_device, choose_dtype
 from llava_faba.errors import UserError
+from llava_faba.inference.engines.kinds import ATTACHED, NATIVE
 from llava_faba.model.loaded import LoadedModel
 from llava_faba.vetting.kinds import read
 
-# model_type of native.EmolaConfig and native.FacialPriorConfig, without importing transformers.
-NATIVE_TYPES = ("emola", "facial_prior")
 _NATIVE_FILES = ["*.json", "*.safetensors", "*.jinja"]  # in folders inside as well
 
 
@@ -53,14 +52,14 @@ def load_model(
     from llava_faba.native.loading import load_native
 
     loaded = LoadedModel(*load_native(folder, device, choose_dtype(dtype, device)))
-    if loaded.model.config.model_type == NATIVE_TYPES[0]:  # attached models keep a template of their own
+    if loaded.model.config.model_type == NATIVE:  # attached models keep a template of their own
         check_template(loaded.image_processor.chat_template, str(folder))
     return loaded
 
 
 def is_native(model: Any) -> bool:
     """Whether a loaded model is one of transformers' home."""
-    return getattr(getattr(model, "config", None), "model_type", None) in NATIVE_TYPES
+    return getattr(getattr(model, "config", None), "model_type", None) in (NATIVE, ATTACHED)
 
 
 def native_folder(model_path: str | Path) -> Path | None:
@@ -86,4 +85,4 @@ def native_folder(model_path: str | Path) -> Path | None:
 
 
 def _is_native(path: Path) -> bool:
-    return read(path).get("model_type") in NATIVE_TYPES
+    return read(path).get("model_type") in (NATIVE, ATTACHED)

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-TEMPERATURE = 1.0
-"""The model's own probabilities: the share of answers that name something estimates how likely it is to be named."""
+from llava_faba.inference.settings import TEMPERATURE
 
 
 def seeds_of(questions: Sequence[str], number: int) -> list[int]:

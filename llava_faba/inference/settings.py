@@ -10,6 +10,8 @@ from llava_faba.errors import UserError, nearest
 from llava_faba.inference.label_scores import LabelQuestions
 
 DEVICES = ("cpu", "cuda")
+TEMPERATURE = 1.0
+"""Of sampled answers, the model's own probabilities: the share of them that names something says how likely it is."""
 
 
 @dataclass(frozen=True)
@@ -66,5 +68,5 @@ class GenerateSettings:
         if self.label_scores is not None:
             more.append(["label_scores", LabelQuestions(self.label_scores).digest])
         if self.samples:
-            more.append(["samples", self.samples, "temperature", 1.0])
+            more.append(["samples", self.samples, "temperature", TEMPERATURE])
         return [self.conversation, self.max_new_tokens, self.dtype, *own, *more]

@@ -19,9 +19,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, GenerationMixi
 
 from llava_faba.emola.normalization import PriorNormalizer
 from llava_faba.errors import PriorError
-from llava_faba.native.checking import check_loaded
+from llava_faba.native.checking import WholeFolder
 from llava_faba.native.modeling import projected_layers
-from llava_faba.vetting.native import vet_folder
 
 
 class FacialPriorConfig(PreTrainedConfig):
@@ -73,7 +72,7 @@ class PriorMlp(torch.nn.Module):
         return priors
 
 
-class FacialPriorModel(PreTrainedModel, GenerationMixin):
+class FacialPriorModel(WholeFolder, PreTrainedModel, GenerationMixin):
     """A vision-language model (``vlm``) whose pictures may bring a facial prior each.
 
     ``facial_priors`` in ``forward`` and ``generate``: float (number of pictures, prior size), raw, in the order of the
@@ -94,14 +93,6 @@ class FacialPriorModel(PreTrainedModel, GenerationMixin):
             config.facial_prior_projector_type, config.landmark_feature_hidden_size, config.hidden_size
         )
         self.post_init()
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """As ``EmolaForConditionalGeneration``'s: a projector without weights would be a random one."""
-        vet_folder(args[0] if args else kwargs.get("pretrained_model_name_or_path") or "")
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        check_loaded(model, info)
-        return (model, info) if output_loading_info else model
 
     def get_input_embeddings(self) -> torch.nn.Module:
         return self.vlm.get_input_embeddings()

@@ -13,7 +13,8 @@ import torch
 
 from llava_faba.errors import CheckpointError
 from llava_faba.vetting import families
-from llava_faba.vetting.prior_tokens import GLOBAL, TOKENS_KEY, kind_of
+from llava_faba.vetting.native import vet_folder
+from llava_faba.vetting.prior_tokens import check_one_token
 from llava_faba.vetting.side_files import PICTURE_TABLE
 
 log = logging.getLogger("llava_faba")
@@ -28,11 +29,7 @@ def checked_config(values: Mapping[str, Any]) -> dict[str, Any]:
         if key in kept and kept[key] is None:
             raise CheckpointError(f"config.json: {key} is null; convert the checkpoint again.")
     families.prior_settings(kept, "config.json")
-    if kind_of(kept) != GLOBAL:
-        raise CheckpointError(
-            f"config.json: {TOKENS_KEY} is '{kind_of(kept)}', and the native model has one token for a prior; use the "
-            "checkpoint in LLaVA's home (llava_faba.load_model)."
-        )
+    check_one_token(kept, "config.json")
     for key in ("text_config", "vision_config"):
         if isinstance(kept.get(key), Mapping):
             kept[key] = _without_kernels(kept[key])
@@ -79,6 +76,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
+
+
+class WholeFolder:
+    """Of a model class, before transformers' own: a folder is looked at before it is read, and read whole."""
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As in transformers. Raises CheckpointError where weights are missing, too many, or no numbers: transformers
+        would draw them at random; and for files that lead out of their folder."""
+        vet_folder(args[0] if args else kwargs.get("pretrained_model_name_or_path") or "")
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)  # type: ignore[misc]
+        check_loaded(model, info)
+        return (model, info) if output_loading_info else model
 
 
 def check_loaded(model: torch.nn.Module, info: Mapping[str, Any]) -> None:

@@ -12,10 +12,9 @@ from llava_faba.emola.normalization import PriorNormalizer
 from llava_faba.emola.projector import projector_depth
 from llava_faba.errors import CheckpointError, PriorError
 from llava_faba.experts import PriorExpert, PriorResult
-from llava_faba.native.checking import check_loaded
+from llava_faba.native.checking import WholeFolder
 from llava_faba.native.configuration import EmolaConfig
 from llava_faba.native.shared_experts import shared_expert
-from llava_faba.vetting.native import vet_folder
 
 
 def projected_layers(module: torch.nn.Module, kind: str, size: int, hidden: int) -> int:
@@ -203,7 +202,7 @@ class EmolaModel(LlavaModel):
         return features
 
 
-class EmolaForConditionalGeneration(LlavaForConditionalGeneration):
+class EmolaForConditionalGeneration(WholeFolder, LlavaForConditionalGeneration):
     """EmoLA on LLaVA-1.5 and 1.6 (LLaMA), as a transformers model.
 
     ``facial_priors`` in ``forward`` and ``generate``: float tensor (number of images, prior size), one row per image
@@ -219,15 +218,6 @@ class EmolaForConditionalGeneration(LlavaForConditionalGeneration):
         super().__init__(config)
         self.model = EmolaModel(config)
         self.post_init()
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """As in transformers. Raises CheckpointError where weights are missing, too many, or no numbers: transformers
-        would draw them at random; and for files that lead out of their folder."""
-        vet_folder(args[0] if args else kwargs.get("pretrained_model_name_or_path") or "")
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        check_loaded(model, info)
-        return (model, info) if output_loading_info else model
 
     def forward(
         self,

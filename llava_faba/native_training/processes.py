@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from llava_faba.native_training.config import TrainSettings
+from llava_faba.ports import free_port
 from llava_faba.training.cpu_processes import prepare_cpu
 
 _ALONE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
@@ -21,7 +21,7 @@ def prepare_processes(settings: TrainSettings) -> None:
     if config is None and os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() != "true":
         return
     if "RANK" not in os.environ:
-        os.environ.update({**_ALONE, "MASTER_PORT": str(_free_port())})
+        os.environ.update({**_ALONE, "MASTER_PORT": str(free_port())})
     timeout = settings.trainer.get("ddp_timeout")
     prepare_cpu(str(config or "accelerate's"), None if timeout is None else int(timeout))
 
@@ -39,9 +39,3 @@ def end_together() -> None:
     if torch.distributed.get_world_size() > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

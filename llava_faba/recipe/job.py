@@ -13,7 +13,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from faba_bench.files.oserrors import sentence
 from faba_bench.files.paths import regular_file
 from faba_bench.files.problem import FileProblem
 
+from llava_faba.ports import free_port
 from llava_faba.recipe.kinds.base import FREE_PORT
 from llava_faba.recipe.logs import marker
 
@@ -97,7 +97,7 @@ def _act(action: dict[str, Any], out: Path, log: BinaryIO, lock: int) -> int:
 
 def _run(words: list[str], environment: dict[str, str], out: Path, log: BinaryIO, lock: int) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
-    words = [word.replace(FREE_PORT, str(_free_port())) if FREE_PORT in word else word for word in words]
+    words = [word.replace(FREE_PORT, str(free_port())) if FREE_PORT in word else word for word in words]
     log.write(("$ " + " ".join(words) + "\n").encode("utf-8", "backslashreplace"))
     log.flush()
     process = subprocess.Popen(
@@ -136,12 +136,6 @@ def _end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _main() -> int:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from llava_faba.errors import CheckpointError
 from llava_faba.vetting.kinds import Check, list_of, table_of, whole
 
 TOKENS_KEY, REGIONS_KEY = "facial_prior_tokens", "facial_prior_regions"
@@ -41,6 +42,16 @@ def regions_check(largest: int) -> Check:
 def kind_of(config: Mapping[str, Any]) -> str:
     """The kind of tokens that a config names."""
     return config.get(TOKENS_KEY) or GLOBAL
+
+
+def check_one_token(config: Mapping[str, Any], where: object) -> None:
+    """Raises CheckpointError where a config makes anything but one token of a prior: transformers' home has no more."""
+    kind = kind_of(config)
+    if kind != GLOBAL:
+        raise CheckpointError(
+            f"{where}: {TOKENS_KEY} is '{kind}', and the native model has one token for a prior; use the checkpoint in "
+            "LLaVA's home (llava_faba.load_model)."
+        )
 
 
 def has_whole(kind: str) -> bool:

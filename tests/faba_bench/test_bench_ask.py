@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import faba_bench
 import pytest
 from annotation_server import KEY, Server
 from faba_bench.cli import main
+from http_servers import answering
 from PIL import Image
 
 pytest.importorskip("httpx")
@@ -22,13 +22,8 @@ pytest.importorskip("httpx")
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server()
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield running
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with answering(Server()) as running:
+        yield running
 
 
 @pytest.fixture

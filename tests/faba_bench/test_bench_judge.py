@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from faba_bench.cli import main
 from faba_bench.judge import model_digest, read_verdict
+from http_servers import answering
 
 pytest.importorskip("httpx")
 AUS = {1: "inner brow raiser", 4: "brow lowerer", 12: "lip corner puller"}
@@ -46,12 +46,8 @@ class _Judge(BaseHTTPRequestHandler):
 def server() -> Iterator[Any]:
     running: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Judge)
     running.prompts, running.broken = [], False
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield running
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with answering(running):
+        yield running
 
 
 @pytest.fixture

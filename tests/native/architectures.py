@@ -96,12 +96,16 @@ def llava_onevision() -> tuple[Any, Any]:
     return transformers.LlavaOnevisionForConditionalGeneration(config), processor
 
 
-def qwen2_5_vl() -> tuple[Any, Any]:
+def _qwen_tokens() -> tuple[Any, dict[str, int]]:
+    """A tokenizer with Qwen's tokens of pictures, and their ids by the names that its configs have for them."""
     names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     tokenizer = _tokenizer(*names)
-    ids = dict(
-        zip(("vision_start", "vision_end", "image", "video"), tokenizer.convert_tokens_to_ids(list(names)), strict=True)
-    )
+    ids = tokenizer.convert_tokens_to_ids(list(names))
+    return tokenizer, dict(zip(("vision_start", "vision_end", "image", "video"), ids, strict=True))
+
+
+def qwen2_5_vl() -> tuple[Any, Any]:
+    tokenizer, ids = _qwen_tokens()
     config = transformers.Qwen2_5_VLConfig(
         vision_config={
             "depth": 2,
@@ -124,11 +128,7 @@ def qwen2_5_vl() -> tuple[Any, Any]:
 
 
 def qwen3_vl() -> tuple[Any, Any]:
-    names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-    tokenizer = _tokenizer(*names)
-    ids = dict(
-        zip(("vision_start", "vision_end", "image", "video"), tokenizer.convert_tokens_to_ids(list(names)), strict=True)
-    )
+    tokenizer, ids = _qwen_tokens()
     config = transformers.Qwen3VLConfig(
         vision_config={
             "depth": 2,

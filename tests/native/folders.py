@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from support import ADAPTER
 
 HIDDEN, WIDE, LAYERS, HEADS, VOCABULARY = 64, 128, 2, 4, 380
 TOWER_HIDDEN = 32
@@ -119,3 +120,29 @@ def prompt_of(processor: Any, question: str = "What AUs are conveyed by this fac
     """One question about one picture, as the chat template writes it."""
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     return str(processor.apply_chat_template([turn], add_generation_prompt=True))
+
+
+def trained_place(golden: Path, where: Path) -> Path:
+    """``where`` with what a training needs: the golden base, converted (``base``), and its records (``data``)."""
+    from llava_faba.cli.main import main
+
+    shutil.copytree(golden / "data", where / "data")
+    command = ["checkpoint", "to-transformers", "--model-path", str(golden / ADAPTER), "--out", str(where / "adapter")]
+    assert main([*command, "--adapter", str(where / "base"), "--conv-mode", "v1"]) == 0
+    return where
+
+
+def training(name: str, trainer: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Settings of ``llava-faba train`` into ``name``: LoRA on the golden records, ``trainer``'s and ``more`` added."""
+    return {
+        "train": 1,
+        "model": "base",
+        "records": "data/train.json",
+        "image_folder": "data",
+        "out": name,
+        "max_length": 512,
+        "learning_rate": 1e-3,
+        "lora": {"r": 8, "alpha": 16, "dropout": 0.0},
+        **more,
+        "trainer": {"lr_scheduler_type": "constant", "seed": 1, "use_cpu": True, "save_strategy": "no", **trainer},
+    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +19,9 @@ if int(transformers.__version__.split(".")[0]) < 5:
 pytest.importorskip("trl")
 yaml = pytest.importorskip("yaml")
 
+from native.folders import trained_place, training
 from safetensors.torch import load_file
-from support import ADAPTER, ROOT, free_port
-
-from llava_faba.cli.main import main
+from support import ROOT, free_port
 
 ZERO = {stage: {"deepspeed": str(ROOT / "scripts" / f"zero{stage}_cpu.json")} for stage in (2, 3)}
 WHOLE = ("adapter_model.safetensors", "merged/model.safetensors")
@@ -32,36 +30,15 @@ WHOLE = ("adapter_model.safetensors", "merged/model.safetensors")
 @pytest.fixture(scope="module")
 def place(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The golden base, converted, with its eight records; ``alone``: trained in one process."""
-    where = tmp_path_factory.mktemp("launchers")
-    shutil.copytree(golden / "data", where / "data")
-    command = ["checkpoint", "to-transformers", "--model-path", str(golden / ADAPTER), "--out", str(where / "adapter")]
-    assert main([*command, "--adapter", str(where / "base"), "--conv-mode", "v1"]) == 0
+    where = trained_place(golden, tmp_path_factory.mktemp("launchers"))
     train(where, "alone", batch=8)
     return where
 
 
 def train(place: Path, name: str, *, processes: int = 1, batch: int = 4, dtype: str = "float32", **more: Any) -> str:
     """Three steps, each on all eight records; what was printed."""
-    settings = {
-        "train": 1,
-        "model": "base",
-        "records": "data/train.json",
-        "image_folder": "data",
-        "out": name,
-        "dtype": dtype,
-        "max_length": 512,
-        "learning_rate": 1e-3,
-        "lora": {"r": 8, "alpha": 16, "dropout": 0.0},
-        "trainer": {
-            "per_device_train_batch_size": batch,
-            "max_steps": 3,
-            "lr_scheduler_type": "constant",
-            "seed": 1,
-            "use_cpu": True,
-            "save_strategy": "no",
-            **more,
-        },
-    }
+    steps = {"per_device_train_batch_size": batch, "max_steps": 3}
+    settings = training(name, {**steps, **more}, dtype=dtype)
     (place / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={free_port()}"]
     command = [sys.executable, *(launcher if processes > 1 else []), "-m", "llava_faba", "train", f"{name}.yaml"]

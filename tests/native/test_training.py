@@ -19,7 +19,8 @@ if int(transformers.__version__.split(".")[0]) < 5:
 pytest.importorskip("trl")
 yaml = pytest.importorskip("yaml")
 
-from support import ADAPTER, PATCHES, ROOT
+from native.folders import trained_place, training
+from support import PATCHES, ROOT
 
 from llava_faba.cli.main import main
 from llava_faba.conversion.names import to_native
@@ -35,35 +36,18 @@ from llava_faba.native_training.run import prepare, trainer_arguments
 @pytest.fixture(scope="module")
 def place(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the golden base, converted (``base``), and its records and pictures (``data``)."""
-    where = tmp_path_factory.mktemp("train")
-    shutil.copytree(golden / "data", where / "data")
-    command = ["checkpoint", "to-transformers", "--model-path", str(golden / ADAPTER), "--out", str(where / "adapter")]
-    assert main([*command, "--adapter", str(where / "base"), "--conv-mode", "v1"]) == 0
-    return where
+    return trained_place(golden, tmp_path_factory.mktemp("train"))
 
 
 def written(place: Path, name: str, **changes: Any) -> Path:
     """A training of five steps on all eight records, as the golden one; ``changes``: other settings."""
-    settings: dict[str, Any] = {
-        "train": 1,
-        "model": "base",
-        "records": "data/train.json",
-        "image_folder": "data",
-        "out": name,
-        "dtype": "float32",
-        "max_length": 512,
-        "learning_rate": 1e-3,
-        "image_projector_rate": 2e-5,
-        "lora": {"r": 8, "alpha": 16, "dropout": 0.0, "modules": ["multi_modal_projector"]},
-        "trainer": {
-            "per_device_train_batch_size": 8,
-            "max_steps": 5,
-            "lr_scheduler_type": "constant",
-            "seed": 1,
-            "use_cpu": True,
-            "save_strategy": "no",
-        },
-    }
+    settings = training(
+        name,
+        {"per_device_train_batch_size": 8, "max_steps": 5},
+        dtype="float32",
+        image_projector_rate=2e-5,
+        lora={"r": 8, "alpha": 16, "dropout": 0.0, "modules": ["multi_modal_projector"]},
+    )
     for key, value in changes.items():
         section, _, inner = key.partition("__")
         if inner:

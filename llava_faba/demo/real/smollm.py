@@ -5,12 +5,12 @@ GGUF: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The ``gguf`` pa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faba_bench.files.atomic import write_json
 
 from llava_faba.errors import UserError
 from llava_faba.packages import install_command
@@ -54,7 +54,7 @@ def convert(gguf_file: Path, folder: Path) -> None:
         state[_name(tensor.name)] = torch.from_numpy(np.ascontiguousarray(values))
     folder.mkdir(parents=True, exist_ok=True)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    _write(folder / "config.json", config)
+    write_json(folder / "config.json", config, indent=2)
     _write_tokenizer(folder, fields)
 
 
@@ -128,7 +128,7 @@ def _write_tokenizer(folder: Path, fields: Mapping[str, Any]) -> None:
         ]
     )
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write(
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -139,11 +139,8 @@ def _write_tokenizer(folder: Path, fields: Mapping[str, Any]) -> None:
             "model_max_length": fields["llama.context_length"],
             "clean_up_tokenization_spaces": False,
         },
+        indent=2,
     )
-
-
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _gguf() -> Any:

@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from llava_faba.errors import UserError
 from llava_faba.inference.settings import GenerateSettings
 from llava_faba.model.fingerprint import fingerprint
 from llava_faba.packages import is_installed
+from llava_faba.ports import free_port
 from llava_faba.vetting.native import vet_folder
 
 KEY = "VLLM_API_KEY"
@@ -163,7 +163,7 @@ def started_server(model_path: str, settings: GenerateSettings, log: Path) -> It
     if not is_installed("vllm"):
         raise UserError("--engine vllm needs vLLM: pip install vllm (or a server that is running: --endpoint URL).")
     vet_folder(model_path)
-    port, key = _free_port(), secrets.token_urlsafe(24)
+    port, key = free_port(), secrets.token_urlsafe(24)
     messages = log.with_name(log.name.removesuffix(".errors.log") + ".vllm.log")
     command = [
         *(sys.executable, "-m", "llava_faba.inference.engines.launch", str(os.getpid())),
@@ -250,9 +250,3 @@ def _last_error(log: Path | None) -> str:
         return ""
     lines = log.read_bytes()[-200_000:].decode(errors="replace").splitlines()
     return next((line[-_TOLD:] for line in reversed(lines) if "Error" in line), "")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from annotation_server import KEY, Server
+from http_servers import answering
 from PIL import Image
 
 from llava_faba.datatools.annotate.asking import Policy
@@ -20,13 +20,8 @@ from llava_faba.datatools.annotate.prompts import load_prompt
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server()
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield running
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with answering(Server()) as running:
+        yield running
 
 
 @pytest.fixture
