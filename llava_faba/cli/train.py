@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = read_settings(args.config)
     _check_packages()
+    from llava_faba.native_training.processes import leave_launcher
     from llava_faba.native_training.run import prepare, train, trainer_arguments
 
     if args.check:
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"{args.config}: sound")
         return 0
     train(settings)
+    leave_launcher()
     return 0
 
 
